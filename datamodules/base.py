@@ -1,0 +1,134 @@
+"""The base class of every data module: raw files in, batches out."""
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import polars as pl
+
+from mtlzoo.datamodules.columns import Recipe
+from mtlzoo.datamodules.fingerprint import fingerprint
+from mtlzoo.datamodules.loader import BatchLoader
+from mtlzoo.datamodules.prepare import prepare
+from mtlzoo.datamodules.prepared import PreparedData
+from mtlzoo.schema import FeatureSchema
+
+
+class MultiTaskDataModule(L.LightningDataModule, ABC):
+    """Prepares a data set once and loads whole batches from memory-mapped columns.
+
+    A subclass says what its raw files are (`files`), yields their rows (`read`) and declares its columns (`recipe`).
+
+    Args:
+        root: Folder of the publisher's files.
+        prepared: Folder under which prepared data are kept, one sub-folder per fingerprint of raw files and options.
+            Default: the environment's ``MTLZOO_CACHE``, or ``~/.cache/mtlzoo``.
+        batch_size: Rows per batch and process.
+        eval_batch_size: Rows per batch in validation, test and prediction; `batch_size` if None.
+        shuffle_seed: Seed of the row order; the order of an epoch depends on it and the epoch alone.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        prepared: str | os.PathLike[str] | None = None,
+        batch_size: int = 4096,
+        eval_batch_size: int | None = None,
+        shuffle_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value is not None and value < 1:
+                raise ValueError(f"{type(self).__name__}: {name}={value}; allowed are numbers >= 1.")
+        self.root = Path(root).expanduser()
+        cache = prepared or os.environ.get("MTLZOO_CACHE") or Path("~/.cache/mtlzoo")
+        self.prepared = Path(cache).expanduser()
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.shuffle_seed = shuffle_seed
+
+    # ---- what a data set says of itself
+
+    @cached_property
+    @abstractmethod
+    def recipe(self) -> Recipe:
+        """Columns, labels and split."""
+
+    @abstractmethod
+    def files(self) -> tuple[Path, ...]:
+        """Raw files that `read` reads, all present; downloads them where that needs no login.
+
+        Raises:
+            DatasetNotFoundError: Files are missing; the message says which, where and how to get them.
+        """
+
+    @abstractmethod
+    def read(self) -> Iterator[pl.DataFrame]:
+        """Chunks of rows with the recipe's columns, in file order, the same at every call."""
+
+    def options(self) -> Mapping[str, Any]:
+        """Plain options, beyond the recipe, that change what `read` yields; part of the fingerprint."""
+        return {}
+
+    # ---- what everybody uses
+
+    @cached_property
+    def folder(self) -> Path:
+        """Folder of the prepared data; named after data set and fingerprint."""
+        plain = {"name": type(self).__name__, "options": dict(self.options()), "recipe": _plain(self.recipe)}
+        digest = fingerprint(plain, self.files(), self.prepared)
+        return self.prepared / f"{type(self).__name__}-{digest[:16]}"
+
+    @cached_property
+    def schema(self) -> FeatureSchema:
+        """Features and tasks; prepares the data where that has not been done."""
+        return self.data.schema
+
+    @cached_property
+    def data(self) -> PreparedData:
+        """The prepared data, opened; prepared first where that has not been done."""
+        self.prepare_data()
+        return PreparedData(self.folder)
+
+    def prepare_data(self) -> None:
+        """Prepares the data unless a finished preparation is there; other processes wait for the first."""
+        prepare(self.recipe, self.read, self.folder, name=type(self).__name__)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Opens the prepared data."""
+        assert self.data  # noqa: S101  (opening is the effect)
+
+    def train_dataloader(self) -> BatchLoader:
+        """Shuffled batches of the train split."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> BatchLoader:
+        """Batches of the validation split, in order."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> BatchLoader:
+        """Batches of the test split, in order."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> BatchLoader:
+        """Batches of the test split, in order."""
+        return self._loader("test")
+
+    def _loader(self, split: str, *, shuffle: bool = False) -> BatchLoader:
+        batch_size = self.batch_size if shuffle else self.eval_batch_size or self.batch_size
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return BatchLoader(
+            self.data[split], batch_size, shuffle=shuffle, seed=self.shuffle_seed, rank=rank, world_size=world_size
+        )
+
+
+def _plain(recipe: Recipe) -> Any:
+    kinds = [type(column).__name__ for column in recipe.columns]
+    return json.loads(json.dumps({**asdict(recipe), "kinds": kinds, "split_kind": type(recipe.split).__name__}))

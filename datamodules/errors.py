@@ -1,0 +1,9 @@
+"""Errors about data, each with what was found and the remedy."""
+
+
+class DataError(ValueError):
+    """The raw data are not what they should be: says file, line or column, value and remedy."""
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """Raw files are missing and can't be downloaded: says which, where they were looked for, and how to get them."""

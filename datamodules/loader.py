@@ -1,0 +1,178 @@
+"""Whole batches by slicing memory-mapped columns: no worker processes, no per-row Python."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WINDOW = 2**22
+"""Rows that are shuffled together; data of at most this size get a uniform permutation."""
+CHUNK = 2**14
+"""Neighbouring rows that enter a window together, so that larger data are read from disk in runs, not row by row."""
+
+
+class BatchLoader:
+    """Batches of one split for one process, resumable in the middle of an epoch.
+
+    Shuffled, batch ``i`` of an epoch is the rows ``[i * G, (i + 1) * G)`` of one global order, ``G = batch_size *
+    world_size``, and every process takes its share of them: N processes see together exactly the batches that one
+    process with a batch of ``G`` rows sees. The last batch is short. Unshuffled, every process has one contiguous part
+    of the rows. No row is dropped or repeated; where a last batch has fewer rows than there are processes, some of
+    them get an empty one.
+
+    Args:
+        columns: Tensors with the same number of rows (memory-mapped or not), by batch key.
+        batch_size: Rows per batch and process.
+        shuffle: A new order per epoch, which depends on `seed` and the epoch alone.
+        seed: Seed of the order.
+        rank: This process, in [0, world_size).
+        world_size: Number of processes.
+
+    Each batch is the columns' rows plus ``row``, int64 [B]: their positions in the split.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Tensor],
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size < 1 or not 0 <= rank < world_size:
+            raise ValueError(f"BatchLoader: batch_size={batch_size}, rank={rank} of {world_size}; allowed are batch_size >= 1, 0 <= rank < world_size.")
+        self.columns = dict(columns)
+        self.rows = len(next(iter(self.columns.values())))
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self._epoch = 0
+        self._batch = 0
+        self._resumed: int | None = None
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        if self.shuffle:
+            return -(-self.rows // (self.batch_size * self.world_size))
+        start, stop = self._share(0, self.rows)
+        return -(-(stop - start) // self.batch_size)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """One epoch, from its start or from where a loaded state left it.
+
+        Lightning makes the iterator before it tells the epoch, so nothing here happens before the first ``next``.
+        """
+        first = self._resumed or 0
+        self._resumed = None
+        batches = self._shuffled(first) if self.shuffle else self._in_order(first)
+        for index, batch in enumerate(_ahead(batches) if torch.cuda.is_available() else batches, start=first + 1):
+            self._batch = index
+            yield batch
+        self._epoch += 1
+        self._batch = 0
+
+    # ---- epochs and resuming, by the names that Lightning looks for
+
+    @property
+    def sampler(self) -> "BatchLoader":
+        """Itself: Lightning calls ``loader.sampler.set_epoch``."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of `epoch`; drops a resumed position that belongs to another epoch."""
+        if epoch != self._epoch:
+            self._epoch, self._batch, self._resumed = epoch, 0, None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch, batches already yielded in it, and what the order depends on."""
+        return {"epoch": self._epoch, "batch": self._batch, "order": self._order()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues after the batch at which `state` was taken.
+
+        Raises:
+            ValueError: The state belongs to other data, another batch size, seed or number of processes.
+        """
+        if state["order"] != self._order():
+            raise ValueError(
+                f"The checkpoint stopped in the middle of an epoch over {state['order']}; this loader has {self._order()}. "
+                "Resume with the same data, batch size, seed and number of processes, or start from the weights alone."
+            )
+        self._epoch, self._batch = state["epoch"], state["batch"]
+        self._resumed = self._batch
+
+    def _order(self) -> dict[str, Any]:
+        names = ("rows", "batch_size", "world_size", "shuffle", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    # ---- rows
+
+    def _share(self, start: int, stop: int) -> tuple[int, int]:
+        """This process's part of the positions [start, stop): contiguous, sizes differ by at most one."""
+        n = stop - start
+        return start + n * self.rank // self.world_size, start + n * (self.rank + 1) // self.world_size
+
+    def _in_order(self, first: int) -> Iterator[dict[str, Tensor]]:
+        start, stop = self._share(0, self.rows)
+        for begin in range(start + first * self.batch_size, stop, self.batch_size):
+            end = min(begin + self.batch_size, stop)
+            yield {name: column[begin:end] for name, column in self.columns.items()} | {"row": torch.arange(begin, end)}
+
+    def _shuffled(self, first: int) -> Iterator[dict[str, Tensor]]:
+        size = self.batch_size * self.world_size
+        done = first * size
+        rest = torch.empty(0, dtype=torch.int64)
+        for window in self._windows():
+            if done >= len(window):
+                done -= len(window)
+                continue
+            rest = torch.cat([rest, window[done:]])
+            done = 0
+            whole = len(rest) // size * size
+            for begin in range(0, whole, size):
+                yield self._take(rest[begin : begin + size])
+            rest = rest[whole:]
+        if len(rest):
+            yield self._take(rest)
+
+    def _take(self, positions: Tensor) -> dict[str, Tensor]:
+        start, stop = self._share(0, len(positions))
+        rows = positions[start:stop]
+        return {name: column.index_select(0, rows) for name, column in self.columns.items()} | {"row": rows}
+
+    def _windows(self) -> Iterator[Tensor]:
+        """The epoch's order, int64, a window at a time."""
+        generator = torch.Generator().manual_seed(_mix(self.seed, self._epoch))
+        if self.rows <= WINDOW:
+            yield torch.randperm(self.rows, generator=generator)
+            return
+        chunks = torch.randperm(-(-self.rows // CHUNK), generator=generator)
+        for some in chunks.split(WINDOW // CHUNK):
+            rows = (some.unsqueeze(1) * CHUNK + torch.arange(CHUNK)).flatten()
+            rows = rows[rows < self.rows]
+            yield rows[torch.randperm(len(rows), generator=generator)]
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """One 63-bit seed for every (seed, epoch), so that neighbouring seeds share no epoch."""
+    return (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + 1) % 2**63
+
+
+def _ahead(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    """Builds and pins the next batch in a thread while the device works on this one."""
+
+    def build() -> dict[str, Tensor] | None:
+        batch = next(batches, None)
+        return batch and {name: column.pin_memory() for name, column in batch.items()}
+
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(build)
+        while batch := coming.result():
+            coming = thread.submit(build)
+            yield batch

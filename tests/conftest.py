@@ -1,0 +1,39 @@
+"""Shared by all tests: where real and golden data are, a fixed seed, and nothing that leaves the machine."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+# Read before any test changes the working folder.
+DATA = Path(os.environ.get("MTLZOO_DATA") or REPOSITORY / "../shared/data").absolute()
+GOLDEN = Path(os.environ.get("MTLZOO_GOLDEN") or REPOSITORY / "../shared/golden").absolute()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs a test that takes `golden_file` over every file of models in `MTLZOO_GOLDEN`."""
+    if "golden_file" in metafunc.fixturenames:
+        files = sorted(path for path in GOLDEN.glob("*.json") if path.stem != "rules")
+        missing = pytest.param(None, marks=pytest.mark.skip(reason=f"no golden files at {GOLDEN}; set MTLZOO_GOLDEN"))
+        metafunc.parametrize("golden_file", files or [missing], ids=lambda path: path.stem if path else "none")
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder of real data sets; the test is skipped where there is none."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real data at {DATA}; set MTLZOO_DATA")
+    return DATA
+
+
+@pytest.fixture(autouse=True)
+def _hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every test starts from one seed, works in a folder of its own and talks to no server."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("MTLZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)

@@ -1,0 +1,46 @@
+"""mtlzoo: the PyTorch Lightning model zoo for multi-task recommendation.
+
+Models are LightningModules that take a `FeatureSchema` and hyper-parameters; data sets are LightningDataModules in
+`mtlzoo.datamodules`; gradient surgery and monitors are callbacks in `mtlzoo.callbacks` that work in any Lightning
+project. The command ``mtlzoo`` joins them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mtlzoo.version import __version__
+
+if TYPE_CHECKING:
+    from mtlzoo.checkpoint import load as load
+    from mtlzoo.mmoe import MMoE as MMoE
+    from mtlzoo.module import MultiTaskModule as MultiTaskModule
+    from mtlzoo.omoe import OMoE as OMoE
+    from mtlzoo.ple import PLE as PLE
+    from mtlzoo.schema import FeatureSchema as FeatureSchema
+    from mtlzoo.shared_bottom import SharedBottom as SharedBottom
+    from mtlzoo.single_task import SingleTask as SingleTask
+    from mtlzoo.tasks import Task as Task
+
+# Imported on first use, so that `mtlzoo.callbacks` alone loads no model and no data module.
+_HOMES = {
+    "FeatureSchema": "schema",
+    "MMoE": "mmoe",
+    "MultiTaskModule": "module",
+    "OMoE": "omoe",
+    "PLE": "ple",
+    "SharedBottom": "shared_bottom",
+    "SingleTask": "single_task",
+    "Task": "tasks",
+    "load": "checkpoint",
+}
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604  (the homes are strings)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mtlzoo' has no attribute {name!r}; it has {sorted(_HOMES)}")
+    return getattr(import_module(f"mtlzoo.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

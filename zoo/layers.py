@@ -1,0 +1,128 @@
+"""Building blocks of the networks: multi-layer perceptron, experts, gate."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from mtlzoo.tasks import Task
+
+Activation: TypeAlias = Literal["relu", "gelu", "silu", "tanh", "leaky_relu", "prelu"]
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "leaky_relu": nn.LeakyReLU,
+    "prelu": nn.PReLU,
+}
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes the running statistics where a batch has no variance (fewer than two rows)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises [B, D]."""
+        if self.training and x.shape[0] < 2:
+            return nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
+class MLP(nn.Sequential):
+    """Linear, batch norm, activation and dropout per hidden layer; then one plain Linear if `outputs` is given.
+
+    Weights are Xavier normal (gain 1) and biases 0, as in FuxiCTR and the STEM repository (AAAI 2024).
+
+    Args:
+        inputs: Width of the input.
+        units: Widths of the hidden layers.
+        outputs: Width of the last Linear, which has no activation; None ends with the last hidden layer.
+        activation: Of the hidden layers.
+        dropout: Probability, after each activation.
+        batch_norm: Normalise before each activation.
+        bias: Whether the last Linear has one.
+
+    Shape: [B, inputs] -> [B, width].
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        units: Sequence[int],
+        outputs: int | None = None,
+        *,
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        bias: bool = True,
+    ) -> None:
+        layers: list[nn.Module] = []
+        for width in units:
+            layers.append(nn.Linear(inputs, width))
+            if batch_norm:
+                layers.append(BatchNorm(width))
+            layers.append(_ACTIVATIONS[activation]())
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            inputs = width
+        if outputs is not None:
+            layers.append(nn.Linear(inputs, outputs, bias=bias))
+            inputs = outputs
+        super().__init__(*layers)
+        self.width = inputs
+        for layer in layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_normal_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+
+def mix(gate: Tensor, experts: Sequence[Tensor]) -> Tensor:
+    """Weighted sum of experts: gate [B, E] and E tensors [B, H] -> [B, H]."""
+    return torch.bmm(gate.unsqueeze(1), torch.stack(list(experts), 1)).squeeze(1)
+
+
+class Gate(nn.Module):
+    """Softmax weights over experts: ``softmax(MLP(x))``.
+
+    Args:
+        inputs: Width of the input.
+        experts: Number of experts weighed.
+        units: Hidden layers; none in the papers of MMoE and PLE, [128, 64] in the STEM repository.
+        bias: Of the last Linear; none in the papers.
+        activation: Of the hidden layers.
+
+    Shape: [B, inputs] -> [B, experts].
+    """
+
+    def __init__(
+        self, inputs: int, experts: int, units: Sequence[int] = (), *, bias: bool = False, activation: Activation = "relu"
+    ) -> None:
+        super().__init__()
+        self.mlp = MLP(inputs, units, experts, bias=bias, activation=activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weights of every row."""
+        return self.mlp(x).softmax(-1)  # type: ignore[no-any-return]  # Sequential is untyped
+
+
+class Towers(nn.ModuleList):
+    """The last network of every task.
+
+    Args:
+        tasks: Tasks, in the schema's order.
+        inputs: Width of every stream.
+        units: Hidden layers of each tower; a Linear to the task's outputs follows.
+        **hidden: Activation, dropout and batch norm of `MLP`.
+
+    Shape: one [B, inputs] per task -> by task name [B], or [B, classes].
+    """
+
+    def __init__(self, tasks: Sequence[Task], inputs: int, units: Sequence[int], **hidden: Any) -> None:
+        super().__init__(MLP(inputs, units, task.outputs, **hidden) for task in tasks)
+        self.names = [task.name for task in tasks]
+
+    def forward(self, streams: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Logits of every task."""
+        return {name: tower(x).squeeze(-1) for name, tower, x in zip(self.names, self, streams, strict=True)}

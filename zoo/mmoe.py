@@ -1,0 +1,63 @@
+"""MMoE: multi-gate mixture of experts (Ma et al., KDD 2018)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from mtlzoo.embedding import FeatureEmbedding
+from mtlzoo.layers import MLP, Activation, Gate, Towers, mix
+from mtlzoo.module import MultiTaskModule, Schema
+from mtlzoo.schema import Batch
+
+
+class MMoE(MultiTaskModule):
+    """``h_t = sum_k softmax(gate_t(x))_k expert_k(x)``; ``y_t = tower_t(h_t)``.
+
+    Source: Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018.
+    The STEM repository's sizes are 8 experts of 512-512-512, gates and towers of 128-64 with biases.
+
+    Args:
+        schema: Features and tasks.
+        embedding_dim: Width of every feature's vector.
+        experts: Number of experts (8 in the paper and the STEM repository).
+        expert_units: Hidden layers of each expert, which ends in its activation.
+        gate_units: Hidden layers of each gate; the paper's is one linear map.
+        gate_bias: Whether a gate's last Linear has a bias; the paper's has none.
+        tower_units: Hidden layers of each tower.
+        activation: Of all hidden layers.
+        dropout: After every hidden layer of experts and towers.
+        batch_norm: Before every activation of experts and towers.
+        **base: Options of `MultiTaskModule`.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        embedding_dim: int = 16,
+        experts: int = 8,
+        expert_units: Sequence[int] = (256, 128),
+        gate_units: Sequence[int] = (),
+        gate_bias: bool = False,
+        tower_units: Sequence[int] = (64,),
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        **base: Any,
+    ) -> None:
+        super().__init__(schema, **base)
+        hidden: dict[str, Any] = {"activation": activation, "dropout": dropout, "batch_norm": batch_norm}
+        self.embedding = FeatureEmbedding(self.schema, embedding_dim, sparse=self.sparse)
+        width = self.embedding.width
+        self.experts = nn.ModuleList(MLP(width, expert_units, **hidden) for _ in range(experts))
+        self.gates = nn.ModuleList(
+            Gate(width, experts, gate_units, bias=gate_bias, activation=activation) for _ in self.schema.tasks
+        )
+        self.towers = Towers(self.schema.tasks, expert_units[-1], tower_units, **hidden)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Logits of every task: [B], or [B, classes]."""
+        x = self.embedding(batch)
+        experts = [expert(x) for expert in self.experts]
+        return self.towers([mix(gate(x), experts) for gate in self.gates])  # type: ignore[no-any-return]

@@ -1,0 +1,346 @@
+"""`MultiTaskModule`: everything that a multi-task model is besides its network."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from typing import Any, Literal, TypeAlias
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from mtlzoo.metrics import TaskMetrics
+from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, coalesce
+from mtlzoo.schema import Batch, FeatureSchema
+
+Schema: TypeAlias = FeatureSchema | dict[str, Any]
+"""A schema, or what its `to_dict` gives, as checkpoints hold it."""
+
+
+class MultiTaskModule(L.LightningModule, ABC):
+    """Base class: losses per task, manual optimisation, metrics, schedules. A model adds the network and `forward`.
+
+    The optimisation is manual and lives here alone: `training_step` builds the vector of the tasks' losses and calls
+    ``self.manual_backward(losses)``, which by itself descends their sum; a callback may take over `backward`. One step
+    of the optimiser per batch, so ``trainer.global_step`` counts batches.
+
+    Args:
+        schema: Features and tasks of the data set.
+        optimizer: Update rule of all weights. Dense ones run torch's fused kernels.
+        lr: Learning rate.
+        weight_decay: Decay of the dense weights; AdamW decouples it.
+        sparse: Tables get gradients of the touched rows only, and an optimiser that touches no other (`RowOptimizer`).
+        table_optimizer: Update rule of the embedding tables; `optimizer` if None.
+        table_lr: Learning rate of the embedding tables; `lr` if None.
+        table_weight_decay: Decay of the embedding tables; with `sparse` of touched rows only.
+        clip_norm: Largest joint L2 norm of all gradients, dense and sparse; None does not clip. (The STEM repository
+            and FuxiCTR clip at 10.)
+        accumulate: Micro-batches that a batch is cut into to save memory. `batch_size` stays the size of a step: the
+            result is that of the whole batch, missing labels included.
+        schedule: Learning rate over the training: ``constant``, ``linear`` or ``cosine`` to 0 at the last step, or
+            ``plateau`` (a tenth when the validation score has not improved for an epoch).
+        warmup_steps: Steps over which the rate rises linearly to its start.
+
+    Raises:
+        ValueError: An option out of range, with the allowed ones.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        optimizer: OptimizerName = "adam",
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        sparse: bool = False,
+        table_optimizer: OptimizerName | None = None,
+        table_lr: float | None = None,
+        table_weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+        schedule: Literal["constant", "linear", "cosine", "plateau"] = "constant",
+        warmup_steps: int = 0,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.schema = FeatureSchema.from_dict(schema)
+        for name, chosen in (("optimizer", optimizer), ("table_optimizer", table_optimizer or optimizer)):
+            if chosen not in DENSE:
+                raise ValueError(f"{name}={chosen!r}; allowed are {sorted(DENSE)}.")
+        if accumulate < 1 or warmup_steps < 0 or (clip_norm is not None and not clip_norm > 0):
+            raise ValueError(
+                f"accumulate={accumulate}, warmup_steps={warmup_steps}, clip_norm={clip_norm}; allowed are accumulate >= 1, "
+                "warmup_steps >= 0, clip_norm > 0 or None."
+            )
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.sparse = sparse
+        self.table_optimizer = table_optimizer or optimizer
+        self.table_lr = lr if table_lr is None else table_lr
+        self.table_weight_decay = table_weight_decay
+        self.clip_norm = clip_norm
+        self.accumulate = accumulate
+        self.schedule = schedule
+        self.warmup_steps = warmup_steps
+        self.save_hyperparameters(logger=False)
+        # Plain, so that a checkpoint loads with weights_only=True in a process that knows nothing of us.
+        self.hparams["schema"] = self.schema.to_dict()
+        grouped = self.schema.group is not None
+        self.evaluation = nn.ModuleList(TaskMetrics(task, grouped=grouped) for task in self.schema.tasks)
+        weights = torch.tensor([task.weight for task in self.schema.tasks])
+        self.task_weights: Tensor
+        self.register_buffer("task_weights", weights, persistent=False)
+        self._sums: Tensor | None = None
+        self._steps = 0
+
+    # ---- what a model adds
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Logits of every task.
+
+        Args:
+            batch: See `mtlzoo.schema.Batch`; labels are not looked at.
+
+        Returns:
+            By task name: [B], or [B, classes] for multiclass and multilabel.
+        """
+
+    # ---- training
+
+    def losses(self, logits: Mapping[str, Tensor], batch: Batch, observed: Tensor) -> list[Tensor]:
+        """Weighted loss of every task, T scalars: means over the rows that observe it.
+
+        Args:
+            logits: What `forward` returned.
+            batch: With ``labels`` and, where the data have them, ``weight``.
+            observed: Rows (or sum of weights) that observe each task, [T], as `count_observed` gives them; under DDP
+                those of the global batch per process, so that the processes' mean is the global mean.
+        """
+        weight = batch.get("weight")
+        scales = (self.task_weights / observed).unbind()
+        losses = []
+        for (task, columns), scale in zip(self.schema.label_columns, scales, strict=True):
+            rows, _ = task.row_losses(logits[task.name], batch["labels"][:, columns])
+            losses.append((rows.sum() if weight is None else rows @ weight.to(rows.dtype)) * scale)
+        return losses
+
+    def count_observed(self, batch: Batch) -> Tensor:
+        """Rows that observe each task, or the sum of their weights, [T]: the mean over processes, 1 where nobody does."""
+        known = ~batch["labels"].isnan()
+        masks = torch.stack([known[:, columns].any(1) for _, columns in self.schema.label_columns], 1)
+        counts = masks.sum(0) if "weight" not in batch else (masks * batch["weight"].unsqueeze(1)).sum(0)
+        counts = counts.to(self.task_weights.dtype)
+        if self._world_size > 1:
+            dist.all_reduce(counts)
+            counts /= self._world_size
+        return torch.where(counts > 0, counts, 1.0)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """One step of the optimiser on one batch."""
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        optimizer.zero_grad()
+        observed = self.count_observed(batch)
+        total = torch.zeros_like(self.task_weights)
+        for micro_batch, last in self._micro_batches(batch):
+            with nullcontext() if last or self._world_size == 1 else self.trainer.model.no_sync():  # type: ignore[union-attr,operator]
+                losses = torch.stack(self.losses(self(micro_batch), micro_batch, observed))
+                self.manual_backward(losses)
+            total += losses.detach()
+        self._reduce_sparse_gradients()
+        optimizer.step()
+        schedule = self.lr_schedulers()
+        if isinstance(schedule, LRScheduler) and not isinstance(schedule, ReduceLROnPlateau):
+            schedule.step()
+        self._record(total)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Descends the sum of the losses, [T]."""
+        loss.sum().backward(*args, **kwargs)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clips; gradients are unscaled here also under fp16."""
+        if self.clip_norm is not None:
+            clip_gradients(self.parameters(), self.clip_norm)
+
+    def _micro_batches(self, batch: Batch) -> Iterator[tuple[Batch, bool]]:
+        if self.accumulate == 1:
+            yield batch, True
+            return
+        pieces = {name: column.chunk(self.accumulate) for name, column in batch.items()}
+        number = len(next(iter(pieces.values())))
+        for i in range(number):
+            yield {name: piece[i] for name, piece in pieces.items()}, i == number - 1
+
+    def _record(self, losses: Tensor) -> None:
+        """Keeps sums on the device and logs their mean every `log_every_n_steps`: a log costs 0.5 ms a number."""
+        self._sums = losses if self._sums is None else self._sums + losses
+        self._steps += 1
+        if self.trainer.global_step % self.trainer.log_every_n_steps:
+            return
+        means = self._sums / self._steps
+        if self._world_size > 1:
+            dist.all_reduce(means)
+            means /= self._world_size
+        values = dict(zip((task.name for task in self.schema.tasks), means.tolist(), strict=True))
+        self._sums, self._steps = None, 0
+        wrong = [name for name, value in values.items() if not math.isfinite(value)]
+        if wrong and getattr(self.trainer.precision_plugin, "scaler", None) is None:
+            raise FloatingPointError(
+                f"The loss of {wrong} is not finite at step {self.trainer.global_step}. Lower lr={self.lr}, set clip_norm, "
+                "or look for extreme values among the numeric features and labels."
+            )
+        self.log_dict({"train/loss": sum(values.values())} | {f"train/{name}/loss": v for name, v in values.items()})
+
+    # ---- several processes
+
+    @property
+    def _world_size(self) -> int:
+        return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+    def tables(self) -> dict[str, nn.Parameter]:
+        """Weights of all embedding tables, by parameter name."""
+        return {
+            f"{name}.weight": module.weight
+            for name, module in self.named_modules()
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        }
+
+    def setup(self, stage: str) -> None:
+        """Takes sparse tables away from DDP, whose reducer makes them dense or (NCCL) fails; see `training_step`."""
+        if self.sparse:
+            self._ddp_params_and_buffers_to_ignore = list(self.tables())
+
+    def on_fit_start(self) -> None:
+        """Starts every process from the same tables, as DDP does for the rest."""
+        if self.sparse and self._world_size > 1:
+            for table in self.tables().values():
+                dist.broadcast(table.data, 0)
+
+    def _reduce_sparse_gradients(self) -> None:
+        """The mean over processes of every sparse gradient: all gather the touched rows."""
+        if not self.sparse or self._world_size == 1:
+            return
+        for table in self.tables().values():
+            assert table.grad is not None
+            mine = coalesce(table.grad)
+            rows = _gather(mine._indices()[0])
+            values = _gather(mine._values()) / self._world_size
+            table.grad = torch.sparse_coo_tensor(rows.unsqueeze(0), values, table.shape, check_invariants=False)
+
+    # ---- optimisers
+
+    def configure_optimizers(self) -> Any:
+        """One optimiser (of two parts: dense weights and tables) and its schedule."""
+        tables = self.tables()
+        dense = [p for name, p in self.named_parameters() if name not in tables and p.requires_grad]
+        parts = [_dense(self.optimizer, dense, self.lr, self.weight_decay)] if dense else []
+        rows = [p for p in tables.values() if p.requires_grad]
+        if rows and self.sparse:
+            parts.append(RowOptimizer(rows, self.table_optimizer, self.table_lr, self.table_weight_decay))
+        elif rows:
+            parts.append(_dense(self.table_optimizer, rows, self.table_lr, self.table_weight_decay))
+        optimizer = Together(parts)
+        if self.schedule == "plateau":
+            mode = self.monitor[1]
+            plateau = ReduceLROnPlateau(optimizer, mode=mode, factor=0.1, patience=0)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": self.monitor[0]}}
+        if self.schedule == "constant" and not self.warmup_steps:
+            return optimizer
+        total = int(self.trainer.estimated_stepping_batches) if self.schedule != "constant" else 0
+        return [optimizer], [LambdaLR(optimizer, lambda step: self._rate(step, total))]
+
+    def _rate(self, step: int, total: int) -> float:
+        if step < self.warmup_steps:
+            return (step + 1) / (self.warmup_steps + 1)
+        if self.schedule == "constant":
+            return 1.0
+        done = min(1.0, (step - self.warmup_steps) / max(1, total - self.warmup_steps))
+        return 1 - done if self.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+
+    # ---- evaluation
+
+    @property
+    def monitor(self) -> tuple[str, Literal["min", "max"]]:
+        """The metric that decides which epoch is best, and whether it should be small or large."""
+        kinds = {task.kind for task in self.schema.tasks}
+        if kinds & {"binary", "multilabel"}:
+            return "val/auc_mean", "max"
+        return ("val/accuracy_mean", "max") if "multiclass" in kinds else ("val/rmse_mean", "min")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds a batch to the metrics."""
+        logits = self(batch)
+        for (task, columns), metrics in zip(self.schema.label_columns, self.evaluation, strict=True):
+            metrics.update(logits[task.name], batch["labels"][:, columns], batch.get("weight"), batch.get("group"))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds a batch to the metrics."""
+        self.validation_step(batch, batch_idx)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Predictions of every task (probabilities, or values of a regression) and ``row`` where the batch has it."""
+        logits = self(batch)
+        predictions = {task.name: task.predict(logits[task.name]) for task in self.schema.tasks}
+        return {"row": batch["row"], **predictions} if "row" in batch else predictions
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the metrics and, with ``schedule="plateau"``, tells the schedule."""
+        values = self._log_metrics("val")
+        schedule = self.lr_schedulers()
+        if isinstance(schedule, ReduceLROnPlateau) and not self.trainer.sanity_checking:
+            schedule.step(values[self.monitor[0]])
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the metrics."""
+        self._log_metrics("test")
+
+    def _log_metrics(self, stage: str) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for task, metrics in zip(self.schema.tasks, self.evaluation, strict=True):
+            values |= {f"{stage}/{task.name}/{key}": float(value) for key, value in metrics.compute().items()}
+            metrics.reset()
+        shown = {name: value for name, value in values.items() if name.endswith("/auc")}
+        for key in MEANS:
+            defined = [value for name, value in values.items() if name.endswith(f"/{key}") and not math.isnan(value)]
+            if defined:
+                values[f"{stage}/{key}_mean"] = sum(defined) / len(defined)
+        if not self.trainer.sanity_checking:
+            # The metrics agree over processes already, and a second reduction would say they need one.
+            self.log_dict({name: v for name, v in values.items() if name not in shown}, rank_zero_only=False, sync_dist=False)
+            self.log_dict(shown, prog_bar=True, sync_dist=False)
+        return values
+
+    # ---- checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Names the class, so that `mtlzoo.load` needs nothing but the file."""
+        checkpoint["mtlzoo"] = {"module": type(self).__module__, "class": type(self).__qualname__}
+
+
+MEANS = ("auc", "pr_auc", "gauc_impressions", "logloss", "accuracy", "rmse")
+"""Metrics whose mean over the tasks is logged; tasks for which one is undefined are left out of it."""
+
+
+def _dense(name: str, parameters: list[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
+    fused = all(p.device.type == "cpu" or (p.device.type == "cuda" and name != "adagrad") for p in parameters)
+    return DENSE[name](parameters, lr=lr, weight_decay=weight_decay, fused=fused)  # type: ignore[call-arg]
+
+
+def _gather(mine: Tensor) -> Tensor:
+    """Concatenates [n, ...] of all processes; n may differ."""
+    sizes = [torch.zeros(1, dtype=torch.int64, device=mine.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(sizes, torch.tensor([len(mine)], device=mine.device))
+    lengths = [int(size) for size in sizes]
+    padded = mine.new_zeros(max(lengths), *mine.shape[1:])
+    padded[: len(mine)] = mine
+    gathered = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(gathered, padded)
+    return torch.cat([part[:length] for part, length in zip(gathered, lengths, strict=True)])

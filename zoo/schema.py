@@ -1,0 +1,186 @@
+"""What a model knows of a data set: features, tasks and the columns that identify a row.
+
+A `FeatureSchema` is frozen and plain. It travels as a dictionary (`to_dict`, `from_dict`), so checkpoints that hold
+one load with ``torch.load(..., weights_only=True)`` in a process that never imported mtlzoo.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from mtlzoo.tasks import Task
+
+PADDING = 0
+"""Id of "nothing here": fills the end of sequences; its embedding is zero and never trained."""
+UNKNOWN = 1
+"""Id of every value that the training split did not show often enough."""
+FIRST_KNOWN = 2
+"""Smallest id of a vocabulary entry."""
+
+Pooling: TypeAlias = Literal["mean", "sum", "max", "attention"]
+Batch: TypeAlias = Mapping[str, Any]
+"""Tensors with the batch first. Keys: ``categorical`` int [B, F], ``numeric`` float [B, N], one int [B, L] per sequence
+under the feature's own name, ``labels`` float [B, W] (NaN = not observed), and where the data has them ``weight``
+float [B], ``group`` int [B] and ``row`` int [B] (position in the split)."""
+
+RESERVED = frozenset({"categorical", "numeric", "labels", "weight", "group", "row"})
+"""Batch keys that no sequence feature may use as its name."""
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """One id per row.
+
+    Args:
+        name: Column name.
+        cardinality: Number of ids, padding (0) and unknown (1) included; ids are in [0, cardinality).
+        table: Embedding table it looks up; its own name if empty. Features that name one table share it.
+    """
+
+    name: str
+    cardinality: int
+    table: str = ""
+    kind: Literal["categorical"] = "categorical"
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """One number per row, already transformed by the preparation (missing values filled)."""
+
+    name: str
+    kind: Literal["numeric"] = "numeric"
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Up to `max_length` ids per row, padded at the end with 0: tags, histories.
+
+    Args:
+        name: Column name, and the key of its tensor in the batch.
+        cardinality: Number of ids, padding and unknown included.
+        max_length: Ids kept per row.
+        table: Embedding table it looks up; its own name if empty.
+        pooling: How the ids become one vector. ``attention`` scores each id against `target` (DIN, KDD 2018).
+        target: Categorical feature that an ``attention`` pooling compares with.
+    """
+
+    name: str
+    cardinality: int
+    max_length: int
+    table: str = ""
+    pooling: Pooling = "mean"
+    target: str = ""
+    kind: Literal["sequence"] = "sequence"
+
+
+Feature: TypeAlias = Categorical | Numeric | Sequence
+_KINDS: dict[str, type[Categorical] | type[Numeric] | type[Sequence]] = {
+    "categorical": Categorical,
+    "numeric": Numeric,
+    "sequence": Sequence,
+}
+
+
+@dataclass(frozen=True)
+class FeatureSchema:
+    """The only thing a model knows of a data set.
+
+    Args:
+        features: Inputs, in the order of their columns in the batch.
+        tasks: What is predicted, in the order of the loss vector.
+        user: Name of the categorical feature that is the user, if there is one.
+        item: Name of the categorical feature that is the item, if there is one.
+        group: Raw column by which grouped metrics (GAUC) group rows; batches then carry ``group``.
+        ids: Raw columns that identify a row in predictions.
+
+    Raises:
+        ValueError: Duplicate names, shared tables of unequal size, an unknown attention target, no task.
+    """
+
+    features: tuple[Feature, ...]
+    tasks: tuple[Task, ...]
+    user: str | None = None
+    item: str | None = None
+    group: str | None = None
+    ids: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for attribute in ("features", "tasks", "ids"):
+            object.__setattr__(self, attribute, tuple(getattr(self, attribute)))
+        _unique("feature", [f.name for f in self.features])
+        _unique("task", [t.name for t in self.tasks])
+        if not self.tasks:
+            raise ValueError("FeatureSchema: no task; a model needs at least one.")
+        categorical = {f.name for f in self.categorical}
+        for name, role in ((self.user, "user"), (self.item, "item")):
+            if name is not None and name not in categorical:
+                raise ValueError(f"FeatureSchema: {role}={name!r} is not one of the categorical features {sorted(categorical)}.")
+        for sequence in self.sequences:
+            if sequence.name in RESERVED:
+                raise ValueError(f"FeatureSchema: a sequence may not be named {sequence.name!r}; reserved are {sorted(RESERVED)}.")
+            if sequence.pooling == "attention" and sequence.target not in categorical:
+                raise ValueError(
+                    f"Sequence {sequence.name!r}: pooling='attention' needs target= one of {sorted(categorical)}, "
+                    f"found {sequence.target!r}."
+                )
+        self.tables  # noqa: B018  (evaluated for its check of shared tables)
+
+    @property
+    def categorical(self) -> tuple[Categorical, ...]:
+        """Categorical features, in the column order of ``batch["categorical"]``."""
+        return tuple(f for f in self.features if isinstance(f, Categorical))
+
+    @property
+    def numeric(self) -> tuple[Numeric, ...]:
+        """Numeric features, in the column order of ``batch["numeric"]``."""
+        return tuple(f for f in self.features if isinstance(f, Numeric))
+
+    @property
+    def sequences(self) -> tuple[Sequence, ...]:
+        """Sequence features."""
+        return tuple(f for f in self.features if isinstance(f, Sequence))
+
+    @property
+    def tables(self) -> dict[str, int]:
+        """Rows of each embedding table, by table name, in order of first use."""
+        rows: dict[str, int] = {}
+        for feature in self.features:
+            if isinstance(feature, Numeric):
+                continue
+            if feature.cardinality <= UNKNOWN:
+                raise ValueError(f"Feature {feature.name!r}: cardinality {feature.cardinality}; ids 0 and 1 are reserved, so at least 2.")
+            table = feature.table or feature.name
+            if rows.setdefault(table, feature.cardinality) != feature.cardinality:
+                raise ValueError(
+                    f"Table {table!r} is shared by features of {rows[table]} and {feature.cardinality} ids; "
+                    "features that share a table share one vocabulary."
+                )
+        return rows
+
+    @property
+    def label_columns(self) -> Iterator[tuple[Task, slice]]:
+        """Each task with its columns in ``batch["labels"]``."""
+        start = 0
+        for task in self.tasks:
+            yield task, slice(start, start + task.label_width)
+            start += task.label_width
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schema as plain lists, dictionaries, strings and numbers."""
+        plain = asdict(self)
+        return plain | {"features": list(plain["features"]), "tasks": list(plain["tasks"]), "ids": list(self.ids)}
+
+    @classmethod
+    def from_dict(cls, plain: "Mapping[str, Any] | FeatureSchema") -> "FeatureSchema":
+        """The schema that `to_dict` wrote; a schema is returned as it is."""
+        if isinstance(plain, FeatureSchema):
+            return plain
+        features = tuple(_KINDS[feature["kind"]](**feature) for feature in plain["features"])
+        tasks = tuple(Task(**task) for task in plain["tasks"])
+        return cls(**{**plain, "features": features, "tasks": tasks})
+
+
+def _unique(what: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"FeatureSchema: {what} names occur more than once: {twice}.")

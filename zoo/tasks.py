@@ -1,0 +1,91 @@
+"""Tasks: what is predicted, which loss it has, and how logits become predictions."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TaskKind: TypeAlias = Literal["binary", "regression", "multiclass", "multilabel", "ranking"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One target. A label that is not observed is NaN; losses and metrics leave it out.
+
+    Args:
+        name: Name, also in metrics: ``val/<name>/auc``.
+        kind: ``binary`` (logistic loss), ``regression`` (squared error), ``multiclass`` (softmax), ``multilabel`` (one
+            logistic loss per class, averaged) or ``ranking``.
+        weight: Factor of its loss in the sum that is minimised.
+        classes: Number of classes of ``multiclass`` and ``multilabel``.
+        center: A regression predicts ``center + scale * output``; from train only.
+        scale: See `center`; the loss is in units of `scale`, metrics are in the label's own units.
+        observed: Binary label that must be 1 for this one to be observed (a conversion after a click); the
+            preparation writes NaN elsewhere. Empty: everywhere.
+
+    Raises:
+        ValueError: An unknown kind, `classes` missing or out of place, a weight that is negative, a scale not above 0.
+    """
+
+    name: str
+    kind: TaskKind = "binary"
+    weight: float = 1.0
+    classes: int = 0
+    center: float = 0.0
+    scale: float = 1.0
+    observed: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("binary", "regression", "multiclass", "multilabel", "ranking"):
+            raise ValueError(f"Task {self.name!r}: kind {self.kind!r} is not binary, regression, multiclass, multilabel or ranking.")
+        if "/" in self.name or not self.name:
+            raise ValueError(f"Task name {self.name!r}: must not be empty and must not hold '/', which separates metric names.")
+        if (self.classes >= 2) != (self.kind in ("multiclass", "multilabel")):
+            raise ValueError(f"Task {self.name!r}: kind {self.kind!r} with classes={self.classes}; multiclass and multilabel need classes >= 2, others none.")
+        if not self.weight >= 0:
+            raise ValueError(f"Task {self.name!r}: weight {self.weight}; allowed are numbers >= 0.")
+        if not self.scale > 0:
+            raise ValueError(f"Task {self.name!r}: scale {self.scale}; allowed are numbers > 0.")
+
+    @property
+    def outputs(self) -> int:
+        """Logits per row."""
+        return self.classes or 1
+
+    @property
+    def label_width(self) -> int:
+        """Columns in the label tensor."""
+        return self.classes if self.kind == "multilabel" else 1
+
+    def row_losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of every row and whether it is observed.
+
+        Args:
+            logits: Float [B] or [B, outputs].
+            labels: Float [B, label_width], NaN where not observed.
+
+        Returns:
+            Losses [B], 0 where not observed, and the mask [B]. A multilabel row is the mean over its observed classes.
+        """
+        if self.kind == "ranking":
+            raise NotImplementedError(f"Task {self.name!r}: a ranking loss needs pairs of rows; give the model one.")
+        observed = ~torch.isnan(labels)
+        known = torch.where(observed, labels, 0.0)
+        logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        if self.kind == "multiclass":
+            target = known.squeeze(-1).long()
+            losses = F.cross_entropy(logits, target, reduction="none").unsqueeze(-1)
+        elif self.kind == "regression":
+            losses = (logits.unsqueeze(-1) - (known - self.center) / self.scale).square()
+        else:
+            losses = F.binary_cross_entropy_with_logits(logits.reshape(known.shape), known.to(logits.dtype), reduction="none")
+        count = observed.sum(-1)
+        return torch.where(observed, losses, 0.0).sum(-1) / count.clamp(min=1), count > 0
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """Probabilities (binary, multilabel, multiclass) or values in the label's units (regression); shape of `logits`."""
+        if self.kind == "regression":
+            return logits * self.scale + self.center
+        return logits.softmax(-1) if self.kind == "multiclass" else logits.sigmoid()
