@@ -103,7 +103,7 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
 
     def setup(self, stage: str | None = None) -> None:
         """Opens the prepared data."""
-        assert self.data  # noqa: S101  (opening is the effect)
+        assert self.data  # opening is the effect
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches of the train split."""

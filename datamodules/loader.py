@@ -44,8 +44,11 @@ class BatchLoader:
         world_size: int = 1,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size:
-            raise ValueError(f"BatchLoader: batch_size={batch_size}, rank={rank} of {world_size}; allowed are batch_size >= 1, 0 <= rank < world_size.")
-        self.columns = dict(columns)
+            raise ValueError(
+                f"BatchLoader: batch_size={batch_size}, rank={rank} of {world_size}; "
+                "allowed are batch_size >= 1, 0 <= rank < world_size."
+            )
+        self.columns = columns
         self.rows = len(next(iter(self.columns.values())))
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -79,6 +82,8 @@ class BatchLoader:
 
     # ---- epochs and resuming, by the names that Lightning looks for
 
+    batch_sampler = None
+
     @property
     def sampler(self) -> "BatchLoader":
         """Itself: Lightning calls ``loader.sampler.set_epoch``."""
@@ -101,7 +106,8 @@ class BatchLoader:
         """
         if state["order"] != self._order():
             raise ValueError(
-                f"The checkpoint stopped in the middle of an epoch over {state['order']}; this loader has {self._order()}. "
+                f"The checkpoint stopped in the middle of an epoch over {state['order']}; "
+                f"this loader has {self._order()}. "
                 "Resume with the same data, batch size, seed and number of processes, or start from the weights alone."
             )
         self._epoch, self._batch = state["epoch"], state["batch"]

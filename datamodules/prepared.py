@@ -61,7 +61,9 @@ class PreparedData:
     def __getitem__(self, split: str) -> PreparedSplit:
         rows: dict[str, int] = self.manifest["rows"]
         if not rows.get(split):
-            raise KeyError(f"{self.folder}: no rows in split {split!r}; rows per split: {rows}. Change the split's bounds.")
+            raise KeyError(
+                f"{self.folder}: no rows in split {split!r}; rows per split: {rows}. Change the split's bounds."
+            )
         return PreparedSplit(self.folder / split)
 
 

@@ -33,7 +33,7 @@ _HOMES = {
     "Task": "tasks",
     "load": "checkpoint",
 }
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604  (the homes are strings)
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

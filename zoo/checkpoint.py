@@ -25,14 +25,19 @@ def load(path: str | os.PathLike[str], map_location: Any = "cpu", **changes: Any
     """
     checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     if not isinstance(checkpoint, dict) or "mtlzoo" not in checkpoint:
-        raise ValueError(f"{path} is not a checkpoint of an mtlzoo model: it has no entry 'mtlzoo'. Load it with its own class.")
+        raise ValueError(
+            f"{path} is not a checkpoint of an mtlzoo model: it has no entry 'mtlzoo'. Load it with its own class."
+        )
     where = checkpoint["mtlzoo"]
     try:
         kind: Any = importlib.import_module(where["module"])
         for name in where["class"].split("."):
             kind = getattr(kind, name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"{path} holds a {where['module']}.{where['class']}, which can't be imported: {error}. Install or import the package that defines it.") from error
+        raise ValueError(
+            f"{path} holds a {where['module']}.{where['class']}, which can't be imported: {error}. "
+            "Install the package that defines it, or import it first."
+        ) from error
     if not (isinstance(kind, type) and issubclass(kind, MultiTaskModule)):
         raise ValueError(f"{path} names {where['module']}.{where['class']}, which is not a MultiTaskModule.")
     options = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}

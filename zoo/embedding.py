@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlzoo.layers import MLP
-from mtlzoo.schema import Batch, FeatureSchema, Sequence
+from mtlzoo.schema import Batch, Categorical, FeatureSchema, Sequence
 
 
 class FeatureEmbedding(nn.Module):
@@ -46,13 +46,18 @@ class FeatureEmbedding(nn.Module):
             rows += cardinality
         self.table = nn.Embedding(rows, dim, sparse=sparse) if rows else None
         self.numeric = nn.Parameter(torch.empty(len(schema.numeric), dim)) if schema.numeric else None
-        looked_up = [*schema.categorical, *(f for f in schema.sequences for _ in range(f.max_length))]
+        looked_up: list[Categorical | Sequence] = [
+            *schema.categorical,
+            *(f for f in schema.sequences for _ in range(f.max_length)),
+        ]
         dtype = torch.int32 if rows < 2**31 else torch.int64
         self.first: Tensor
         self.cardinality: Tensor
         first = [self.offsets[f.table or f.name] for f in looked_up]
         self.register_buffer("first", torch.tensor(first, dtype=dtype), persistent=False)
-        self.register_buffer("cardinality", torch.tensor([f.cardinality for f in looked_up], dtype=torch.int32), persistent=False)
+        self.register_buffer(
+            "cardinality", torch.tensor([f.cardinality for f in looked_up], dtype=torch.int32), persistent=False
+        )
         self.attention = nn.ModuleDict(
             {f.name: TargetAttention(dim) for f in schema.sequences if f.pooling == "attention"}
         )
@@ -79,9 +84,10 @@ class FeatureEmbedding(nn.Module):
             keys = ["categorical"] if self.categorical else []
             ids = torch.cat([batch[key] for key in [*keys, *(s.name for s in self.sequences)]], 1)
             # One table for all: an id that is too large would silently read another feature's row.
-            torch._assert_async(  # type: ignore[no-untyped-call]
+            torch._assert_async(
                 ((ids >= 0) & (ids < self.cardinality)).all(),
-                "an id of this batch is outside its feature's table; prepare the data with the schema the model was built from",
+                "an id of this batch is outside its feature's table; "
+                "prepare the data with the schema the model was built from",
             )
             vectors = self.table(ids + self.first)
             lengths = [len(self.categorical), *(s.max_length for s in self.sequences)]

@@ -25,7 +25,9 @@ class BatchNorm(nn.BatchNorm1d):
     def forward(self, x: Tensor) -> Tensor:
         """Normalises [B, D]."""
         if self.training and x.shape[0] < 2:
-            return nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+            return nn.functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
         return super().forward(x)
 
 
@@ -97,7 +99,13 @@ class Gate(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, experts: int, units: Sequence[int] = (), *, bias: bool = False, activation: Activation = "relu"
+        self,
+        inputs: int,
+        experts: int,
+        units: Sequence[int] = (),
+        *,
+        bias: bool = False,
+        activation: Activation = "relu",
     ) -> None:
         super().__init__()
         self.mlp = MLP(inputs, units, experts, bias=bias, activation=activation)

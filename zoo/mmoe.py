@@ -14,7 +14,8 @@ from mtlzoo.schema import Batch
 class MMoE(MultiTaskModule):
     """``h_t = sum_k softmax(gate_t(x))_k expert_k(x)``; ``y_t = tower_t(h_t)``.
 
-    Source: Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018.
+    Source: Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts",
+    KDD 2018.
     The STEM repository's sizes are 8 experts of 512-512-512, gates and towers of 128-64 with biases.
 
     Args:

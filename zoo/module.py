@@ -8,18 +8,22 @@ from typing import Any, Literal, TypeAlias
 
 import lightning as L
 import torch
-import torch.distributed as dist
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
+from mtlzoo import parallel
 from mtlzoo.metrics import TaskMetrics
-from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, coalesce
+from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
+from mtlzoo.schedules import SCHEDULES, Schedule, rate_factor
 from mtlzoo.schema import Batch, FeatureSchema
 
 Schema: TypeAlias = FeatureSchema | dict[str, Any]
 """A schema, or what its `to_dict` gives, as checkpoints hold it."""
+
+MEANS = ("auc", "pr_auc", "gauc_impressions", "logloss", "accuracy", "rmse")
+"""Metrics whose mean over the tasks is logged; tasks for which one is undefined are left out of it."""
 
 
 class MultiTaskModule(L.LightningModule, ABC):
@@ -63,7 +67,7 @@ class MultiTaskModule(L.LightningModule, ABC):
         table_weight_decay: float = 0.0,
         clip_norm: float | None = None,
         accumulate: int = 1,
-        schedule: Literal["constant", "linear", "cosine", "plateau"] = "constant",
+        schedule: Schedule = "constant",
         warmup_steps: int = 0,
     ) -> None:
         super().__init__()
@@ -72,10 +76,15 @@ class MultiTaskModule(L.LightningModule, ABC):
         for name, chosen in (("optimizer", optimizer), ("table_optimizer", table_optimizer or optimizer)):
             if chosen not in DENSE:
                 raise ValueError(f"{name}={chosen!r}; allowed are {sorted(DENSE)}.")
+        if schedule not in SCHEDULES or (schedule == "plateau" and warmup_steps):
+            raise ValueError(
+                f"schedule={schedule!r}, warmup_steps={warmup_steps}; allowed are 'constant', 'linear', 'cosine' and, "
+                "without warm-up, 'plateau'."
+            )
         if accumulate < 1 or warmup_steps < 0 or (clip_norm is not None and not clip_norm > 0):
             raise ValueError(
-                f"accumulate={accumulate}, warmup_steps={warmup_steps}, clip_norm={clip_norm}; allowed are accumulate >= 1, "
-                "warmup_steps >= 0, clip_norm > 0 or None."
+                f"accumulate={accumulate}, warmup_steps={warmup_steps}, clip_norm={clip_norm}; "
+                "allowed are accumulate >= 1, warmup_steps >= 0, clip_norm > 0 or None."
             )
         self.optimizer = optimizer
         self.lr = lr
@@ -98,6 +107,7 @@ class MultiTaskModule(L.LightningModule, ABC):
         self.register_buffer("task_weights", weights, persistent=False)
         self._sums: Tensor | None = None
         self._steps = 0
+        self._random: dict[str, list[Tensor]] | None = None
 
     # ---- what a model adds
 
@@ -132,14 +142,11 @@ class MultiTaskModule(L.LightningModule, ABC):
         return losses
 
     def count_observed(self, batch: Batch) -> Tensor:
-        """Rows that observe each task, or the sum of their weights, [T]: the mean over processes, 1 where nobody does."""
+        """Rows that observe each task, or the sum of their weights, [T]: mean over processes, 1 where nobody does."""
         known = ~batch["labels"].isnan()
         masks = torch.stack([known[:, columns].any(1) for _, columns in self.schema.label_columns], 1)
         counts = masks.sum(0) if "weight" not in batch else (masks * batch["weight"].unsqueeze(1)).sum(0)
-        counts = counts.to(self.task_weights.dtype)
-        if self._world_size > 1:
-            dist.all_reduce(counts)
-            counts /= self._world_size
+        counts = parallel.mean(counts.to(self.task_weights.dtype))
         return torch.where(counts > 0, counts, 1.0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -150,11 +157,12 @@ class MultiTaskModule(L.LightningModule, ABC):
         observed = self.count_observed(batch)
         total = torch.zeros_like(self.task_weights)
         for micro_batch, last in self._micro_batches(batch):
-            with nullcontext() if last or self._world_size == 1 else self.trainer.model.no_sync():  # type: ignore[union-attr,operator]
+            with nullcontext() if last or parallel.world_size() == 1 else self.trainer.model.no_sync():  # type: ignore[union-attr,operator]
                 losses = torch.stack(self.losses(self(micro_batch), micro_batch, observed))
                 self.manual_backward(losses)
             total += losses.detach()
-        self._reduce_sparse_gradients()
+        if self.sparse:
+            parallel.mean_sparse_gradients(self.tables().values())
         optimizer.step()
         schedule = self.lr_schedulers()
         if isinstance(schedule, LRScheduler) and not isinstance(schedule, ReduceLROnPlateau):
@@ -163,7 +171,7 @@ class MultiTaskModule(L.LightningModule, ABC):
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Descends the sum of the losses, [T]."""
-        loss.sum().backward(*args, **kwargs)
+        loss.sum().backward(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips; gradients are unscaled here also under fp16."""
@@ -183,29 +191,22 @@ class MultiTaskModule(L.LightningModule, ABC):
         """Keeps sums on the device and logs their mean every `log_every_n_steps`: a log costs 0.5 ms a number."""
         self._sums = losses if self._sums is None else self._sums + losses
         self._steps += 1
-        if self.trainer.global_step % self.trainer.log_every_n_steps:
+        if self.trainer.global_step % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]  # set by a connector
             return
-        means = self._sums / self._steps
-        if self._world_size > 1:
-            dist.all_reduce(means)
-            means /= self._world_size
+        means = parallel.mean(self._sums / self._steps)
         values = dict(zip((task.name for task in self.schema.tasks), means.tolist(), strict=True))
         self._sums, self._steps = None, 0
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
         if wrong and getattr(self.trainer.precision_plugin, "scaler", None) is None:
             raise FloatingPointError(
-                f"The loss of {wrong} is not finite at step {self.trainer.global_step}. Lower lr={self.lr}, set clip_norm, "
-                "or look for extreme values among the numeric features and labels."
+                f"The loss of {wrong} is not finite at step {self.trainer.global_step}. Lower lr={self.lr}, "
+                "set clip_norm, or look for extreme values among the numeric features and labels."
             )
         self.log_dict({"train/loss": sum(values.values())} | {f"train/{name}/loss": v for name, v in values.items()})
 
     # ---- several processes
 
-    @property
-    def _world_size(self) -> int:
-        return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-    def tables(self) -> dict[str, nn.Parameter]:
+    def tables(self) -> dict[str, Tensor]:
         """Weights of all embedding tables, by parameter name."""
         return {
             f"{name}.weight": module.weight
@@ -220,20 +221,8 @@ class MultiTaskModule(L.LightningModule, ABC):
 
     def on_fit_start(self) -> None:
         """Starts every process from the same tables, as DDP does for the rest."""
-        if self.sparse and self._world_size > 1:
-            for table in self.tables().values():
-                dist.broadcast(table.data, 0)
-
-    def _reduce_sparse_gradients(self) -> None:
-        """The mean over processes of every sparse gradient: all gather the touched rows."""
-        if not self.sparse or self._world_size == 1:
-            return
-        for table in self.tables().values():
-            assert table.grad is not None
-            mine = coalesce(table.grad)
-            rows = _gather(mine._indices()[0])
-            values = _gather(mine._values()) / self._world_size
-            table.grad = torch.sparse_coo_tensor(rows.unsqueeze(0), values, table.shape, check_invariants=False)
+        if self.sparse:
+            parallel.broadcast(self.tables().values())
 
     # ---- optimisers
 
@@ -241,12 +230,12 @@ class MultiTaskModule(L.LightningModule, ABC):
         """One optimiser (of two parts: dense weights and tables) and its schedule."""
         tables = self.tables()
         dense = [p for name, p in self.named_parameters() if name not in tables and p.requires_grad]
-        parts = [_dense(self.optimizer, dense, self.lr, self.weight_decay)] if dense else []
+        parts = [dense_optimizer(self.optimizer, dense, self.lr, self.weight_decay)] if dense else []
         rows = [p for p in tables.values() if p.requires_grad]
         if rows and self.sparse:
             parts.append(RowOptimizer(rows, self.table_optimizer, self.table_lr, self.table_weight_decay))
         elif rows:
-            parts.append(_dense(self.table_optimizer, rows, self.table_lr, self.table_weight_decay))
+            parts.append(dense_optimizer(self.table_optimizer, rows, self.table_lr, self.table_weight_decay))
         optimizer = Together(parts)
         if self.schedule == "plateau":
             mode = self.monitor[1]
@@ -255,15 +244,8 @@ class MultiTaskModule(L.LightningModule, ABC):
         if self.schedule == "constant" and not self.warmup_steps:
             return optimizer
         total = int(self.trainer.estimated_stepping_batches) if self.schedule != "constant" else 0
-        return [optimizer], [LambdaLR(optimizer, lambda step: self._rate(step, total))]
-
-    def _rate(self, step: int, total: int) -> float:
-        if step < self.warmup_steps:
-            return (step + 1) / (self.warmup_steps + 1)
-        if self.schedule == "constant":
-            return 1.0
-        done = min(1.0, (step - self.warmup_steps) / max(1, total - self.warmup_steps))
-        return 1 - done if self.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+        schedule = LambdaLR(optimizer, lambda step: rate_factor(step, self.schedule, self.warmup_steps, total))
+        return [optimizer], [schedule]
 
     # ---- evaluation
 
@@ -278,7 +260,7 @@ class MultiTaskModule(L.LightningModule, ABC):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds a batch to the metrics."""
         logits = self(batch)
-        for (task, columns), metrics in zip(self.schema.label_columns, self.evaluation, strict=True):
+        for (task, columns), metrics in zip(self.schema.label_columns, self._metrics(), strict=True):
             metrics.update(logits[task.name], batch["labels"][:, columns], batch.get("weight"), batch.get("group"))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -295,16 +277,20 @@ class MultiTaskModule(L.LightningModule, ABC):
         """Logs the metrics and, with ``schedule="plateau"``, tells the schedule."""
         values = self._log_metrics("val")
         schedule = self.lr_schedulers()
-        if isinstance(schedule, ReduceLROnPlateau) and not self.trainer.sanity_checking:
-            schedule.step(values[self.monitor[0]])
+        score = values.get(self.monitor[0], math.nan)
+        if isinstance(schedule, ReduceLROnPlateau) and not self.trainer.sanity_checking and math.isfinite(score):
+            schedule.step(score)
 
     def on_test_epoch_end(self) -> None:
         """Logs the metrics."""
         self._log_metrics("test")
 
+    def _metrics(self) -> list[TaskMetrics]:
+        return list(self.evaluation)  # type: ignore[arg-type]  # a ModuleList does not know what it holds
+
     def _log_metrics(self, stage: str) -> dict[str, float]:
         values: dict[str, float] = {}
-        for task, metrics in zip(self.schema.tasks, self.evaluation, strict=True):
+        for task, metrics in zip(self.schema.tasks, self._metrics(), strict=True):
             values |= {f"{stage}/{task.name}/{key}": float(value) for key, value in metrics.compute().items()}
             metrics.reset()
         shown = {name: value for name, value in values.items() if name.endswith("/auc")}
@@ -314,33 +300,25 @@ class MultiTaskModule(L.LightningModule, ABC):
                 values[f"{stage}/{key}_mean"] = sum(defined) / len(defined)
         if not self.trainer.sanity_checking:
             # The metrics agree over processes already, and a second reduction would say they need one.
-            self.log_dict({name: v for name, v in values.items() if name not in shown}, rank_zero_only=False, sync_dist=False)
+            self.log_dict(
+                {name: v for name, v in values.items() if name not in shown}, rank_zero_only=False, sync_dist=False
+            )
             self.log_dict(shown, prog_bar=True, sync_dist=False)
         return values
 
     # ---- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Names the class, so that `mtlzoo.load` needs nothing but the file."""
-        checkpoint["mtlzoo"] = {"module": type(self).__module__, "class": type(self).__qualname__}
+        """Adds the class, so that `mtlzoo.load` needs nothing but the file, and the state of the random numbers."""
+        where = {"module": type(self).__module__, "class": type(self).__qualname__}
+        checkpoint["mtlzoo"] = where | {"random": parallel.random_states(self.device)}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the state of the random numbers for the start of the training."""
+        self._random = checkpoint["mtlzoo"]["random"]
 
-MEANS = ("auc", "pr_auc", "gauc_impressions", "logloss", "accuracy", "rmse")
-"""Metrics whose mean over the tasks is logged; tasks for which one is undefined are left out of it."""
-
-
-def _dense(name: str, parameters: list[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
-    fused = all(p.device.type == "cpu" or (p.device.type == "cuda" and name != "adagrad") for p in parameters)
-    return DENSE[name](parameters, lr=lr, weight_decay=weight_decay, fused=fused)  # type: ignore[call-arg]
-
-
-def _gather(mine: Tensor) -> Tensor:
-    """Concatenates [n, ...] of all processes; n may differ."""
-    sizes = [torch.zeros(1, dtype=torch.int64, device=mine.device) for _ in range(dist.get_world_size())]
-    dist.all_gather(sizes, torch.tensor([len(mine)], device=mine.device))
-    lengths = [int(size) for size in sizes]
-    padded = mine.new_zeros(max(lengths), *mine.shape[1:])
-    padded[: len(mine)] = mine
-    gathered = [torch.empty_like(padded) for _ in lengths]
-    dist.all_gather(gathered, padded)
-    return torch.cat([part[:length] for part, length in zip(gathered, lengths, strict=True)])
+    def on_train_start(self) -> None:
+        """Continues the random numbers of the checkpoint, if there was one."""
+        if self._random is not None:
+            parallel.restore_random_states(self._random, self.device, self.global_rank)
+            self._random = None

@@ -14,7 +14,8 @@ from mtlzoo.schema import Batch
 class OMoE(MultiTaskModule):
     """``h = sum_k softmax(gate(x))_k expert_k(x)``; ``y_t = tower_t(h)``.
 
-    Source: Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018.
+    Source: Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts",
+    KDD 2018.
 
     Args:
         schema: Features and tasks.

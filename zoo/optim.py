@@ -1,6 +1,7 @@
 """Optimisers for models with large embedding tables: dense weights fused, tables by touched row, one step for both."""
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -14,6 +15,13 @@ DENSE: dict[str, type[Optimizer]] = {
     "adagrad": torch.optim.Adagrad,
     "sgd": torch.optim.SGD,
 }
+
+
+def dense_optimizer(name: OptimizerName, parameters: Sequence[Tensor], lr: float, weight_decay: float) -> Optimizer:
+    """Torch's optimiser of that name, fused where torch has the kernel."""
+    devices = {parameter.device.type for parameter in parameters}
+    fused = devices == {"cpu"} or (devices == {"cuda"} and name != "adagrad")
+    return DENSE[name](parameters, lr=lr, weight_decay=weight_decay, fused=fused)  # type: ignore[call-arg]
 
 
 class RowOptimizer(Optimizer):
@@ -44,10 +52,12 @@ class RowOptimizer(Optimizer):
     ) -> None:
         if eps is None:  # torch's defaults
             eps = 1e-10 if algorithm == "adagrad" else 1e-8
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps, "algorithm": algorithm})
+        super().__init__(
+            params, {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps, "algorithm": algorithm}
+        )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates the rows that the gradients hold."""
         result = closure() if closure is not None else None
         for group in self.param_groups:
@@ -117,16 +127,16 @@ class Together(Optimizer):
     def _share(self) -> None:
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
-    @property
-    def state(self) -> dict[Tensor, Any]:  # type: ignore[override]
+    @property  # an attribute in the base class
+    def state(self) -> defaultdict[Tensor, Any]:
         """State of every parameter."""
-        return {tensor: state for part in self.parts for tensor, state in part.state.items()}
+        return defaultdict(dict, {tensor: state for part in self.parts for tensor, state in part.state.items()})
 
     @state.setter
     def state(self, value: Any) -> None:
         """The base class sets an empty one; the parts hold theirs."""
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Steps every part."""
         result = closure() if closure is not None else None
         for part in self.parts:
@@ -145,7 +155,10 @@ class Together(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores every part."""
         if len(state_dict["parts"]) != len(self.parts):
-            raise ValueError(f"Checkpoint of {len(state_dict['parts'])} optimisers, this model has {len(self.parts)}; resume with the same optimiser options.")
+            raise ValueError(
+                f"Checkpoint of {len(state_dict['parts'])} optimisers, this model has {len(self.parts)}; "
+                "resume with the same optimiser options."
+            )
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._share()
@@ -172,7 +185,7 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
             gradients.append(parameter.grad)
     if not gradients:
         return torch.zeros(())
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     factor = torch.where(norm.isfinite(), (max_norm / (norm + 1e-6)).clamp(max=1.0), 1.0)
     torch._foreach_mul_(gradients, factor)
     return norm

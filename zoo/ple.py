@@ -16,7 +16,7 @@ SharedGate: TypeAlias = Literal["all", "shared_experts"]
 class PLE(MultiTaskModule):
     """Levels of task experts and shared experts, mixed by a gate per stream; a tower per task on the last level.
 
-    With streams ``x_1 .. x_T`` and the shared ``x_S``, all equal to the features' vectors before level 1, a level does::
+    With streams ``x_1 .. x_T`` and a shared ``x_S``, all equal to the features' vectors at first, a level does::
 
         h_{t,k} = expert_{t,k}(x_t)          h_{S,k} = expert_{S,k}(x_S)
         x_t <- sum softmax(gate_t(x_t)) * [h_t; h_S]                 own experts first, then shared
@@ -25,8 +25,8 @@ class PLE(MultiTaskModule):
     The last level has no shared gate, as nothing reads its stream.
 
     Source: Tang et al., "Progressive Layered Extraction (PLE): A Novel Multi-Task Learning (MTL) Model for Personalized
-    Recommendations", RecSys 2020, section 4.2. FuxiCTR and the STEM repository let the shared gate see the shared experts
-    alone; ``shared_gate="shared_experts"`` is their model. With one level the two are the same.
+    Recommendations", RecSys 2020, section 4.2. FuxiCTR and the STEM repository let the shared gate see the shared
+    experts alone; ``shared_gate="shared_experts"`` is their model. With one level the two are the same.
 
     Args:
         schema: Features and tasks.
@@ -74,7 +74,9 @@ class PLE(MultiTaskModule):
         self.levels = nn.ModuleList()
         for level in range(levels):
             shared = shared_gate if level < levels - 1 else None
-            self.levels.append(Extraction(width, tasks, task_experts, shared_experts, expert_units, shared, hidden, gate))
+            self.levels.append(
+                Extraction(width, tasks, task_experts, shared_experts, expert_units, shared, hidden, gate)
+            )
             width = expert_units[-1]
         self.towers = Towers(self.schema.tasks, width, tower_units, **hidden)
 
@@ -116,7 +118,7 @@ class Extraction(nn.Module):
         gate: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.task_experts = nn.ModuleList(
+        self.task_experts: Any = nn.ModuleList(
             nn.ModuleList(MLP(inputs, units, **hidden) for _ in range(task_experts)) for _ in range(tasks)
         )
         self.shared_experts = nn.ModuleList(MLP(inputs, units, **hidden) for _ in range(shared_experts))

@@ -114,10 +114,14 @@ class FeatureSchema:
         categorical = {f.name for f in self.categorical}
         for name, role in ((self.user, "user"), (self.item, "item")):
             if name is not None and name not in categorical:
-                raise ValueError(f"FeatureSchema: {role}={name!r} is not one of the categorical features {sorted(categorical)}.")
+                raise ValueError(
+                    f"FeatureSchema: {role}={name!r} is not one of the categorical features {sorted(categorical)}."
+                )
         for sequence in self.sequences:
             if sequence.name in RESERVED:
-                raise ValueError(f"FeatureSchema: a sequence may not be named {sequence.name!r}; reserved are {sorted(RESERVED)}.")
+                raise ValueError(
+                    f"FeatureSchema: a sequence may not be named {sequence.name!r}; reserved are {sorted(RESERVED)}."
+                )
             if sequence.pooling == "attention" and sequence.target not in categorical:
                 raise ValueError(
                     f"Sequence {sequence.name!r}: pooling='attention' needs target= one of {sorted(categorical)}, "
@@ -148,7 +152,10 @@ class FeatureSchema:
             if isinstance(feature, Numeric):
                 continue
             if feature.cardinality <= UNKNOWN:
-                raise ValueError(f"Feature {feature.name!r}: cardinality {feature.cardinality}; ids 0 and 1 are reserved, so at least 2.")
+                raise ValueError(
+                    f"Feature {feature.name!r}: cardinality {feature.cardinality}; ids 0 and 1 are "
+                    "reserved, so at least 2."
+                )
             table = feature.table or feature.name
             if rows.setdefault(table, feature.cardinality) != feature.cardinality:
                 raise ValueError(

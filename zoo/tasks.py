@@ -39,11 +39,18 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.kind not in ("binary", "regression", "multiclass", "multilabel", "ranking"):
-            raise ValueError(f"Task {self.name!r}: kind {self.kind!r} is not binary, regression, multiclass, multilabel or ranking.")
+            raise ValueError(
+                f"Task {self.name!r}: kind {self.kind!r} is not binary, regression, multiclass, multilabel or ranking."
+            )
         if "/" in self.name or not self.name:
-            raise ValueError(f"Task name {self.name!r}: must not be empty and must not hold '/', which separates metric names.")
+            raise ValueError(
+                f"Task name {self.name!r}: must not be empty and must not hold '/', which separates metric names."
+            )
         if (self.classes >= 2) != (self.kind in ("multiclass", "multilabel")):
-            raise ValueError(f"Task {self.name!r}: kind {self.kind!r} with classes={self.classes}; multiclass and multilabel need classes >= 2, others none.")
+            raise ValueError(
+                f"Task {self.name!r}: kind {self.kind!r} with classes={self.classes}; "
+                "multiclass and multilabel need classes >= 2, others none."
+            )
         if not self.weight >= 0:
             raise ValueError(f"Task {self.name!r}: weight {self.weight}; allowed are numbers >= 0.")
         if not self.scale > 0:
@@ -80,12 +87,14 @@ class Task:
         elif self.kind == "regression":
             losses = (logits.unsqueeze(-1) - (known - self.center) / self.scale).square()
         else:
-            losses = F.binary_cross_entropy_with_logits(logits.reshape(known.shape), known.to(logits.dtype), reduction="none")
+            losses = F.binary_cross_entropy_with_logits(
+                logits.reshape(known.shape), known.to(logits.dtype), reduction="none"
+            )
         count = observed.sum(-1)
         return torch.where(observed, losses, 0.0).sum(-1) / count.clamp(min=1), count > 0
 
     def predict(self, logits: Tensor) -> Tensor:
-        """Probabilities (binary, multilabel, multiclass) or values in the label's units (regression); shape of `logits`."""
+        """Probabilities, or for a regression values in the label's units; shape of `logits`."""
         if self.kind == "regression":
             return logits * self.scale + self.center
         return logits.softmax(-1) if self.kind == "multiclass" else logits.sigmoid()

@@ -73,7 +73,8 @@ class Golden:
     def _build(self) -> MultiTaskModule:
         c = self.config
         features: list[Feature] = [
-            Categorical(f["name"], f["vocab_size"]) if f["type"] == "categorical" else Numeric(f["name"]) for f in c["fields"]
+            Categorical(f["name"], f["vocab_size"]) if f["type"] == "categorical" else Numeric(f["name"])
+            for f in c["fields"]
         ]
         schema = FeatureSchema(tuple(features), tuple(Task(name) for name in c["tasks"]))
         common: dict[str, Any] = {

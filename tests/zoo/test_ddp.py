@@ -1,0 +1,108 @@
+"""N gloo processes equal one process on the same global batches: weights, metrics and predictions."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).with_name("train_script.py")
+
+
+def run(folder: Path, world_size: int, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """What every rank saved."""
+    folder.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    processes = []
+    for rank in range(world_size):
+        one = {"RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(world_size)}
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        environment = {**os.environ, **(one | where if world_size > 1 else {})}
+        command = [sys.executable, str(SCRIPT), str(folder), json.dumps(options)]
+        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL))
+    errors = [process.communicate(timeout=240)[1].decode() for process in processes]
+    assert all(process.returncode == 0 for process in processes), "\n".join(errors)
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(world_size)]
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "mmoe": {"model": "MMoE", "arguments": {"experts": 3, "expert_units": [8], "tower_units": [4], "clip_norm": 0.1}},
+    "ple_sparse_accumulate": {
+        "model": "PLE",
+        "arguments": {
+            "levels": 2,
+            "expert_units": [8],
+            "tower_units": [],
+            "sparse": True,
+            "accumulate": 3,
+            "clip_norm": 0.1,
+            "table_weight_decay": 0.01,
+        },
+    },
+    "shared_bottom_accumulate_cosine": {
+        "model": "SharedBottom",
+        "arguments": {
+            "bottom_units": [8],
+            "tower_units": [4],
+            "accumulate": 2,
+            "schedule": "cosine",
+            "warmup_steps": 3,
+        },
+    },
+    # 2 * 32 + 1 rows: the last batch leaves one of the ranks without a row.
+    "single_task_sparse_empty_rank": {
+        "model": "SingleTask",
+        "rows": 65,
+        "arguments": {"units": [8], "sparse": True, "optimizer": "adagrad", "schedule": "plateau"},
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_two_ranks_equal_one(tmp_path: Path, case: str) -> None:
+    options = CASES[case]
+    (one,) = run(tmp_path / "one", 1, options | {"batch_size": 32})
+    ranks = run(tmp_path / "two", 2, options | {"batch_size": 16})
+    for rank in ranks:
+        assert rank["steps"] == one["steps"]
+        assert set(rank["weights"]) == set(one["weights"])
+        for name, weight in one["weights"].items():
+            torch.testing.assert_close(
+                rank["weights"][name], weight, rtol=1e-9, atol=1e-11, msg=lambda m, n=name: f"{n}: {m}"
+            )
+        for stage, metrics in one["metrics"].items():
+            assert set(rank["metrics"][stage]) == set(metrics)
+            for name, value in metrics.items():
+                torch.testing.assert_close(
+                    rank["metrics"][stage][name].double(),
+                    value.double(),
+                    rtol=0,
+                    atol=1e-6,
+                    equal_nan=True,
+                    msg=lambda m, n=name: f"{n}: {m}",
+                )
+    rows = torch.cat([batch["row"] for rank in ranks for batch in rank["predictions"]])
+    assert sorted(rows.tolist()) == list(range(options.get("rows", 203))), "no row twice, none missing"
+    probability = torch.cat([batch["click"] for rank in ranks for batch in rank["predictions"]])[rows.argsort()]
+    torch.testing.assert_close(
+        probability, torch.cat([batch["click"] for batch in one["predictions"]]), rtol=1e-9, atol=1e-11
+    )
+
+
+@pytest.mark.slow
+def test_three_ranks_equal_one_with_uneven_batches(tmp_path: Path) -> None:
+    options = {"model": "OMoE", "rows": 100, "arguments": {"experts": 2, "expert_units": [8], "sparse": True}}
+    (one,) = run(tmp_path / "one", 1, options | {"batch_size": 24})
+    for rank in run(tmp_path / "three", 3, options | {"batch_size": 8}):
+        for name, weight in one["weights"].items():
+            torch.testing.assert_close(
+                rank["weights"][name], weight, rtol=1e-9, atol=1e-11, msg=lambda m, n=name: f"{n}: {m}"
+            )

@@ -1,0 +1,5 @@
+"""``python -m mtlzoo``."""
+
+from mtlzoo.cli import main
+
+main()

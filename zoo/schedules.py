@@ -1,0 +1,24 @@
+"""Learning rates over the training."""
+
+import math
+from typing import Literal, TypeAlias
+
+Schedule: TypeAlias = Literal["constant", "linear", "cosine", "plateau"]
+SCHEDULES = ("constant", "linear", "cosine", "plateau")
+
+
+def rate_factor(step: int, schedule: Schedule, warmup_steps: int, total_steps: int) -> float:
+    """Factor of the learning rate at a step: a linear rise over the warm-up, then down to 0 if not constant.
+
+    Args:
+        step: Steps already taken.
+        schedule: ``constant``, ``linear`` or ``cosine``.
+        warmup_steps: Steps of the rise.
+        total_steps: Steps of the whole training.
+    """
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    if schedule == "constant":
+        return 1.0
+    done = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return 1 - done if schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
