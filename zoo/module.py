@@ -107,6 +107,7 @@ class MultiTaskModule(L.LightningModule, ABC):
         self.register_buffer("task_weights", weights, persistent=False)
         self._sums: Tensor | None = None
         self._steps = 0
+        self._total_steps = 0
         self._random: dict[str, list[Tensor]] | None = None
 
     # ---- what a model adds
@@ -238,14 +239,13 @@ class MultiTaskModule(L.LightningModule, ABC):
             parts.append(dense_optimizer(self.table_optimizer, rows, self.table_lr, self.table_weight_decay))
         optimizer = Together(parts)
         if self.schedule == "plateau":
-            mode = self.monitor[1]
-            plateau = ReduceLROnPlateau(optimizer, mode=mode, factor=0.1, patience=0)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": self.monitor[0]}}
+            return [optimizer], [ReduceLROnPlateau(optimizer, mode=self.monitor[1], factor=0.1, patience=0)]
         if self.schedule == "constant" and not self.warmup_steps:
             return optimizer
-        total = int(self.trainer.estimated_stepping_batches) if self.schedule != "constant" else 0
-        schedule = LambdaLR(optimizer, lambda step: rate_factor(step, self.schedule, self.warmup_steps, total))
-        return [optimizer], [schedule]
+        return [optimizer], [LambdaLR(optimizer, self._rate_factor)]
+
+    def _rate_factor(self, step: int) -> float:
+        return rate_factor(step, self.schedule, self.warmup_steps, self._total_steps)
 
     # ---- evaluation
 
@@ -318,7 +318,11 @@ class MultiTaskModule(L.LightningModule, ABC):
         self._random = checkpoint["mtlzoo"]["random"]
 
     def on_train_start(self) -> None:
-        """Continues the random numbers of the checkpoint, if there was one."""
+        """Continues the random numbers of the checkpoint, if there was one, and counts the steps to come."""
+        if self.schedule in ("linear", "cosine"):
+            # Not while the optimisers are made: asking opens the loaders before a checkpoint gives them their place,
+            # and a resumed epoch would silently start again.
+            self._total_steps = int(self.trainer.estimated_stepping_batches)
         if self._random is not None:
             parallel.restore_random_states(self._random, self.device, self.global_rank)
             self._random = None

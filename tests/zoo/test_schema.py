@@ -78,7 +78,11 @@ def test_refuses_impossible_tasks(wrong: dict[str, Any]) -> None:
     ("task", "logits", "labels"),
     [
         (Task("a"), torch.randn(6), torch.tensor([0.0, 1, 1, 0, math.nan, 1]).unsqueeze(1)),
-        (Task("a", "regression", center=2.0, scale=3.0), torch.randn(6), torch.tensor([5.0, math.nan, 1, 0, 2, 9]).unsqueeze(1)),
+        (
+            Task("a", "regression", center=2.0, scale=3.0),
+            torch.randn(6),
+            torch.tensor([5.0, math.nan, 1, 0, 2, 9]).unsqueeze(1),
+        ),
         (Task("a", "multiclass", classes=3), torch.randn(6, 3), torch.tensor([0.0, 2, math.nan, 1, 1, 0]).unsqueeze(1)),
         (
             Task("a", "multilabel", classes=2),
@@ -87,7 +91,9 @@ def test_refuses_impossible_tasks(wrong: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_rows_without_a_label_have_no_loss_and_no_gradient(task: Task, logits: torch.Tensor, labels: torch.Tensor) -> None:
+def test_rows_without_a_label_have_no_loss_and_no_gradient(
+    task: Task, logits: torch.Tensor, labels: torch.Tensor
+) -> None:
     logits.requires_grad_()
     losses, observed = task.row_losses(logits, labels)
     assert observed.tolist() == (~labels.isnan()).any(1).tolist()
