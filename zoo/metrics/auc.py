@@ -1,0 +1,122 @@
+"""ROC-AUC and PR-AUC of a stream of rows, in constant memory."""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.utilities import rank_zero_warn
+from torchmetrics.wrappers.abstract import WrapperMetric
+
+from mtlzoo.metrics.observed import Observed, observed
+from mtlzoo.metrics.sketch import absorb, average_precision, roc_auc, shrink, union
+
+CAPACITY = 2**20
+TOLERANCE = 1e-6
+
+
+class AUC(Metric):
+    """Area under the ROC curve and average precision, both from one sketch of the scores (`mtlzoo.metrics.sketch`).
+
+    Exact, ties included, up to `capacity` different scores per process. Beyond, ``auc`` is within 1e-6 of the exact
+    value for any distribution of scores; `compute` proves it for the rows it saw and warns where it can't (the proof is
+    weaker where scores drift strongly from batch to batch). ``pr_auc`` has no such proof; ``benchmarks/metrics.py``
+    measures it. Sample weights are masses: a row of weight 2 counts as two rows.
+
+    Args:
+        capacity: Buckets of the sketch, of 32 bytes each. Twice as many rows are buffered before they go in.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = True  # `forward` must not merge two sketches at every batch
+    buffer: list[Tensor]
+    sketch: list[Tensor] | Tensor
+    broken: Tensor
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        super().__init__()
+        self.capacity = capacity
+        self.add_state("buffer", [], dist_reduce_fx="cat")
+        self.add_state("sketch", [], dist_reduce_fx=_side_by_side)
+        self.add_state("broken", torch.tensor(False), dist_reduce_fx="max")
+
+    def update(self, scores: Tensor, labels: Tensor | Observed, weight: Tensor | None = None) -> None:
+        """Add rows: scores [B] (whatever rises with the probability: logits), labels [B] in {0, 1, NaN}, weight [B]."""
+        known, mass = observed(labels, weight)
+        scores = scores.detach().float() if scores.dtype.itemsize < 4 else scores.detach()
+        self.buffer.append(torch.stack([scores, mass.copysign(known - 0.5).to(scores.dtype)], 1))
+        # Counting the buffered rows takes longer than adding some: only now and then.
+        count = len(self.buffer) % 32 == 0 or 32 * len(scores) >= self.capacity
+        if count and sum(len(rows) for rows in self.buffer) >= 2 * self.capacity:
+            self._flush()
+
+    def compute(self) -> dict[str, Tensor]:
+        """``auc`` and ``pr_auc``; NaN where a class is missing or a score is NaN."""
+        self._flush()
+        sketch = union(self.sketch) if isinstance(self.sketch, Tensor) else self.sketch[0]
+        auc, bound = roc_auc(sketch)
+        if bound > TOLERANCE:
+            rank_zero_warn(
+                f"AUC: with {self.capacity} buckets the value is certain to ±{bound:.1e} only, because scores drifted "
+                f"while the rows came in or capacity is small; AUC(capacity={2 * self.capacity}) halves that."
+            )
+        values = {"auc": auc, "pr_auc": average_precision(sketch)}
+        return {name: torch.where(self.broken, torch.nan, value) for name, value in values.items()}
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Gather the sketches of all ranks (torchmetrics calls it in `compute`)."""
+        self._flush()
+        super().sync(*args, **kwargs)
+
+    def _flush(self) -> None:
+        """Move the buffered rows into the sketch, which is there afterwards even if there was no row."""
+        if isinstance(self.sketch, Tensor):  # gathered: the buffers went in before
+            return
+        sketch = self.sketch[0] if self.sketch else torch.zeros(4, 0, dtype=torch.float64, device=self.device)
+        if self.buffer:
+            scores, masses = torch.cat(self.buffer).unbind(1)
+            undefined = scores.isnan() & (masses != 0)
+            self.broken = self.broken | undefined.any()
+            masses = torch.where(undefined, 0.0, masses)
+            sketch = shrink(absorb(sketch, scores, masses, self.capacity), self.capacity)
+        self.sketch, self.buffer = [sketch], []
+
+
+class MacroAUC(WrapperMetric):
+    """Mean of `AUC` over the classes of a multilabel task; a class without both labels is left out.
+
+    Args:
+        classes: Number of classes.
+        capacity: Of the sketch of each class.
+    """
+
+    def __init__(self, classes: int, capacity: int = CAPACITY) -> None:
+        super().__init__()
+        self.classes = nn.ModuleList(AUC(capacity) for _ in range(classes))
+
+    @property
+    def _metrics(self) -> Iterable[AUC]:
+        return cast(Iterable[AUC], self.classes)
+
+    def update(self, scores: Tensor, labels: Tensor | Observed, weight: Tensor | None = None) -> None:
+        """Add rows: scores [B, classes], labels [B, classes] in {0, 1, NaN}, weight [B]."""
+        known, mass = observed(labels, weight)
+        for metric, *columns in zip(self._metrics, scores.unbind(1), known.unbind(1), mass.unbind(1), strict=True):
+            metric.update(columns[0], Observed(*columns[1:]))
+
+    def compute(self) -> dict[str, Tensor]:
+        """``auc`` and ``pr_auc``; NaN where no class has both labels."""
+        values = [metric.compute() for metric in self._metrics]
+        return {name: torch.stack([value[name] for value in values]).nanmean() for name in values[0]}
+
+    def reset(self) -> None:
+        """Forget all rows."""
+        super().reset()
+        for metric in self._metrics:
+            metric.reset()
+
+
+def _side_by_side(sketches: list[Tensor]) -> Tensor:
+    return torch.cat(sketches, 1)

@@ -1,0 +1,31 @@
+"""Errors of predicted numbers."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from mtlzoo.metrics.observed import Observed, observed
+
+
+class RegressionError(Metric):
+    """Root mean squared error and mean absolute error, in the label's units."""
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+    error_sums: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("error_sums", torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, predictions: Tensor, labels: Tensor | Observed, weight: Tensor | None = None) -> None:
+        """Add rows: predictions [B], labels [B] with NaN where not observed, weight [B]."""
+        known, mass = observed(labels, weight)
+        error = torch.where(mass > 0, predictions.double() - known, 0.0)
+        self.error_sums = self.error_sums + torch.stack([mass * error.square(), mass * error.abs(), mass]).sum(1)
+
+    def compute(self) -> dict[str, Tensor]:
+        """``rmse`` and ``mae``; NaN without an observed row."""
+        squared, absolute, mass = self.error_sums
+        return {"rmse": (squared / mass).sqrt(), "mae": absolute / mass}

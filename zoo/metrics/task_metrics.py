@@ -1,0 +1,115 @@
+"""The metrics of one task, updated by one call."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from mtlzoo.metrics.auc import AUC, MacroAUC
+from mtlzoo.metrics.calibration import Calibration
+from mtlzoo.metrics.classification import Classification
+from mtlzoo.metrics.gauc import GAUC
+from mtlzoo.metrics.logloss import LogLoss
+from mtlzoo.metrics.observed import observed
+from mtlzoo.metrics.regression import RegressionError
+from mtlzoo.tasks import Task
+
+
+class TaskMetrics(nn.Module):
+    """Every metric that suits a task.
+
+    ============ ===============================================================================================
+    kind         keys of `compute`
+    ============ ===============================================================================================
+    binary       logloss, auc, pr_auc, calibration, ece, accuracy, f1; where `grouped` also gauc_impressions,
+                 gauc_positives, gauc_unweighted
+    regression   rmse, mae
+    multiclass   logloss, accuracy, f1_macro
+    multilabel   logloss, auc and pr_auc (means over classes), accuracy, f1_micro, f1_macro
+    ============ ===============================================================================================
+
+    The metrics are submodules, so a module that owns this moves them along; their state is not saved in checkpoints.
+
+    Args:
+        task: The task.
+        grouped: Whether batches carry the group of each row.
+
+    Raises:
+        NotImplementedError: A ranking task; its model brings its own metrics.
+    """
+
+    def __init__(self, task: Task, *, grouped: bool = False) -> None:
+        super().__init__()
+        if task.kind == "ranking":
+            raise NotImplementedError(
+                f"Task {task.name!r}: ranking metrics need lists of items; give the model its own."
+            )
+        self.task = task
+        self.metrics = nn.ModuleDict(dict[str, nn.Module](_metrics(task, grouped=grouped)))
+
+    @torch.no_grad()
+    def update(self, logits: Tensor, labels: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> None:
+        """Add a batch; nothing here waits for the device.
+
+        Args:
+            logits: Outputs of the task, [B] or [B, outputs].
+            labels: The task's columns of the batch's labels, [B, label_width], NaN where not observed.
+            weight: Sample weights [B]; every metric counts rows by them.
+            group: Group of each row, int [B]; needed where `grouped`.
+        """
+        if logits.dtype in (torch.float16, torch.bfloat16):
+            logits = logits.float()
+        predictions = self.task.predict(logits)
+        if self.task.outputs == 1:
+            logits, predictions = logits.reshape(-1), predictions.reshape(-1)
+        if self.task.label_width == 1:
+            labels = labels.reshape(-1)
+        known = observed(labels, weight)
+        for name, metric in self._each.items():
+            if name == "logloss":
+                metric.update(logits, labels, weight)
+            elif name == "auc":
+                metric.update(logits, known)
+            elif name == "gauc":
+                metric.update(logits, known, self._needed(group))
+            else:
+                metric.update(predictions, known)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Metrics by name over the rows of all ranks, float64 scalars; NaN where undefined."""
+        values: dict[str, Tensor] = {}
+        for metric in self._each.values():
+            values |= metric.compute()
+        return values
+
+    def reset(self) -> None:
+        """Forget all rows."""
+        for metric in self._each.values():
+            metric.reset()
+
+    @property
+    def _each(self) -> dict[str, Metric]:
+        return cast(dict[str, Metric], dict(self.metrics.items()))
+
+    def _needed(self, group: Tensor | None) -> Tensor:
+        if group is None:
+            raise ValueError(
+                f"Task {self.task.name!r}: grouped metrics need the group of each row, but the batch has none; "
+                "name a group column in the data or give grouped=False."
+            )
+        return group
+
+
+def _metrics(task: Task, *, grouped: bool) -> dict[str, Metric]:
+    if task.kind == "regression":
+        return {"error": RegressionError()}
+    metrics: dict[str, Metric] = {"logloss": LogLoss(task)}
+    if task.kind == "binary":
+        metrics |= {"auc": AUC(), "calibration": Calibration(), "classification": Classification("binary")}
+        return metrics | {"gauc": GAUC()} if grouped else metrics
+    if task.kind == "multiclass":
+        return metrics | {"classification": Classification("multiclass", task.classes)}
+    if task.kind == "multilabel":
+        return metrics | {"auc": MacroAUC(task.classes), "classification": Classification("multilabel", task.classes)}
+    raise NotImplementedError(f"Task {task.name!r}: no metrics for kind {task.kind!r}; a ranking model brings its own.")
