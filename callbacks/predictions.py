@@ -1,0 +1,106 @@
+"""`ParquetPredictions`: predictions to Parquet, one file per process, never all of them in memory."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import Tensor
+
+ROW_GROUP = 2**17
+"""Rows that are held back and written together."""
+
+
+class ParquetPredictions(L.Callback):
+    """Writes what `predict_step` returns to ``<folder>/part-<rank>.parquet``, which readers take as one table.
+
+    Works with any module whose `predict_step` returns a mapping of column name to tensor: [B] becomes a column of
+    numbers, [B, K] one of lists. With `ids`, the module must also return ``row``, the position of each row in `ids`;
+    the identifying columns then stand in front. Files appear under their names when they are complete; those of an
+    earlier prediction are removed.
+
+    Args:
+        folder: Folder of the parts.
+        ids: Called when prediction starts; returns the raw identifying columns of all rows: a frame of polars, or
+            anything else that `pyarrow.table` takes.
+    """
+
+    def __init__(self, folder: str | Path, ids: Callable[[], Any] | None = None) -> None:
+        self.folder = Path(folder)
+        self.ids = ids
+        self._table: pa.Table | None = None
+        self._writer: pq.ParquetWriter | None = None
+        self._held: list[pa.Table] = []
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Agrees on the folder, clears it, and opens the ids."""
+        self.folder = trainer.strategy.broadcast(self.folder)
+        if trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for old in [*self.folder.glob("part-*.parquet"), *self.folder.glob(".part-*.parquet")]:
+                old.unlink()
+        trainer.strategy.barrier()
+        self._path = self.folder / f"part-{trainer.global_rank:05d}.parquet"
+        if self.ids is not None:
+            ids = pa.table(self.ids())
+            self._table = ids if ids.num_columns else None
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Mapping[str, Tensor],
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Adds a batch.
+
+        Raises:
+            ValueError: A prediction has the name of an identifying column.
+        """
+        columns = {name: _column(values) for name, values in outputs.items()}
+        if self._table is not None:
+            taken = self._table.take(columns["row"])
+            if both := sorted(set(taken.column_names) & set(columns)):
+                raise ValueError(
+                    f"ParquetPredictions: {both} are both identifying columns and predictions; rename one."
+                )
+            columns = dict(zip(taken.column_names, taken.columns, strict=True)) | columns
+        self._held.append(pa.table(columns))
+        if sum(table.num_rows for table in self._held) >= ROW_GROUP:
+            self._write()
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Completes the file; a process that had no row writes none."""
+        self._write()
+        if self._writer is not None:
+            self._writer.close()
+            self._hidden.replace(self._path)
+        self._writer, self._table = None, None
+        trainer.strategy.barrier()
+
+    @property
+    def _hidden(self) -> Path:
+        # Readers of Parquet folders skip names that begin with a dot.
+        return self._path.with_name(f".{self._path.name}")
+
+    def _write(self) -> None:
+        rows = [table for table in self._held if table.num_rows]
+        self._held = []
+        if not rows:
+            return
+        table = pa.concat_tables(rows).combine_chunks()
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._hidden, table.schema)
+        self._writer.write_table(table, row_group_size=ROW_GROUP)
+
+
+def _column(values: Tensor) -> pa.Array:
+    numbers = values.detach().cpu()
+    if numbers.is_floating_point():
+        numbers = numbers.float()
+    flat = pa.array(numbers.flatten().numpy())
+    return flat if numbers.dim() == 1 else pa.FixedSizeListArray.from_arrays(flat, numbers.shape[1])

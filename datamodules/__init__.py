@@ -1,0 +1,61 @@
+"""Data sets as `LightningDataModule`s: raw files in, whole batches out.
+
+A data module reads the publisher's own files, prepares them once (vocabularies and statistics from train only, encoded
+columns on disk) and loads whole batches from there. Its `schema` is all that a model needs:
+
+    from mtlzoo import MMoE
+    from mtlzoo.datamodules import KuaiRand
+
+    data = KuaiRand("data/kuairand", version="pure", tasks=["is_click", "long_view"])
+    model = MMoE(data.schema)
+
+Data sets
+    KuaiRand            short-video exposures, eight binary labels and the watched time; CC BY-SA 4.0, downloads itself
+    CensusIncome        both task groups of the MMoE paper; CC BY 4.0, downloads itself
+    Synthetic           KuaiRand-shaped rows from a seed, with set correlation and conflict of the tasks; not data
+
+Your own data
+    TabularDataModule   Parquet or CSV files, or pandas or polars tables, and a short schema
+    MultiTaskDataModule base class of a data set that needs code: say its files, its rows and its columns
+
+The columns of a data set are declared by a `Recipe` of `CategoricalColumn`, `NumericColumn`, `SequenceColumn` and
+`Label`, divided by a `TimeSplit`, `RandomSplit`, `UserSplit` or `GivenSplit`. Bad files raise `DataError`, missing ones
+`DatasetNotFoundError`; both say what to do.
+"""
+
+from mtlzoo.datamodules.base import MultiTaskDataModule
+from mtlzoo.datamodules.census import CensusIncome
+from mtlzoo.datamodules.columns import (
+    CategoricalColumn,
+    GivenSplit,
+    Label,
+    NumericColumn,
+    RandomSplit,
+    Recipe,
+    SequenceColumn,
+    TimeSplit,
+    UserSplit,
+)
+from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.kuairand import KuaiRand
+from mtlzoo.datamodules.synthetic import Synthetic
+from mtlzoo.datamodules.tabular import TabularDataModule
+
+__all__ = (
+    "CategoricalColumn",
+    "CensusIncome",
+    "DataError",
+    "DatasetNotFoundError",
+    "GivenSplit",
+    "KuaiRand",
+    "Label",
+    "MultiTaskDataModule",
+    "NumericColumn",
+    "RandomSplit",
+    "Recipe",
+    "SequenceColumn",
+    "Synthetic",
+    "TabularDataModule",
+    "TimeSplit",
+    "UserSplit",
+)

@@ -1,0 +1,53 @@
+"""Checks of raw columns that name column, row and value."""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from mtlzoo.datamodules.errors import DataError
+
+Rows: TypeAlias = range | npt.NDArray[np.int64]
+"""Row numbers, counted from 1 over all rows read."""
+
+
+def require(good: pl.Series, values: pl.Series, column: str, rows: Rows | None, allowed: str) -> None:
+    """Refuses the first value that is not good.
+
+    Args:
+        good: Boolean per value; null passes.
+        values: The values, for the message.
+        column: Their raw column.
+        rows: Row number of each value, counted from 1 over all rows read; None where it is not known any more.
+        allowed: What is allowed and, where it is not obvious, the remedy.
+
+    Raises:
+        DataError: Column, row, value and `allowed`.
+    """
+    if not good.all():
+        at = (~good).arg_true()[0]
+        row = "" if rows is None else f", row {rows[at]:,}"
+        raise DataError(f"Column {column!r}{row}: found {values[at]!r}; allowed is {allowed}.")
+
+
+def numbers(values: pl.Series, column: str, rows: Rows) -> pl.Series:
+    """The values as numbers, whole ones as integers, all others as Float64; missing ones (null, NaN) as null.
+
+    Raises:
+        DataError: Values that are not numbers, or are infinite.
+    """
+    if values.dtype.is_integer():
+        return values
+    if values.dtype in (pl.Boolean, pl.Null):
+        return values.cast(pl.Int64)
+    if values.dtype == pl.String:
+        found = values.str.strip_chars().cast(pl.Float64, strict=False)
+        require(found.is_not_null() | values.is_null(), values, column, rows, "a number, or null where it is missing")
+    elif values.dtype.is_numeric():
+        found = values.cast(pl.Float64)
+    else:
+        raise DataError(f"Column {column!r} holds {values.dtype}; allowed are numbers. Convert it when reading.")
+    found = found.fill_nan(None)
+    require(found.is_finite(), values, column, rows, "a finite number, or null where it is missing")
+    return found

@@ -1,0 +1,111 @@
+"""What every encoder of raw columns does, and the encoder of one id per row."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from typing_extensions import override
+
+from mtlzoo.datamodules.keys import KeyColumn
+from mtlzoo.datamodules.vocabulary import Ids, Table
+from mtlzoo.schema import UNKNOWN
+
+Mask = npt.NDArray[np.bool_]
+
+
+class Encoder(ABC):
+    """Turns raw columns into columns of the prepared data, in three passes over the rows.
+
+    `stage` checks a chunk of raw rows and brings it into the form that waits on disk; `observe` learns from the staged
+    rows of train; `encode` gives the final numbers. Every chunk passes each of them once, in order. `settle` is called
+    between staging and learning, `fit` between learning and encoding.
+    """
+
+    @abstractmethod
+    def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
+        """Checked values; `rows` are the row numbers, for errors.
+
+        Raises:
+            DataError: Values that the column may not hold.
+        """
+
+    def settle(self) -> None:  # noqa: B027
+        """Fixes what all rows had to be seen for."""
+
+    def observe(self, staged: pa.Array, train: Mask) -> None:  # noqa: B027
+        """Learns from the rows of train."""
+
+    def fit(self) -> None:  # noqa: B027
+        """Fixes what was learned."""
+
+    @abstractmethod
+    def encode(self, staged: pa.Array) -> npt.NDArray[Any]:
+        """Final numbers, [rows, width]."""
+
+
+class Keys(KeyColumn):
+    """The names in one raw column and the table that gives them ids."""
+
+    def __init__(self, column: str, table: Table) -> None:
+        super().__init__(column)
+        self.table = table
+
+    def settle(self) -> None:
+        """Joins the table."""
+        self.table.join(self.dtype, self.name)
+
+    def count(self, keys: pa.DictionaryArray, rows: Mask) -> None:
+        """Tells the table how often each value occurs in `rows`."""
+        size = len(keys.dictionary)
+        counts = np.bincount(_places(keys)[rows], minlength=size + 1)[:size]
+        seen = counts > 0
+        self.table.add(from_arrow(keys.dictionary).filter(pl.Series(seen)), counts[seen], self.name)
+
+    def ids(self, keys: pa.DictionaryArray) -> Ids:
+        """Id of each row; null is unknown."""
+        ids = self.table.ids(from_arrow(keys.dictionary), self.name)
+        return np.append(ids, np.int32(UNKNOWN))[_places(keys)]
+
+
+class CategoricalEncoder(Encoder):
+    """One id per row."""
+
+    def __init__(self, column: str, table: Table) -> None:
+        self.keys = Keys(column, table)
+
+    @override
+    def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
+        return to_arrow(self.keys.check(chunk[self.keys.name], rows)).dictionary_encode()
+
+    @override
+    def settle(self) -> None:
+        self.keys.settle()
+
+    @override
+    def observe(self, staged: pa.Array, train: Mask) -> None:
+        self.keys.count(staged, train)
+
+    @override
+    def encode(self, staged: pa.Array) -> Ids:
+        return self.keys.ids(staged)[:, None]
+
+
+def to_arrow(values: pl.Series) -> pa.Array:
+    """The values as one array of a type that every Arrow version knows."""
+    return values.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def from_arrow(values: pa.Array) -> pl.Series:
+    """The values as a series."""
+    series = pl.from_arrow(values)
+    assert isinstance(series, pl.Series)
+    return series
+
+
+def _places(keys: pa.DictionaryArray) -> npt.NDArray[np.int32]:
+    """Place of each row's value in the dictionary; one past its end for null."""
+    places: npt.NDArray[np.int32] = keys.indices.fill_null(len(keys.dictionary)).to_numpy()
+    return places

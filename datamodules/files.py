@@ -1,0 +1,129 @@
+"""Files of the preparation: staged chunks, prepared columns and the identifiers of rows, written as they come."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FLAT = frozenset({"weight", "group"})
+"""Prepared columns of one dimension."""
+
+
+class Stage:
+    """Chunks of checked columns that wait on disk between the passes, one file each.
+
+    Args:
+        folder: An empty folder of its own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.chunks: list[range] = []
+
+    def write(self, columns: Sequence[pa.Array], rows: range) -> None:
+        """Appends a chunk."""
+        batch = pa.RecordBatch.from_arrays(list(columns), names=[str(i) for i in range(len(columns))])
+        with pa.ipc.new_file(self._path(len(self.chunks)), batch.schema) as file:
+            file.write_batch(batch)
+        self.chunks.append(rows)
+
+    def read(self, *, last: bool = False) -> Iterator[tuple[list[pa.Array], range]]:
+        """Yields the chunks as they were written; with `last`, deletes each after use."""
+        for number, rows in enumerate(self.chunks):
+            with pa.memory_map(str(self._path(number))) as file:
+                yield pa.ipc.open_file(file).get_batch(0).columns, rows
+            if last:
+                self._path(number).unlink()
+
+    @property
+    def rows(self) -> int:
+        """Rows of all chunks."""
+        return sum(map(len, self.chunks))
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06}.arrow"
+
+
+class ColumnFile:
+    """A ``.npy`` file of known length, appended to without holding or mapping it.
+
+    Args:
+        path: The file.
+        rows: Rows that will be appended in all.
+    """
+
+    def __init__(self, path: Path, rows: int) -> None:
+        self.file = path.open("wb")
+        self.rows = rows
+        self.begun = False
+
+    def append(self, values: npt.NDArray[Any]) -> None:
+        """Appends rows."""
+        if not self.begun:
+            header = {"descr": values.dtype.str, "fortran_order": False, "shape": (self.rows, *values.shape[1:])}
+            np.lib.format.write_array_header_1_0(self.file, header)
+            self.begun = True
+        self.file.write(np.ascontiguousarray(values).data)
+
+    def close(self) -> None:
+        """Ends the file."""
+        self.file.close()
+
+
+class SplitFiles:
+    """The files of one split.
+
+    Args:
+        folder: Made here.
+        rows: Rows that will be appended in all.
+    """
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.rows = rows
+        self.columns: dict[str, ColumnFile] = {}
+        self.ids: pq.ParquetWriter | None = None
+
+    def append(self, columns: Mapping[str, Sequence[npt.NDArray[Any]]], ids: pl.DataFrame) -> None:
+        """Appends encoded columns, those of one file side by side, and the raw columns that identify the rows."""
+        for name, parts in columns.items():
+            if name not in self.columns:
+                self.columns[name] = ColumnFile(self.folder / f"{name}.npy", self.rows)
+            values = np.concatenate(parts, axis=1)
+            self.columns[name].append(values[:, 0] if name in FLAT else values)
+        if ids.width:
+            table = ids.to_arrow(compat_level=pl.CompatLevel.oldest())
+            if self.ids is None:
+                text = [name for name, dtype in ids.schema.items() if dtype == pl.String]  # numbers are mostly distinct
+                path = self.folder / "ids.parquet"
+                self.ids = pq.ParquetWriter(path, table.schema, compression="lz4", use_dictionary=text)
+            self.ids.write_table(table)
+
+    def close(self) -> None:
+        """Ends all files."""
+        for file in (*self.columns.values(), *filter(None, [self.ids])):
+            file.close()
+
+
+def write_json(path: Path, plain: Any) -> None:
+    """Writes what JSON can hold, readably."""
+    path.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n")
+
+
+def sync(folder: Path, *, recursive: bool = True) -> None:
+    """Waits until a folder, with all that is in it, would survive a loss of power."""
+    for path in (*(folder.rglob("*") if recursive else ()), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

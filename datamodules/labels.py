@@ -1,0 +1,154 @@
+"""Encoders of targets, sample weights and groups."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from typing_extensions import override
+
+from mtlzoo.datamodules.checks import numbers, require
+from mtlzoo.datamodules.columns import Label
+from mtlzoo.datamodules.encode import Encoder, Keys, Mask, from_arrow, to_arrow
+from mtlzoo.datamodules.numeric import Moments
+from mtlzoo.datamodules.sequences import as_lists, flatten
+from mtlzoo.datamodules.vocabulary import Vocabulary
+from mtlzoo.schema import FIRST_KNOWN
+from mtlzoo.tasks import Task
+
+_REMEDY = "or null where it is not observed. Correct the rows, or the label's kind"
+
+
+class LabelEncoder(Encoder):
+    """One number per row, NaN where not observed."""
+
+    def __init__(self, label: Label) -> None:
+        self.label = label
+        self.moments = Moments()
+
+    @override
+    def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
+        raw = chunk[self.label.column]
+        x = numbers(raw, self.label.column, rows)
+        if self.label.kind == "binary":
+            require((x == 0) | (x == 1), raw, self.label.column, rows, f"0 or 1, {_REMEDY}")
+        if self.label.kind == "multiclass":
+            _require_classes(x, self.label, rows)
+        return to_arrow(_observed(x.cast(pl.Float32), chunk, self.label, rows))
+
+    @override
+    def observe(self, staged: pa.Array, train: Mask) -> None:
+        if self.label.kind == "regression" and self.label.standardize:
+            x = staged.to_numpy(zero_copy_only=False)[train].astype(np.float64)
+            self.moments.add(x[~np.isnan(x)])
+
+    @override
+    def encode(self, staged: pa.Array) -> npt.NDArray[np.float32]:
+        return np.asarray(staged.to_numpy(zero_copy_only=False))[:, None]
+
+    def task(self) -> Task:
+        """The task, with centre and scale of what was observed in train."""
+        label = self.label
+        center, scale = (self.moments.mean, self.moments.scale) if self.moments.count else (0.0, 1.0)
+        return Task(
+            name=label.name or label.column,
+            kind=label.kind,
+            weight=label.weight,
+            classes=label.classes,
+            center=center,
+            scale=scale,
+            observed=label.observed,
+        )
+
+
+class MultilabelEncoder(LabelEncoder):
+    """A 0 or 1 per class and row; all NaN where not observed."""
+
+    @override
+    def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
+        lists = as_lists(chunk[self.label.column], self.label.separator, self.label.column)
+        items, lengths = flatten(to_arrow(lists))
+        places = np.repeat(np.asarray(rows), lengths)
+        classes = numbers(from_arrow(items), self.label.column, places)
+        _require_classes(classes, self.label, places)
+        return to_arrow(_observed(lists.list.eval(pl.element().cast(pl.Int64)), chunk, self.label, rows))
+
+    @override
+    def encode(self, staged: pa.Array) -> npt.NDArray[np.float32]:
+        items, lengths = flatten(staged)
+        hot = np.zeros((len(staged), self.label.classes), np.float32)
+        hot[np.repeat(np.arange(len(staged)), lengths), items.to_numpy()] = 1
+        hot[staged.is_null().to_numpy(zero_copy_only=False)] = np.nan
+        return hot
+
+
+class WeightEncoder(Encoder):
+    """The weight of each row."""
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+
+    @override
+    def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
+        raw = chunk[self.column]
+        x = numbers(raw, self.column, rows)
+        require((x >= 0).fill_null(False), raw, self.column, rows, "a weight >= 0 in every row")
+        return to_arrow(x.cast(pl.Float32))
+
+    @override
+    def encode(self, staged: pa.Array) -> npt.NDArray[np.float32]:
+        return np.asarray(staged.to_numpy())[:, None]
+
+
+class GroupEncoder(Encoder):
+    """A number per distinct value: integers as they are, everything else numbered over all splits."""
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        self.values = Vocabulary()
+        self.keys = Keys(column, self.values)
+
+    @override
+    def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
+        keys = self.keys.check(chunk[self.column], rows)
+        there = keys.is_not_null() & (keys != "" if keys.dtype == pl.String else True)
+        require(there.fill_null(False), keys, self.column, rows, "a value in every row, as grouped metrics need one")
+        staged = to_arrow(keys)
+        return staged if self._whole else staged.dictionary_encode()
+
+    @override
+    def settle(self) -> None:
+        self.keys.settle()
+
+    @override
+    def observe(self, staged: pa.Array, train: Mask) -> None:
+        if not self._whole:
+            self.keys.count(staged, np.ones_like(train))
+
+    @override
+    def fit(self) -> None:
+        self.values.fit()
+
+    @override
+    def encode(self, staged: pa.Array) -> npt.NDArray[np.int64]:
+        codes: npt.NDArray[Any] = staged.to_numpy() if self._whole else self.keys.ids(staged) - FIRST_KNOWN
+        return codes.astype(np.int64)[:, None]
+
+    @property
+    def _whole(self) -> bool:
+        return self.keys.dtype == pl.Int64
+
+
+def _require_classes(x: pl.Series, label: Label, rows: Any) -> None:
+    good = (x >= 0) & (x < label.classes) & (x == x.floor())
+    require(good, x, label.column, rows, f"a whole number from 0 to {label.classes - 1}, {_REMEDY}")
+
+
+def _observed(values: pl.Series, chunk: pl.DataFrame, label: Label, rows: range) -> pl.Series:
+    """The values, null where the label that they depend on is not 1."""
+    if not label.observed:
+        return values
+    condition = numbers(chunk[label.observed], label.observed, rows)
+    require((condition == 0) | (condition == 1), condition, label.observed, rows, "0, 1 or null")
+    return pl.select(pl.when(condition == 1).then(values)).to_series()

@@ -1,0 +1,72 @@
+"""What a preparation says of itself: rows, label rates, unknown rates, versions."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mtlzoo.schema import PADDING, UNKNOWN, FeatureSchema
+
+Sums = npt.NDArray[np.float64]
+
+
+class Rates:
+    """Sums over the rows of each split from which the rates of labels and unknown ids follow.
+
+    Args:
+        schema: Names the columns.
+    """
+
+    def __init__(self, schema: FeatureSchema) -> None:
+        self.schema = schema
+        self.sums: dict[str, dict[str, Sums]] = {}
+        """By split and name: sums of a label's columns, or number of unknown ids; then the number of rows or ids."""
+
+    def add(self, split: str, columns: Mapping[str, Sequence[npt.NDArray[Any]]]) -> None:
+        """Takes in encoded rows of a split: the columns of each file, in the schema's order."""
+        for task, labels in zip(self.schema.tasks, columns["labels"], strict=True):
+            observed = ~np.isnan(labels[:, 0])
+            if task.kind == "multiclass":
+                sums = np.bincount(labels[observed, 0].astype(np.int64), minlength=task.classes)
+            else:
+                sums = labels[observed].sum(axis=0, dtype=np.float64)
+            self._add(split, f"label {task.name}", sums, np.count_nonzero(observed))
+        for feature, ids in zip(self.schema.categorical, columns.get("categorical", ()), strict=True):
+            self._add(split, feature.name, np.count_nonzero(ids == UNKNOWN), len(ids))
+        for sequence in self.schema.sequences:
+            (ids,) = columns[sequence.name]
+            self._add(split, sequence.name, np.count_nonzero(ids == UNKNOWN), np.count_nonzero(ids != PADDING))
+
+    def labels(self) -> dict[str, dict[str, Any]]:
+        """By split and task: mean of the observed labels; per class for multiclass and multilabel."""
+        return {
+            split: {task.name: _means(sums[f"label {task.name}"]) for task in self.schema.tasks}
+            for split, sums in self.sums.items()
+        }
+
+    def unknown(self) -> dict[str, dict[str, Any]]:
+        """By split and feature: share of ids that are unknown."""
+        schema = self.schema
+        names = [feature.name for feature in schema.categorical] + [sequence.name for sequence in schema.sequences]
+        return {split: {name: _means(sums[name]) for name in names} for split, sums in self.sums.items()}
+
+    def _add(self, split: str, name: str, amounts: npt.ArrayLike, count: npt.ArrayLike) -> None:
+        sums = self.sums.setdefault(split, {})
+        sums[name] = sums.get(name, 0) + np.append(amounts, count).astype(np.float64)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made the prepared data."""
+    packages = ("mtlzoo", "numpy", "polars", "pyarrow")
+    return {package: version(package) for package in packages} | {"python": platform.python_version()}
+
+
+def _means(sums: Sums) -> float | list[float] | None:
+    """Sums over their count, which comes last; None where there is nothing to divide by."""
+    if not sums[-1]:
+        return None
+    means = [round(float(mean), 6) for mean in sums[:-1] / sums[-1]]
+    return means if len(means) > 1 else means[0]

@@ -1,0 +1,153 @@
+"""Encoders of quantities: transformed by the statistics of train, or cut into quantile buckets."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from typing_extensions import override
+
+from mtlzoo.datamodules.checks import numbers
+from mtlzoo.datamodules.columns import NumericColumn
+from mtlzoo.datamodules.encode import Encoder, Mask, to_arrow
+from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.hashing import splitmix64
+from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
+
+Floats = npt.NDArray[np.floating[Any]]
+SAMPLE = 1_000_000
+"""Values that quantiles are taken of: all of train, or that many drawn at random."""
+
+
+class Moments:
+    """Mean, deviation and range of numbers that come in parts (Chan, Golub and LeVeque 1979)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = 0.0
+        self.squares = 0.0
+        self.low, self.high = np.inf, -np.inf
+
+    def add(self, x: npt.NDArray[np.float64]) -> None:
+        """Takes in numbers, none of them NaN."""
+        if not len(x):
+            return
+        total, mean = self.count + len(x), float(x.mean())
+        delta = mean - self.mean
+        self.squares += float(np.square(x - mean).sum()) + delta**2 * self.count * len(x) / total
+        self.mean += delta * len(x) / total
+        self.count = total
+        self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
+        self.mean = min(max(self.mean, self.low), self.high)  # rounding may leave the range, if only by a bit
+
+    @property
+    def scale(self) -> float:
+        """Standard deviation (of the population), or 1 if all numbers are equal."""
+        return float(np.sqrt(self.squares / self.count)) if self.high > self.low else 1.0
+
+    def require(self, column: str) -> None:
+        """Refuses a column without numbers.
+
+        Raises:
+            DataError: No number in train.
+        """
+        if not self.count:
+            raise DataError(f"Column {column!r} has no number in train, so nothing to scale by. Leave the column out.")
+
+
+class NumericEncoder(Encoder):
+    """One number per row, scaled by the statistics of train; missing ones become its mean."""
+
+    def __init__(self, column: NumericColumn) -> None:
+        self.column = column
+        self.moments = Moments()
+
+    @override
+    def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
+        return to_arrow(numbers(chunk[self.column.name], self.column.name, rows).cast(pl.Float64))
+
+    @override
+    def observe(self, staged: pa.Array, train: Mask) -> None:
+        x = self._bent(_numpy(staged)[train])
+        self.moments.add(x[~np.isnan(x)])
+
+    @override
+    def fit(self) -> None:
+        moments = self.moments
+        moments.require(self.column.name)
+        if self.column.transform == "none":
+            self.center, self.scale = 0.0, 1.0
+        elif self.column.transform == "minmax":
+            self.center, self.scale = moments.low, moments.high - moments.low or 1.0
+        else:
+            self.center, self.scale = moments.mean, moments.scale
+        self.missing = (moments.mean - self.center) / self.scale
+
+    @override
+    def encode(self, staged: pa.Array) -> npt.NDArray[np.float32]:
+        x = (self._bent(_numpy(staged)) - self.center) / self.scale
+        x = np.where(np.isnan(x), self.missing, x)
+        return (x.clip(0, 1) if self.column.transform == "minmax" else x).astype(np.float32)[:, None]
+
+    def _bent(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.sign(x) * np.log1p(np.abs(x)) if self.column.transform == "log1p" else x
+
+
+class BucketEncoder(Encoder):
+    """The quantile bucket of train that each number falls in, as an id; missing ones are unknown.
+
+    Quantiles are exact up to `SAMPLE` rows of train; beyond, they are those of a random sample of that size, which is
+    the same in every run.
+    """
+
+    def __init__(self, column: NumericColumn) -> None:
+        self.column = column
+        self.sample = np.empty(0)
+        self.draws = np.empty(0, np.uint64)
+        self.seen = 0
+
+    @property
+    def cardinality(self) -> int:
+        """Number of ids, padding and unknown included."""
+        return FIRST_KNOWN + len(self.edges) + 1
+
+    @override
+    def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
+        return to_arrow(numbers(chunk[self.column.name], self.column.name, rows).cast(pl.Float64))
+
+    @override
+    def observe(self, staged: pa.Array, train: Mask) -> None:
+        x = _numpy(staged)[train]
+        x = x[~np.isnan(x)]
+        # Every value draws a number; those with the smallest draws are a uniform sample of all that came.
+        draws = splitmix64(np.arange(self.seen, self.seen + len(x)))
+        self.seen += len(x)
+        self.sample, self.draws = np.append(self.sample, x), np.append(self.draws, draws)
+        if len(self.sample) > SAMPLE:
+            kept = np.argpartition(self.draws, SAMPLE)[:SAMPLE]
+            self.sample, self.draws = self.sample[kept], self.draws[kept]
+
+    @override
+    def fit(self) -> None:
+        if not len(self.sample):
+            raise DataError(
+                f"Column {self.column.name!r} has no number in train, so no quantiles. Leave the column out."
+            )
+        levels = np.linspace(0, 1, self.column.buckets + 1)[1:-1]
+        edges = np.unique(np.quantile(self.sample, levels, method="inverted_cdf"))
+        # A bucket holds its upper edge; an edge at the maximum would leave the bucket above it empty.
+        self.edges = edges[edges < self.sample.max()]
+        del self.sample, self.draws
+
+    @override
+    def encode(self, staged: pa.Array) -> npt.NDArray[np.int32]:
+        x = _numpy(staged)
+        ids = FIRST_KNOWN + np.searchsorted(self.edges, x, side="left").astype(np.int32)
+        return np.where(np.isnan(x), np.int32(UNKNOWN), ids)[:, None]
+
+
+def _numpy(staged: pa.Array) -> npt.NDArray[np.float64]:
+    """Numbers, NaN where null."""
+    x: npt.NDArray[np.float64] = staged.to_numpy(zero_copy_only=False)
+    return x

@@ -1,0 +1,119 @@
+"""The three passes of the preparation over the rows."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from mtlzoo.datamodules.columns import Recipe
+from mtlzoo.datamodules.encode import from_arrow, to_arrow
+from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.files import SplitFiles, Stage
+from mtlzoo.datamodules.keys import KeyColumn
+from mtlzoo.datamodules.manifest import Rates
+from mtlzoo.datamodules.plan import Plan
+from mtlzoo.datamodules.splitting import TRAIN, splitter
+
+Advance = Callable[[int], object]
+
+
+class Passes:
+    """Stages the raw rows, learns from train and writes the encoded columns.
+
+    Args:
+        recipe: What to prepare.
+        work: An empty folder for what waits between the passes.
+        pool: Threads; the columns of a chunk are independent.
+    """
+
+    def __init__(self, recipe: Recipe, work: Path, pool: ThreadPoolExecutor) -> None:
+        self.plan = Plan(recipe)
+        self.splitter = splitter(recipe.split, work / "split")
+        self.staged = Stage(work / "rows")
+        self.encoders = [encoder for encoders in self.plan.outputs.values() for encoder in encoders]
+        self.ids = [KeyColumn(name) for name in recipe.ids]
+        self.pool = pool
+
+    def stage(self, frames: Iterable[pl.DataFrame], advance: Advance) -> None:
+        """Checks the raw rows and puts them aside.
+
+        Raises:
+            DataError: Rows that are not what the recipe says, or none at all.
+        """
+        first = 1
+        for frame in frames:
+            rows = range(first, first + len(frame))
+            self.splitter.add(frame, rows)
+            self.staged.write(self._staged(frame, rows), rows)
+            first = rows.stop
+            advance(len(rows))
+        if first == 1:
+            raise DataError("The raw files hold no rows. Check that they are whole.")
+        self.splitter.finish()
+
+    def learn(self, advance: Advance) -> dict[str, int]:
+        """Fits tables and statistics on train.
+
+        Returns:
+            Rows of each split.
+
+        Raises:
+            DataError: No row in train, or columns that nothing can be learned of.
+        """
+        for encoder in self.encoders:
+            encoder.settle()
+        counts = np.zeros(len(self.splitter.names), np.int64)
+        for columns, rows in self.staged.read():
+            codes = self.splitter.codes(rows)
+            counts += np.bincount(codes, minlength=len(counts))
+            self._observe(columns, codes == TRAIN)
+            advance(len(rows))
+        rows_of = dict(zip(self.splitter.names, counts.tolist(), strict=True))
+        if not rows_of["train"]:
+            raise DataError(f"No row is in train; rows per split: {rows_of}. Change {self.plan.recipe.split}.")
+        for table in self.plan.tables.values():
+            table.fit()
+        for encoder in self.encoders:
+            encoder.fit()
+        return rows_of
+
+    def encode(self, folder: Path, rows_of: dict[str, int], advance: Advance) -> Rates:
+        """Writes the columns of every split that has rows, and the vocabularies."""
+        rates = Rates(self.plan.schema())
+        files = {split: SplitFiles(folder / split, rows) for split, rows in rows_of.items() if rows}
+        for staged, rows in self.staged.read(last=True):
+            codes = self.splitter.codes(rows)
+            columns, ids = self._encoded(staged), self._ids(staged)
+            for code in np.unique(codes):
+                split, here = self.splitter.names[code], codes == code
+                part = {name: [values[here] for values in parts] for name, parts in columns.items()}
+                rates.add(split, part)
+                files[split].append(part, ids.filter(pl.Series(here)) if ids.width else ids)
+            advance(len(rows))
+        for file in files.values():
+            file.close()
+        (folder / "vocabulary").mkdir()
+        for name, table in self.plan.tables.items():
+            table.save(folder / "vocabulary" / f"{name}.parquet")
+        return rates
+
+    def _staged(self, frame: pl.DataFrame, rows: range) -> list[pa.Array]:
+        ids = (to_arrow(column.check(frame[column.name], rows)) for column in self.ids)
+        return [*self.pool.map(lambda encoder: encoder.stage(frame, rows), self.encoders), *ids]
+
+    def _observe(self, columns: list[pa.Array], train: npt.NDArray[np.bool_]) -> None:
+        for _ in self.pool.map(lambda encoder, staged: encoder.observe(staged, train), self.encoders, columns):
+            pass
+
+    def _encoded(self, columns: list[pa.Array]) -> dict[str, list[npt.NDArray[Any]]]:
+        encoded = self.pool.map(lambda encoder, staged: encoder.encode(staged), self.encoders, columns)
+        return {name: [next(encoded) for _ in encoders] for name, encoders in self.plan.outputs.items()}
+
+    def _ids(self, columns: list[pa.Array]) -> pl.DataFrame:
+        series = zip(self.ids, columns[len(self.encoders) :], strict=True)
+        return pl.DataFrame({column.name: from_arrow(ids).cast(column.dtype or pl.String()) for column, ids in series})

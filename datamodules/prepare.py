@@ -1,0 +1,140 @@
+"""From raw rows to the prepared folder: once, whole or not at all, in memory that does not grow with the rows.
+
+Raw rows are read once. They are checked, split and staged on disk; vocabularies and statistics are learned from the
+staged rows of train; the staged rows are encoded into the final columns.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from mtlzoo.datamodules.columns import Recipe
+from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.files import sync, write_json
+from mtlzoo.datamodules.fingerprint import FORMAT
+from mtlzoo.datamodules.manifest import versions
+from mtlzoo.datamodules.passes import Passes
+from mtlzoo.datamodules.progress import progress, say
+
+CHUNK = 1 << 18
+"""Rows per chunk."""
+
+
+def prepare(recipe: Recipe, read: Callable[[], Iterator[pl.DataFrame]], folder: Path, *, name: str) -> None:
+    """Prepares a data set unless a finished preparation is there.
+
+    Of several processes that call at once, one prepares and the others wait for it. What a killed process left behind
+    is never used and is removed by the next one: the folder gets its name when it is complete and on disk.
+
+    Args:
+        recipe: Columns, labels and split.
+        read: Yields the raw rows, in frames of any size, with at least the recipe's columns. Called once.
+        folder: Where the prepared data will be.
+        name: Name of the data set, for messages and the manifest.
+
+    Raises:
+        DataError: Rows that are not what the recipe says: with column, row, value and remedy.
+        ValueError: A recipe that contradicts itself.
+    """
+    if _finished(folder):
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder, name):
+        if _finished(folder):
+            return
+        if folder.exists():
+            raise DataError(f"{folder}: exists, but is no finished preparation (no manifest.json). Delete it.")
+        for stale in folder.parent.glob(f".{folder.name}.*.partial"):
+            shutil.rmtree(stale)
+        partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+        partial.mkdir()
+        try:
+            _build(recipe, read, partial, folder, name)
+            sync(partial)
+            partial.replace(folder)
+            sync(folder.parent, recursive=False)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "manifest.json").exists()
+
+
+@contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        say(f"{name}: waiting for another process that prepares {folder}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _build(recipe: Recipe, read: Callable[[], Iterator[pl.DataFrame]], partial: Path, folder: Path, name: str) -> None:
+    began = time.monotonic()
+    work = partial / "work"
+    work.mkdir()
+    with ThreadPoolExecutor(os.cpu_count()) as pool, ThreadPoolExecutor(1) as reader:
+        passes = Passes(recipe, work, pool)
+        with progress(f"{name}: reading") as advance:
+            passes.stage(_ahead(_chunks(read(), passes.plan.raw_columns), reader), advance)
+        total = passes.staged.rows
+        with progress(f"{name}: learning", total) as advance:
+            rows = passes.learn(advance)
+        with progress(f"{name}: encoding", total) as advance:
+            rates = passes.encode(partial, rows, advance)
+    shutil.rmtree(work)
+    seconds = time.monotonic() - began
+    write_json(partial / "schema.json", rates.schema.to_dict())
+    manifest = {
+        "name": name,
+        "fingerprint": folder.name,
+        "format": FORMAT,
+        "rows": rows,
+        "label_rates": rates.labels(),
+        "unknown_rates": rates.unknown(),
+        "versions": versions(),
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(total / seconds),
+    }
+    write_json(partial / "manifest.json", manifest)
+    splits = ", ".join(f"{split} {count:,}" for split, count in rows.items())
+    say(f"{name}: prepared {total:,} rows ({splits}) in {seconds:.1f} s: {folder}")
+
+
+def _chunks(frames: Iterator[pl.DataFrame], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The wanted columns in chunks of at most `CHUNK` rows; small frames of the same types come together."""
+    waiting: list[pl.DataFrame] = []
+    for frame in frames:
+        if missing := [name for name in columns if name not in frame.columns]:
+            raise DataError(f"The rows have no column {missing}; they have {frame.columns}. Correct the names.")
+        frame = frame.select(columns)
+        if waiting and (sum(map(len, waiting)) + len(frame) > CHUNK or frame.schema != waiting[0].schema):
+            yield pl.concat(waiting)
+            waiting = []
+        if len(frame) > CHUNK // 2:
+            yield from frame.iter_slices(CHUNK)
+        elif len(frame):
+            waiting.append(frame)
+    if waiting:
+        yield pl.concat(waiting)
+
+
+def _ahead(frames: Iterator[pl.DataFrame], reader: ThreadPoolExecutor) -> Iterator[pl.DataFrame]:
+    """Reads the next frame while the last one is worked on."""
+    pending = reader.submit(next, frames, None)
+    while (frame := pending.result()) is not None:
+        pending = reader.submit(next, frames, None)
+        yield frame

@@ -1,0 +1,72 @@
+"""The encoder of several ids per row: tags, histories."""
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from typing_extensions import override
+
+from mtlzoo.datamodules.columns import SequenceColumn
+from mtlzoo.datamodules.encode import Encoder, Keys, Mask, from_arrow, to_arrow
+from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.vocabulary import Ids, Table
+
+
+def as_lists(values: pl.Series, separator: str, column: str) -> pl.Series:
+    """A column of lists or of joined text as lists without null or empty items.
+
+    Raises:
+        DataError: Neither lists nor text.
+    """
+    if values.dtype == pl.String:
+        # Text is split once per distinct text: tags repeat a lot.
+        keys = to_arrow(values).dictionary_encode()
+        pieces = from_arrow(keys.dictionary).str.split(separator).list.eval(pl.element().str.strip_chars())
+        return pieces.list.eval(pl.element().filter(pl.element() != "")).gather(from_arrow(keys.indices))
+    if values.dtype == pl.Array:
+        values = values.arr.to_list()
+    if values.dtype == pl.List:
+        return values.list.drop_nulls()
+    if values.dtype == pl.Null:
+        return values.cast(pl.List(pl.Null))
+    raise DataError(f"Column {column!r} holds {values.dtype}; allowed are lists, or text such as '12{separator}65'.")
+
+
+def flatten(lists: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Items of all rows in one array, and the number of items of each row (0 for null)."""
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy().astype(np.int64)
+    return pc.list_flatten(lists), lengths
+
+
+class SequenceEncoder(Encoder):
+    """The first or last `max_length` ids of each row, padded at the end with 0."""
+
+    def __init__(self, column: SequenceColumn, table: Table) -> None:
+        self.column = column
+        self.keys = Keys(column.name, table)
+
+    @override
+    def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
+        lists = as_lists(chunk[self.column.name], self.column.separator, self.column.name).list
+        kept = lists.head(self.column.max_length) if self.column.keep == "first" else lists.tail(self.column.max_length)
+        items, lengths = flatten(to_arrow(kept))
+        keys = self.keys.check(from_arrow(items), np.repeat(np.asarray(rows), lengths))
+        return pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]), to_arrow(keys))
+
+    @override
+    def settle(self) -> None:
+        self.keys.settle()
+
+    @override
+    def observe(self, staged: pa.Array, train: Mask) -> None:
+        items, lengths = flatten(staged)
+        self.keys.count(items.dictionary_encode(), np.repeat(train, lengths))
+
+    @override
+    def encode(self, staged: pa.Array) -> Ids:
+        items, lengths = flatten(staged)
+        ids = np.zeros((len(staged), self.column.max_length), np.int32)
+        places = np.arange(len(items)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        ids[np.repeat(np.arange(len(staged)), lengths), places] = self.keys.ids(items.dictionary_encode())
+        return ids

@@ -1,0 +1,218 @@
+"""Which rows are train, validation and test."""
+
+import re
+from abc import ABC, abstractmethod
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from typing_extensions import override
+
+from mtlzoo.datamodules.checks import require
+from mtlzoo.datamodules.columns import GivenSplit, RandomSplit, Split, TimeSplit, UserSplit
+from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.hashing import hash_values, splitmix64
+from mtlzoo.datamodules.keys import KeyColumn
+
+Codes = npt.NDArray[np.uint8]
+TRAIN, VAL, TEST = 0, 1, 2
+_ISO = r"^\d{4}-\d{2}-\d{2}($|[T ])"
+
+
+class Splitter(ABC):
+    """Gives every row the number of its split, kept in a file so that memory does not grow with the rows.
+
+    Args:
+        folder: An empty folder of its own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.file = folder / "codes"
+        self.names = ["train", "val", "test"]
+
+    @abstractmethod
+    def add(self, chunk: pl.DataFrame, rows: range) -> None:
+        """Takes in the next rows; `rows` are their numbers, from 1.
+
+        Raises:
+            DataError: Values that rows cannot be split by.
+        """
+
+    def finish(self) -> None:  # noqa: B027
+        """Ends `add`."""
+
+    def codes(self, rows: range) -> Codes:
+        """Position in `names` of the split of each row; after `finish`."""
+        return np.fromfile(self.file, np.uint8, len(rows), offset=rows.start - 1)
+
+
+def splitter(split: Split, folder: Path) -> Splitter:
+    """The splitter of a declaration.
+
+    Raises:
+        ValueError: Fractions that leave no train, or bounds in the wrong order.
+    """
+    if isinstance(split, TimeSplit):
+        return TimeSplitter(split, folder)
+    if isinstance(split, GivenSplit):
+        return GivenSplitter(split, folder)
+    if min(split.val, split.test) < 0 or split.val + split.test >= 1:
+        raise ValueError(f"{split}: val and test must be >= 0 and leave something for train.")
+    return RandomSplitter(split, folder) if isinstance(split, RandomSplit) else UserSplitter(split, folder)
+
+
+class RowSplitter(Splitter):
+    """Splits each row by itself."""
+
+    @override
+    def add(self, chunk: pl.DataFrame, rows: range) -> None:
+        with self.file.open("ab") as file:
+            file.write(self.split(chunk, rows).astype(np.uint8).tobytes())
+
+    @abstractmethod
+    def split(self, chunk: pl.DataFrame, rows: range) -> npt.NDArray[Any]:
+        """Position in `names` of the split of each row."""
+
+
+class RandomSplitter(RowSplitter):
+    """Splits by a number drawn from seed and row number, so the same rows fall the same way however they are read."""
+
+    def __init__(self, declared: RandomSplit, folder: Path) -> None:
+        super().__init__(folder)
+        self.declared = declared
+
+    @override
+    def split(self, chunk: pl.DataFrame, rows: range) -> npt.NDArray[Any]:
+        seed = splitmix64(np.asarray([self.declared.seed]))
+        drawn = (splitmix64(splitmix64(np.asarray(rows)) ^ seed) >> np.uint64(11)) * 2.0**-53
+        test, val = self.declared.test, self.declared.test + self.declared.val
+        return np.where(drawn < test, TEST, np.where(drawn < val, VAL, TRAIN))
+
+
+class TimeSplitter(RowSplitter):
+    """Splits by two bounds on a column of numbers, dates, times or ISO texts."""
+
+    def __init__(self, declared: TimeSplit, folder: Path) -> None:
+        super().__init__(folder)
+        self.declared = declared
+        self.column = KeyColumn(declared.column)
+
+    @override
+    def split(self, chunk: pl.DataFrame, rows: range) -> npt.NDArray[Any]:
+        name = self.declared.column
+        times = _iso(_complete(self.column.check(chunk[name], rows), name, rows), name, rows)
+        val, test = (_bound(bound, times.dtype, name) for bound in (self.declared.val, self.declared.test))
+        if val > test:
+            raise ValueError(f"{self.declared}: val must not come after test.")
+        return np.where((times >= test).to_numpy(), TEST, np.where((times >= val).to_numpy(), VAL, TRAIN))
+
+
+class GivenSplitter(RowSplitter):
+    """Splits by the names in a column."""
+
+    mistaken = frozenset({"valid", "validation", "dev", "eval", "training", "testing"})
+    most = 16
+
+    def __init__(self, declared: GivenSplit, folder: Path) -> None:
+        super().__init__(folder)
+        self.declared = declared
+
+    @override
+    def split(self, chunk: pl.DataFrame, rows: range) -> npt.NDArray[Any]:
+        name = self.declared.column
+        values = chunk[name].cast(pl.String)
+        for value in values.unique().sort():
+            wrong = value is None or value in self.mistaken or not re.fullmatch("[a-z][a-z0-9_]*", value)
+            if wrong or (value not in self.names and len(self.names) == self.most):
+                require(values.ne_missing(value), values, name, rows, "train, val, test or the name of an extra split")
+            if value not in self.names:
+                self.names.append(value)
+        return values.replace_strict(self.names, range(len(self.names)), return_dtype=pl.UInt8).to_numpy()
+
+
+class UserSplitter(Splitter):
+    """Splits the rows of each user in order, wherever they are in the files.
+
+    User, order and row number go to files by a hash of the user, so that one file's users fit into memory; besides,
+    memory holds one byte per row.
+    """
+
+    files = 64
+
+    def __init__(self, declared: UserSplit, folder: Path) -> None:
+        super().__init__(folder)
+        self.declared = declared
+        self.user, self.order = KeyColumn(declared.user), KeyColumn(declared.order)
+        self.rows = 0
+        self._writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
+
+    @override
+    def add(self, chunk: pl.DataFrame, rows: range) -> None:
+        user = self.user.check(chunk[self.declared.user], rows)
+        keys = pl.DataFrame({"user": _complete(user, self.declared.user, rows), "row": np.asarray(rows)})
+        if self.declared.order:
+            order = self.order.check(chunk[self.declared.order], rows)
+            keys = keys.with_columns(order=_iso(_complete(order, self.declared.order, rows), self.declared.order, rows))
+        keys = keys.with_columns(file=pl.Series(hash_values(keys["user"]) % np.uint64(self.files)))
+        for (file,), part in keys.partition_by("file", include_key=False, as_dict=True).items():
+            table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
+            if file not in self._writers:
+                self._writers[file] = pa.ipc.new_stream(self.folder / str(file), table.schema)
+            self._writers[file].write_table(table)
+        self.rows += len(chunk)
+
+    @override
+    def finish(self) -> None:
+        codes = np.empty(self.rows, np.uint8)
+        held_out, test = self.declared.val + self.declared.test, self.declared.test
+        for file, writer in self._writers.items():
+            writer.close()
+            keys = pl.read_ipc_stream(self.folder / str(file))
+            keys = keys.sort("user", *(["order"] if self.declared.order else []), "row")
+            count = pl.len().over("user")
+            left = count - 1 - pl.int_range(pl.len()).over("user")  # rows of the user that come later
+            code = (left < _floor(count * held_out)).cast(pl.UInt8) + (left < _floor(count * test)).cast(pl.UInt8)
+            keys = keys.select("row", code=code)
+            codes[keys["row"].to_numpy() - 1] = keys["code"].to_numpy()
+            (self.folder / str(file)).unlink()
+        codes.tofile(self.file)
+
+
+def _complete(values: pl.Series, column: str, rows: range) -> pl.Series:
+    require(values.is_not_null(), values, column, rows, "a value in every row, as the split is by this column")
+    return values
+
+
+def _floor(x: pl.Expr) -> pl.Expr:
+    return (x + 1e-9).floor()  # 100 * 0.29 is 28.999999999999996
+
+
+def _iso(values: pl.Series, column: str, rows: range) -> pl.Series:
+    """Times that compare as they should: text must be ISO, which sorts by time; dates become midnights."""
+    if values.dtype == pl.String:
+        allowed = "an ISO time such as 2022-05-03 or 2022-05-03 18:30:00. Convert the column when reading"
+        require(values.str.contains(_ISO), values, column, rows, allowed)
+        return values.str.replace("T", " ", literal=True)
+    if values.dtype == pl.Date:
+        return values.cast(pl.Datetime("us"))
+    return values.dt.replace_time_zone(None) if isinstance(values.dtype, pl.Datetime) else values
+
+
+def _bound(bound: str | float, dtype: pl.DataType, column: str) -> Any:
+    """The bound of a time split in the form of the column's values."""
+    if dtype.is_numeric():
+        try:
+            return bound if not isinstance(bound, str) else float(bound) if not bound.isdigit() else int(bound)
+        except ValueError:
+            raise DataError(
+                f"Column {column!r} holds numbers; the split's bound {bound!r} is none. Write it as the column does."
+            ) from None
+    if isinstance(dtype, pl.Datetime | pl.String) and isinstance(bound, str) and re.match(_ISO, bound):
+        return datetime.fromisoformat(bound) if isinstance(dtype, pl.Datetime) else bound.replace("T", " ")
+    raise DataError(f"Column {column!r} holds {dtype}; the split's bound {bound!r} does not. Write it as 2022-05-03.")

@@ -1,0 +1,318 @@
+"""TabularDataModule: anyone's Parquet or CSV files and a short schema."""
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from datetime import date
+from difflib import get_close_matches
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import polars as pl
+import yaml
+
+from mtlzoo.datamodules.base import MultiTaskDataModule
+from mtlzoo.datamodules.columns import (
+    CategoricalColumn,
+    Column,
+    GivenSplit,
+    Label,
+    NumericColumn,
+    RandomSplit,
+    Recipe,
+    SequenceColumn,
+    Split,
+    TimeSplit,
+    UserSplit,
+)
+from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.reading import DataType, read_csv, read_parquet
+
+COLUMNS: dict[str, type[Column]] = {
+    "categorical": CategoricalColumn,
+    "numeric": NumericColumn,
+    "sequence": SequenceColumn,
+}
+LABELS = ("binary", "regression", "multiclass", "multilabel")
+SPLITS: dict[str, type[Split]] = {"time": TimeSplit, "random": RandomSplit, "user": UserSplit, "column": GivenSplit}
+FILE_SPLIT = "split of the file"
+"""Column that `read` adds where train, val and test are files of their own."""
+
+Frame = pl.DataFrame | pd.DataFrame
+T = TypeVar("T")
+
+
+class TabularDataModule(MultiTaskDataModule):
+    """Tables of your own: ``.parquet``, ``.csv`` and ``.csv.gz`` files and a description of their columns.
+
+    The description is given as arguments, or as a YAML file with the same names as keys, or both (an argument wins)::
+
+        train: clicks/*.parquet            # a path, a pattern, or a list of them; relative to root
+        features:
+          user_id: {kind: categorical, min_count: 5}
+          item_id: categorical
+          price: {kind: numeric, transform: log1p}
+          tags: {kind: sequence, max_length: 5}
+        labels:
+          click: binary
+          rating: {kind: regression}
+        split: {kind: time, column: day, val: 2024-05-01, test: 2024-05-08}
+        user: user_id
+
+    and then ``mtlzoo fit --data TabularDataModule --data.root DIR --data.schema_file schema.yaml``. In Python,
+    `from_frame` takes pandas or polars tables.
+
+    Columns of a CSV are read as what they are used for: features and labels that are quantities as numbers, everything
+    else as text, so ids keep their leading zeros. Columns that are not named are not read.
+
+    Licence and citation: those of your data.
+
+    Args:
+        root: Folder of the files.
+        schema_file: YAML file with any of the arguments below, relative to `root`.
+        train: Files of the train split; of all rows where `val` and `test` are not given.
+        val: Files of the validation split.
+        test: Files of the test split.
+        features: By column: ``categorical``, ``numeric``, ``sequence``, or a mapping of ``kind`` and the options of
+            `CategoricalColumn`, `NumericColumn` and `SequenceColumn`.
+        labels: By column: ``binary``, ``regression``, ``multiclass``, ``multilabel``, or a mapping of ``kind`` and the
+            options of `Label`.
+        split: How the rows of `train` are divided where `val` and `test` are not given: a mapping of ``kind``
+            (``time``, ``random``, ``user``, ``column``) and the options of `TimeSplit`, `RandomSplit`, `UserSplit`,
+            `GivenSplit`. Random, 80 % train, if None.
+        user: Categorical column of the user; groups GAUC unless `group` is given.
+        item: Categorical column of the item.
+        group: Column by which grouped metrics group rows.
+        ids: Columns that name a row in predictions.
+        weight: Column of sample weights.
+        separator: Separates the columns of CSV files.
+        base: `prepared`, `batch_size`, `eval_batch_size`, `shuffle_seed`: see `MultiTaskDataModule`.
+
+    Raises:
+        ValueError: A description with an unknown kind or option, or without files, features or labels.
+        DatasetNotFoundError: No `schema_file`.
+    """
+
+    licence = "that of your data"
+    citation = "that of your data"
+    url = ""
+
+    def __init__(
+        self,
+        root: str | PathLike[str] = ".",
+        *,
+        schema_file: str | PathLike[str] | None = None,
+        train: str | Sequence[str] | None = None,
+        val: str | Sequence[str] | None = None,
+        test: str | Sequence[str] | None = None,
+        features: Mapping[str, str | Mapping[str, Any]] | None = None,
+        labels: Mapping[str, str | Mapping[str, Any]] | None = None,
+        split: Mapping[str, Any] | None = None,
+        user: str | None = None,
+        item: str | None = None,
+        group: str | None = None,
+        ids: Sequence[str] | None = None,
+        weight: str | None = None,
+        separator: str | None = None,
+        **base: Any,
+    ) -> None:
+        super().__init__(root, **base)
+        given = {"train": train, "val": val, "test": test, "features": features, "labels": labels, "split": split}
+        given |= {"user": user, "item": item, "group": group, "ids": ids, "weight": weight, "separator": separator}
+        described = _load(self.root / schema_file, allowed=list(given)) if schema_file else {}
+        described |= {name: value for name, value in given.items() if value is not None}
+        for needed in ("train", "features", "labels"):
+            if not described.get(needed):
+                raise ValueError(f"TabularDataModule: no {needed}; give {needed}= or a schema_file= that has it.")
+        self.paths = {part: _listed(described[part]) for part in ("train", "val", "test") if described.get(part)}
+        if len(self.paths) > 1 and described.get("split"):
+            raise ValueError(
+                "TabularDataModule: val and test files are given, so split= has nothing to divide; drop one."
+            )
+        self.separator = described.get("separator") or ","
+        self._described = described
+        self.recipe  # noqa: B018  (evaluated for its checks: a typo is answered here, not after the files were read)
+
+    @classmethod
+    def from_frame(
+        cls, train: Frame, val: Frame | None = None, test: Frame | None = None, **arguments: Any
+    ) -> "TabularDataModule":
+        """A data module of pandas or polars tables, kept as Parquet beside the prepared data.
+
+        Args:
+            train: Rows of the train split; all rows where `val` and `test` are not given.
+            val: Rows of the validation split.
+            test: Rows of the test split.
+            arguments: As of the class, but `root`, `schema_file`, `train`, `val`, `test` and `separator`.
+        """
+        tables = {"train": train, "val": val, "test": test}
+        written = {f"{part}.parquet": _parquet(table) for part, table in tables.items() if table is not None}
+        paths: dict[str, Any] = {name.removesuffix(".parquet"): name for name in written}
+        data = cls(**paths, **arguments)
+        digest = hashlib.sha256(b"".join(written.values())).hexdigest()[:16]
+        data.root = data.prepared / "frames" / digest
+        data.root.mkdir(parents=True, exist_ok=True)
+        for name, content in written.items():
+            temporary = data.root / f"{name}.new"
+            temporary.write_bytes(content)
+            temporary.replace(data.root / name)
+        return data
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The description as columns, labels and split."""
+        described = self._described
+        columns = tuple(_build(COLUMNS, "features", name, spec) for name, spec in described["features"].items())
+        user = described.get("user")
+        return Recipe(
+            columns=columns,
+            labels=tuple(_label(name, spec) for name, spec in described["labels"].items()),
+            split=self._split,
+            user=user,
+            item=described.get("item"),
+            group=described.get("group") or user,
+            ids=tuple(described.get("ids") or ()),
+            weight=described.get("weight"),
+        )
+
+    @property
+    def _split(self) -> Split:
+        if len(self.paths) > 1:
+            return GivenSplit(FILE_SPLIT)
+        spec = self._described.get("split") or {"kind": "random"}
+        kind, options = _kind(SPLITS, "split", "", spec)
+        plain = {name: str(value) if isinstance(value, date) else value for name, value in options.items()}
+        return _made(kind, "split", plain)
+
+    def options(self) -> Mapping[str, Any]:
+        """Which file belongs to which split, and how CSV files are read."""
+        return {"paths": self.paths, "separator": self.separator}
+
+    def files(self) -> tuple[Path, ...]:
+        """Files of train, val and test, each once, those of a pattern by name.
+
+        Raises:
+            DatasetNotFoundError: A path or pattern without a file.
+        """
+        return tuple(dict.fromkeys(path for paths in self._found.values() for path in paths))
+
+    def read(self) -> Iterator[pl.DataFrame]:
+        """Rows of the described columns, file by file."""
+        for part, paths in self._found.items():
+            for path in paths:
+                for rows in self._rows(path):
+                    yield rows.with_columns(pl.lit(part).alias(FILE_SPLIT)) if len(self.paths) > 1 else rows
+
+    @property
+    def _found(self) -> dict[str, list[Path]]:
+        return {part: [p for path in paths for p in _matches(self.root, path)] for part, paths in self.paths.items()}
+
+    def _rows(self, path: Path) -> Iterator[pl.DataFrame]:
+        if path.suffix in (".parquet", ".pq"):
+            return read_parquet(path, columns=list(self._types))
+        if path.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz")):
+            return read_csv(path, columns=self._types, separator=self.separator)
+        raise DataError(f"{path}: unknown file type; allowed are .parquet, .csv, .csv.gz, .tsv and .tsv.gz.")
+
+    @cached_property
+    def _types(self) -> dict[str, DataType | None]:
+        """Columns that are read and, for CSV, their types."""
+        recipe, split = self.recipe, self.recipe.split
+        types: dict[str, DataType | None] = {}
+        for column in recipe.columns:
+            types[column.name] = pl.Float64 if isinstance(column, NumericColumn) else pl.String
+        for label in recipe.labels:
+            types.setdefault(label.column, pl.String if label.kind == "multilabel" else pl.Float64)
+            types.setdefault(label.observed, pl.Float64)
+        types.setdefault(recipe.weight or "", pl.Float64)
+        if isinstance(split, TimeSplit):
+            types.setdefault(split.column, pl.String if isinstance(split.val, str) else pl.Float64)
+        elif isinstance(split, UserSplit):
+            types.setdefault(split.user, pl.String)
+            types.setdefault(split.order, None)
+        elif isinstance(split, GivenSplit) and split.column != FILE_SPLIT:
+            types.setdefault(split.column, pl.String)
+        for name in (recipe.group or "", *recipe.ids):
+            types.setdefault(name, pl.String)
+        types.pop("", None)
+        return types
+
+
+def _load(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
+    if not path.is_file():
+        raise DatasetNotFoundError(f"TabularDataModule: no schema_file {path}; it is looked for relative to root=.")
+    described = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(described, dict):
+        raise ValueError(
+            f"{path}: holds {type(described).__name__}; it must be a mapping with keys of {list(allowed)}."
+        )
+    for name in described:
+        _check_known(name, allowed, f"{path}: key")
+    return described
+
+
+def _listed(paths: str | Sequence[str]) -> list[str]:
+    return [str(paths)] if isinstance(paths, str | PathLike) else [str(path) for path in paths]
+
+
+def _matches(root: Path, pattern: str) -> list[Path]:
+    path = root / pattern
+    if path.is_file():
+        return [path]
+    absolute = Path(pattern).is_absolute()
+    found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))) if absolute else root.glob(pattern))
+    if not found:
+        raise DatasetNotFoundError(f"TabularDataModule: no file {path}. Paths and patterns are relative to root=.")
+    return found
+
+
+def _parquet(table: Frame) -> bytes:
+    buffer = io.BytesIO()
+    (pl.from_pandas(table) if isinstance(table, pd.DataFrame) else table).write_parquet(buffer)
+    return buffer.getvalue()
+
+
+# ---- from names and mappings to the classes of columns.py
+
+
+def _label(name: str, spec: str | Mapping[str, Any]) -> Label:
+    options = {"kind": spec} if isinstance(spec, str) else dict(spec)
+    _check_known(options.get("kind", "binary"), LABELS, f"TabularDataModule: kind of labels.{name}")
+    return _made(Label, f"labels.{name}", {"column": name, **options})
+
+
+def _build(kinds: Mapping[str, type[T]], where: str, name: str, spec: str | Mapping[str, Any]) -> T:
+    kind, options = _kind(kinds, where, name, spec)
+    return _made(kind, f"{where}.{name}", {"name": name, **options})
+
+
+def _kind(kinds: Mapping[str, type[T]], where: str, name: str, spec: Any) -> tuple[type[T], dict[str, Any]]:
+    at = ".".join(part for part in (where, name) if part)
+    options = {"kind": spec} if isinstance(spec, str) else dict(spec)
+    kind = options.pop("kind", None)
+    if kind is None:
+        raise ValueError(f"TabularDataModule: {at} has no kind; allowed are {list(kinds)}.")
+    _check_known(kind, list(kinds), f"TabularDataModule: kind of {at}")
+    return kinds[kind], options
+
+
+def _made(kind: type[T], at: str, options: Mapping[str, Any]) -> T:
+    allowed = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for name in options:
+        _check_known(name, allowed, f"TabularDataModule: option of {at}")
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ValueError(f"TabularDataModule: {at}: {error}.") from error
+
+
+def _check_known(name: str, allowed: Sequence[str], what: str) -> None:
+    if name in allowed:
+        return
+    close = get_close_matches(str(name), allowed, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"{what} {name!r} is unknown; allowed are {list(allowed)}.{hint}")

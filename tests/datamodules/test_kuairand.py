@@ -1,0 +1,233 @@
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+from fixtures.kuairand import OUTCOMES, write_kuairand
+from mtlzoo.datamodules import DatasetNotFoundError, KuaiRand, obtain
+from mtlzoo.datamodules.kuairand import BINARY
+
+
+def rows_of(data: KuaiRand) -> pl.DataFrame:
+    return pl.concat(data.read())
+
+
+@pytest.mark.parametrize("folder", ["KuaiRand-Pure/data", "data", "."])
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_are_found_where_people_put_them(tmp_path: Path, folder: str, packed: bool) -> None:
+    where = write_kuairand(tmp_path, folder=folder, packed=packed, rows=100)
+    files = KuaiRand(tmp_path, download=False).files()
+    assert [path.name.removesuffix(".gz") for path in files] == [
+        "log_standard_4_08_to_4_21_pure.csv",
+        "log_standard_4_22_to_5_08_pure.csv",
+        "user_features_pure.csv",
+        "video_features_basic_pure.csv",
+    ]
+    assert {path.parent for path in files} == {where}
+
+
+def test_plain_and_packed_files_give_the_same_rows(tmp_path: Path) -> None:
+    for packed in (False, True):
+        write_kuairand(tmp_path / str(packed), packed=packed)
+    plain, packed_rows = (rows_of(KuaiRand(tmp_path / str(packed))) for packed in (False, True))
+    assert plain.equals(packed_rows)
+
+
+@pytest.mark.parametrize("version", ["1k", "27k"])
+def test_other_versions_and_logs_in_parts(tmp_path: Path, version: Any) -> None:
+    write_kuairand(tmp_path / version, version)
+    write_kuairand(tmp_path / "pure")
+    data = KuaiRand(tmp_path / version, version=version)
+    assert rows_of(data).equals(rows_of(KuaiRand(tmp_path / "pure")))
+    assert len(data.files()) == (6 if version == "27k" else 4)
+
+
+def test_one_log_is_enough(tmp_path: Path) -> None:
+    write_kuairand(tmp_path, logs=["4_22_to_5_08"])
+    assert rows_of(KuaiRand(tmp_path))["date"].min() == 20220422
+
+
+def test_splits_follow_the_date(tmp_path: Path) -> None:
+    write_kuairand(tmp_path)
+    rows = rows_of(KuaiRand(tmp_path))
+    days = {part: frame["date"] for (part,), frame in rows.partition_by("split", as_dict=True).items()}
+    assert days["train"].max() == 20220502
+    assert set(days["val"]) == {20220503, 20220504}
+    assert days["test"].min() == 20220505
+
+
+def test_any_labels_in_any_order(tmp_path: Path) -> None:
+    write_kuairand(tmp_path)
+    tasks = ("play_time_ms", "is_hate", *BINARY[:7])
+    data = KuaiRand(tmp_path, tasks=tasks)
+    assert tuple(task.name for task in data.schema.tasks) == tasks
+    raw = rows_of(data).filter(pl.col("split") == "test")
+    torch.testing.assert_close(data.data["test"]["labels"], raw.select(tasks).to_torch(dtype=pl.Float32))
+    assert data.schema.tasks[0].kind == "regression"
+    assert data.schema.tasks[0].scale > 1000  # milliseconds
+
+
+def test_features_are_the_same_whatever_the_tasks(tmp_path: Path) -> None:
+    write_kuairand(tmp_path)
+    few, many = KuaiRand(tmp_path, tasks=["is_like"]), KuaiRand(tmp_path, tasks=BINARY)
+    assert few.schema.features == many.schema.features
+    names = {feature.name for feature in few.schema.features}
+    assert not names & OUTCOMES
+    assert not names & {"date", "time_ms", "hourmin", "upload_dt", "counts", "show_cnt"}
+    assert {"user_id", "video_id", "author_id", "music_id", "tab", "hour", "tag", "video_duration"} <= names
+
+
+def test_codes_written_as_floats_are_the_same_value_as_integers(tmp_path: Path) -> None:
+    folder = write_kuairand(tmp_path)
+    before = rows_of(KuaiRand(tmp_path))
+    path = folder / "video_features_basic_pure.csv"
+    path.write_text(path.read_text().replace("720.0", "720"))
+    assert rows_of(KuaiRand(tmp_path)).equals(before)
+    assert before["server_width"].dtype == pl.Int64
+
+
+def test_quirks_of_the_tables_survive(tmp_path: Path) -> None:
+    write_kuairand(tmp_path)
+    rows = rows_of(KuaiRand(tmp_path))
+    assert set(rows["is_live_streamer"]) == {-124, 1}
+    assert "[100,1k)" in set(rows["fans_user_num_range"])
+    assert rows["tag"].str.contains(",").any()
+    for name in ("tag", "music_type", "video_duration", "onehot_feat4", "onehot_feat17"):
+        assert 0 < rows[name].null_count() < len(rows) / 2, name
+    assert set(rows["hour"]) <= set(range(24))
+
+
+def test_repeated_exposures_stay(tmp_path: Path) -> None:
+    write_kuairand(tmp_path, rows=1500)
+    rows = rows_of(KuaiRand(tmp_path, tasks=BINARY))
+    assert len(rows) == 1500
+    assert rows.is_duplicated().sum() >= 30
+
+
+def test_each_row_has_the_features_of_its_user_and_video(tmp_path: Path) -> None:
+    folder = write_kuairand(tmp_path)
+    rows = rows_of(KuaiRand(tmp_path))
+    users = pl.read_csv(folder / "user_features_pure.csv", infer_schema_length=None)
+    videos = pl.read_csv(folder / "video_features_basic_pure.csv", infer_schema_length=None)
+    joined = rows.select("user_id", "video_id").join(users, on="user_id", how="left", maintain_order="left")
+    joined = joined.join(videos, on="video_id", how="left", maintain_order="left")
+    for name in ("register_days", "user_active_degree", "author_id", "tag"):
+        assert rows[name].to_list() == joined[name].to_list(), name
+
+
+def test_a_video_without_a_row_in_the_table_has_no_features(tmp_path: Path) -> None:
+    folder = write_kuairand(tmp_path)
+    path = folder / "video_features_basic_pure.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith(("7,", "49,"))))
+    rows = rows_of(KuaiRand(tmp_path))
+    gone = rows.filter(pl.col("video_id").is_in([7, 49]))
+    assert len(gone) > 0
+    assert gone["author_id"].null_count() == len(gone)
+    assert rows.filter(pl.col("video_id") == 8)["author_id"].null_count() == 0
+
+
+def test_ids_unseen_in_train_are_unknown(tmp_path: Path) -> None:
+    write_kuairand(tmp_path)
+    data = KuaiRand(tmp_path)
+    raw = rows_of(data)
+    counts = raw.filter(pl.col("split") == "train")["user_id"].value_counts()
+    known = set(counts.filter(pl.col("count") >= 2)["user_id"])
+    test = raw.filter(pl.col("split") == "test")
+    ids = data.data["test"]["categorical"][:, 0].tolist()
+    assert [i == 1 for i in ids] == [user not in known for user in test["user_id"]]
+    assert 1 in ids
+
+
+def test_the_random_log_is_the_test_set_when_asked(tmp_path: Path) -> None:
+    write_kuairand(tmp_path, random_log=True)
+    standard, unbiased = KuaiRand(tmp_path), KuaiRand(tmp_path, random_log=True)
+    assert "random" not in standard.data.manifest["rows"]
+    rows = rows_of(unbiased).filter(pl.col("split") == "random")
+    assert rows["date"].min() == 20220505
+    assert sum(len(batch["row"]) for batch in unbiased.test_dataloader()) == len(rows)
+    assert unbiased.schema == standard.schema  # train, so vocabularies, stay
+    for split in ("train", "val", "test"):
+        torch.testing.assert_close(unbiased.data[split]["categorical"], standard.data[split]["categorical"])
+
+
+def test_a_missing_random_log_is_named(tmp_path: Path) -> None:
+    write_kuairand(tmp_path)
+    with pytest.raises(DatasetNotFoundError, match=r"log_random_4_22_to_5_08_pure\.csv"):
+        KuaiRand(tmp_path, random_log=True).files()
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    (write_kuairand(tmp_path) / "user_features_pure.csv").unlink()
+    with pytest.raises(DatasetNotFoundError, match=r"user_features_pure\.csv"):
+        KuaiRand(tmp_path).files()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"version": "2k"}, "version='2k'; allowed"),
+        ({"tasks": ["is_clicked"]}, r"\['is_clicked'\] are not labels; allowed"),
+        ({"tasks": []}, "no task"),
+        ({"val_from": 20220506}, "must be after"),
+        ({"val_from": 20221350}, "val_from=20221350 is not a day"),
+    ],
+)
+def test_wrong_arguments_say_what_is_allowed(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        KuaiRand(tmp_path, **arguments)
+
+
+def test_downloads_where_there_is_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_kuairand(tmp_path / "published", packed=True, rows=100)
+    calls = []
+
+    def fetch(url: str, path: Path, *, md5: str) -> Path:
+        calls.append((url, md5))
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(tmp_path / "published" / "KuaiRand-Pure", "KuaiRand-Pure")
+        return path
+
+    monkeypatch.setattr(obtain, "download", fetch)
+    root = tmp_path / "data" / "kuairand"
+    assert len(rows_of(KuaiRand(root))) == 100
+    assert len(KuaiRand(root).files()) == 4
+    url = "https://zenodo.org/records/10439422/files/KuaiRand-Pure.tar.gz"
+    assert calls == [(url, "0820331067a3784d9691136f772b35a7")]
+
+
+def test_real_rows(data_root: Path) -> None:
+    """Counts and rates of ../shared/reference/datasets.md, section 1."""
+    root = data_root / "kuairand-pure-subset"
+    if not root.is_dir():
+        pytest.skip(f"no {root}")
+    data = KuaiRand(root, tasks=BINARY)
+    assert data.data.manifest["rows"] == {"train": 135_128, "val": 36_543, "test": 56_658}
+    labels = torch.cat([data.data[split]["labels"] for split in ("train", "val", "test")])
+    measured = dict(zip(BINARY, labels.mean(0).tolist(), strict=True))
+    assert measured == pytest.approx(
+        {
+            "is_click": 0.442,
+            "long_view": 0.311,
+            "is_like": 0.0171,
+            "is_profile_enter": 0.0185,
+            "is_comment": 0.0025,
+            "is_follow": 0.0013,
+            "is_forward": 0.0009,
+            "is_hate": 0.0008,
+        },
+        abs=5e-4,
+        rel=0.03,
+    )
+
+
+def test_real_rows_of_the_thousand_most_active_users(data_root: Path) -> None:
+    root = data_root / "kuairand-pure-subset" / "mini"
+    if not root.is_dir():
+        pytest.skip(f"no {root}")
+    rows = KuaiRand(root).data.manifest["rows"]
+    assert sum(rows.values()) == 38_871
+    assert rows["test"] == 9_851

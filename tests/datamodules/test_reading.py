@@ -1,0 +1,161 @@
+"""Raw files: what is read right, and what is refused with file, line, column, value and remedy."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.reading import read_csv, read_parquet
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def table(path: Path, **options: Any) -> pl.DataFrame:
+    return pl.concat(list(read_csv(path, **options)))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+@pytest.mark.parametrize("batch_bytes", [7, 1 << 20])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_rows_come_in_order_whatever_the_blocks(tmp_path: Path, name: str, batch_bytes: int, end: bytes) -> None:
+    lines = [b"id,name,price"] + [b"%d,n%d,%d.5" % (i, i, i) for i in range(50)]
+    path = written(tmp_path / name, end.join(lines))  # no line break at the end
+    frame = table(path, columns={"price": pl.Float64, "id": pl.Int64, "name": pl.String}, batch_bytes=batch_bytes)
+    assert frame.columns == ["price", "id", "name"]
+    assert frame["id"].to_list() == list(range(50))
+    assert frame["name"][49] == "n49"
+    assert frame["price"].to_list() == [i + 0.5 for i in range(50)]
+
+
+def test_types_left_open_are_those_of_the_first_block(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.csv", b"a,b,c\n1,x,\n2,y,\n3,z,7\n")
+    frame = table(path, batch_bytes=8)
+    assert frame.schema == {"a": pl.Int64, "b": pl.String, "c": pl.String}
+    assert frame["c"].to_list() == [None, None, "7"]
+
+
+def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "packed.csv"
+    path.write_bytes(gzip.compress(b"a\n1\n") + gzip.compress(b"2\n"))  # two members, as some logs are appended to
+    assert table(path)["a"].to_list() == [1, 2]
+
+
+def test_byte_order_mark_quotes_and_blank_lines(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.csv", b'\xef\xbb\xbf"id",tag\n1,"12,65"\n\n2,"say ""hi"""\r\n\r\n3,\n')
+    frame = table(path, columns={"id": pl.Int64, "tag": pl.String})
+    assert frame.rows() == [(1, "12,65"), (2, 'say "hi"'), (3, None)]
+
+
+def test_census_form(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.data", b"38, Private, ?, 1700.09\n 44, ?,  Widowed , 5\n")
+    types = {"age": pl.Int64, "work": pl.String, "status": pl.String, "weight": pl.Float64}
+    frame = table(path, columns=types, header=list(types), null_values=["?"], strip=True)
+    assert frame.rows() == [(38, "Private", None, 1700.09), (44, None, "Widowed", 5.0)]
+
+
+def test_tabs_without_quoting_and_latin_1(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "artists.dat", 'id\tname\n1\t"Weird Al\n2\tBj\xf6rk\n3\tSigur R\xf3s"\n'.encode("latin-1")
+    )
+    frame = table(path, separator="\t", encoding="latin-1", quote=False)
+    assert frame["name"].to_list() == ['"Weird Al', "Björk", 'Sigur Rós"']
+
+
+def test_missing_texts_are_null_in_every_type(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.csv", b"a,b,c\n\\N,x,1\n2,\\N,\\N\n")
+    frame = table(path, columns={"a": pl.Int64, "b": pl.String, "c": pl.Float64}, null_values=["\\N"])
+    assert frame.rows() == [(None, "x", 1.0), (2, None, None)]
+
+
+GOOD = b"a,b\n" + b"1,2\n" * 500
+
+
+@pytest.mark.parametrize("batch_bytes", [64, 1 << 20])
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (GOOD + b"\n3,4,5\n", {}, r"t.csv, line 503: 3 fields where 2 are expected \('3,4,5'\). Repair"),
+        (GOOD + b"\n3\n6,7\n", {}, r"t.csv, line 503: 1 fields where 2 are expected \('3'\). Repair"),
+        (GOOD + b"3,x y\n", {"columns": {"b": pl.Int64}}, r"line 502, column 'b': invalid value 'x y'; expected int64"),
+        (GOOD + b"3,4.0\n", {"columns": {"b": pl.Int64}}, r"line 502, column 'b': invalid value '4.0'; expected int64"),
+        (GOOD + b"3,\xff\n", {}, r"t.csv, line 502: byte 0xff is not utf-8. .*encoding='latin-1'"),
+        (GOOD + b'3,"4\n5,6\n7,8"\n', {}, r"t.csv, line 502: quote or line break inside a value \('3,\"4'\)"),
+        (GOOD + b'3,"4\n' + GOOD[4:], {}, r"t.csv, line 502: quote or line break inside a value \('3,\"4'\)"),
+        (b"", {}, r"t.csv: the file is empty"),
+        (b"a,b\n1,2\n", {"columns": {"c": None, "b": None}}, r"t.csv: no column \['c'\]; it has \['a', 'b'\]"),
+        (b"a,b,a\n1,2,3\n", {}, r"t.csv: column names \['a'\] occur more than once"),
+        (b"1,2,3\n", {"header": ["x", "y"]}, r"t.csv, line 1: 3 fields where 2 are expected"),
+        (b"a;b\n1;2\n", {"columns": {"b": pl.Int64}}, r"no column \['b'\]; it has \['a;b'\]. .*separator"),
+    ],
+)
+def test_refused_with_place_value_and_remedy(
+    tmp_path: Path, data: bytes, options: dict[str, Any], message: str, batch_bytes: int
+) -> None:
+    path = written(tmp_path / "t.csv", data)
+    with pytest.raises(DataError, match=message):
+        table(path, batch_bytes=batch_bytes, **options)
+
+
+def test_a_type_that_the_first_block_suggested_wrongly(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.csv", GOOD + b"3,x\n")
+    with pytest.raises(DataError, match=r"line 502, column 'b': invalid value 'x'; expected int64. .*another type"):
+        table(path, batch_bytes=64)
+    assert table(path, batch_bytes=64, columns={"a": None, "b": pl.String})["b"][-1] == "x"
+
+
+@pytest.mark.parametrize("batch_bytes", [100, 1 << 20])
+@pytest.mark.parametrize("cut", [1, 9, 40])
+def test_truncated_gzip(tmp_path: Path, cut: int, batch_bytes: int) -> None:
+    random = np.random.default_rng(0).integers(0, 1 << 40, 300)
+    data = gzip.compress(b"a\n" + b"".join(b"%d\n" % i for i in random))
+    (tmp_path / "t.csv.gz").write_bytes(data[:-cut])
+    with pytest.raises(DataError, match=r"t.csv.gz: gzip truncated or damaged .*Download it again"):
+        table(tmp_path / "t.csv.gz", batch_bytes=batch_bytes)
+
+
+def test_damaged_gzip_and_no_gzip(tmp_path: Path) -> None:
+    data = bytearray(gzip.compress(b"a\n" + b"12345\n" * 1000))
+    data[-6] ^= 1  # checksum
+    (tmp_path / "t.csv.gz").write_bytes(data)
+    with pytest.raises(DataError, match="gzip truncated or damaged"):
+        table(tmp_path / "t.csv.gz")
+    (tmp_path / "t.csv.gz").write_bytes(b"<html>not found</html>")
+    with pytest.raises(DataError, match=r"named .gz but not a gzip file"):
+        table(tmp_path / "t.csv.gz")
+
+
+def test_missing_file_and_unusable_encodings(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match=r"t.csv: no such file"):
+        table(tmp_path / "t.csv")
+    with pytest.raises(ValueError, match=r"encoding=.klingon.: unknown"):
+        table(written(tmp_path / "t.csv", b"a\n1\n"), encoding="klingon")
+    with pytest.raises(ValueError, match="encoding='utf-16': its line breaks are not one byte"):
+        table(tmp_path / "t.csv", encoding="utf-16")
+
+
+def test_parquet_in_chunks(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"a": range(10), "b": [[i] for i in range(10)], "c": "x"}).write_parquet(path)
+    chunks = list(read_parquet(path, columns=["b", "a"], batch_rows=4))
+    assert [len(chunk) for chunk in chunks] == [4, 4, 2]
+    assert set(chunks[0].columns) == {"a", "b"}
+    assert pl.concat(chunks)["b"].to_list() == [[i] for i in range(10)]
+
+
+def test_parquet_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    with pytest.raises(DatasetNotFoundError, match=r"t.parquet: no such file"):
+        list(read_parquet(path))
+    pl.DataFrame({"a": range(1000)}).write_parquet(path)
+    with pytest.raises(DataError, match=r"t.parquet: no column \['b'\]; it has \['a'\]"):
+        list(read_parquet(path, columns=["b"]))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"t.parquet: not a whole Parquet file"):
+        list(read_parquet(path))

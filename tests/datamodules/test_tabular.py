@@ -1,0 +1,179 @@
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+import yaml
+
+from fixtures.tabular import SCHEMA, clicks, write_table
+from mtlzoo.datamodules import DataError, DatasetNotFoundError, TabularDataModule
+
+FEATURES = {"user_id": "categorical", "price": "numeric"}
+LABELS = {"click": "binary"}
+
+
+def described(**changes: Any) -> dict[str, Any]:
+    return {name: value for name, value in (yaml.safe_load(SCHEMA) | changes).items() if value is not None}
+
+
+def test_a_schema_file_and_arguments_say_the_same(tmp_path: Path) -> None:
+    write_table(tmp_path)
+    by_file = TabularDataModule(tmp_path, schema_file="schema.yaml")
+    by_arguments = TabularDataModule(tmp_path, **described())
+    assert by_file.recipe == by_arguments.recipe
+    assert by_file.folder == by_arguments.folder
+    assert [task.name for task in by_file.schema.tasks] == ["click", "stars", "kind"]
+    assert by_file.schema.group == "user_id"
+    assert by_file.data.manifest["rows"] == {"train": 800, "val": 100, "test": 100}
+
+
+def test_an_argument_wins_over_the_schema_file(tmp_path: Path) -> None:
+    write_table(tmp_path)
+    data = TabularDataModule(tmp_path, schema_file="schema.yaml", labels={"click": "binary"})
+    assert [label.column for label in data.recipe.labels] == ["click"]
+
+
+def test_csv_and_parquet_give_the_same_tensors(tmp_path: Path) -> None:
+    csv, parquet = (
+        TabularDataModule(write_table(tmp_path / suffix, suffix), schema_file="schema.yaml")
+        for suffix in (".csv", ".parquet")
+    )
+    assert csv.schema == parquet.schema
+    for split in ("train", "val", "test"):
+        assert set(csv.data[split]) == set(parquet.data[split])
+        for name in ("numeric", "labels", "weight", "tags"):
+            torch.testing.assert_close(csv.data[split][name], parquet.data[split][name], equal_nan=True)
+
+
+def test_ids_in_a_csv_keep_their_leading_zeros(tmp_path: Path) -> None:
+    data = TabularDataModule(write_table(tmp_path, ".csv"), schema_file="schema.yaml")
+    assert data.data["test"].ids()["user_id"].str.len_chars().unique().to_list() == [4]
+
+
+def test_columns_that_are_not_named_are_not_read(tmp_path: Path) -> None:
+    for suffix in (".csv", ".parquet"):
+        data = TabularDataModule(write_table(tmp_path / suffix, suffix), schema_file="schema.yaml")
+        assert "unused" not in next(data.read()).columns
+
+
+def test_patterns_and_lists_are_read_in_order(tmp_path: Path) -> None:
+    table = clicks()
+    for number in (2, 0, 1):
+        table.slice(number * 300, 300).write_parquet(tmp_path / f"part-{number}.parquet")
+    one = TabularDataModule(tmp_path, train="part-*.parquet", features=FEATURES, labels=LABELS)
+    three = TabularDataModule(tmp_path, train=[f"part-{i}.parquet" for i in range(3)], features=FEATURES, labels=LABELS)
+    expected = table.head(900).select("user_id", "price", "click")
+    assert pl.concat(one.read()).select(expected.columns).equals(expected)
+    assert pl.concat(three.read()).equals(pl.concat(one.read()))
+
+
+def test_given_files_are_the_splits(tmp_path: Path) -> None:
+    table = clicks()
+    for part, rows in {"train": 700, "val": 200, "test": 100}.items():
+        table.head(rows).write_parquet(tmp_path / f"{part}.parquet")
+    files: dict[str, Any] = {part: f"{part}.parquet" for part in ("train", "val", "test")}
+    data = TabularDataModule(tmp_path, **files, features=FEATURES, labels=LABELS)
+    assert data.data.manifest["rows"] == {"train": 700, "val": 200, "test": 100}
+    with pytest.raises(ValueError, match="nothing to divide"):
+        TabularDataModule(tmp_path, **files, features=FEATURES, labels=LABELS, split={"kind": "random"})
+
+
+@pytest.mark.parametrize(
+    ("split", "train"),
+    [
+        (None, 800),
+        ({"kind": "random", "val": 0.2, "test": 0.2, "seed": 3}, 600),
+        ({"kind": "user", "user": "user_id", "order": "day", "val": 0.2, "test": 0.2}, 600),
+        ({"kind": "time", "column": "day", "val": 5, "test": 7}, 500),
+    ],
+)
+def test_splits(tmp_path: Path, split: dict[str, Any] | None, train: int) -> None:
+    for suffix in (".csv", ".parquet"):
+        data = TabularDataModule(write_table(tmp_path / suffix, suffix), **described(split=split))
+        rows = data.data.manifest["rows"]
+        assert sum(rows.values()) == 1000
+        assert rows["train"] == pytest.approx(train, abs=60)
+
+
+def test_dates_in_a_csv_split_by_time(tmp_path: Path) -> None:
+    days = [date(2024, 4, 25) + timedelta(days=i % 10) for i in range(1000)]
+    clicks().with_columns(pl.Series("day", days)).write_csv(tmp_path / "clicks.csv")
+    (tmp_path / "schema.yaml").write_text("split: {kind: time, column: day, val: 2024-05-01, test: 2024-05-03}")
+    data = TabularDataModule(tmp_path, schema_file="schema.yaml", train="clicks.csv", features=FEATURES, labels=LABELS)
+    assert data.data.manifest["rows"] == {"train": 600, "val": 200, "test": 200}
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames(tmp_path: Path, library: str) -> None:
+    write_table(tmp_path)
+    table: Any = clicks()
+    frame = table.to_pandas().astype({"user_id": "category"}) if library == "pandas" else table
+    data = TabularDataModule.from_frame(frame, **described(train=None))
+    by_file = TabularDataModule(tmp_path, schema_file="schema.yaml")
+    assert data.schema == by_file.schema
+    torch.testing.assert_close(data.data["train"]["categorical"], by_file.data["train"]["categorical"])
+    again = TabularDataModule.from_frame(frame, **described(train=None))
+    assert again.folder == data.folder
+
+
+def test_frames_of_given_splits() -> None:
+    table = clicks()
+    data = TabularDataModule.from_frame(table[:700], table[700:800], table[800:], features=FEATURES, labels=LABELS)
+    assert data.data.manifest["rows"] == {"train": 700, "val": 100, "test": 200}
+
+
+def test_lists_of_a_pandas_table_are_a_sequence() -> None:
+    frame = pd.DataFrame({"u": [1, 1, 2, 2] * 10, "tags": [[1, 2], [], [2], [1, 2, 2]] * 10, "y": [0, 1, 1, 0] * 10})
+    data = TabularDataModule.from_frame(
+        frame, features={"u": "categorical", "tags": {"kind": "sequence", "max_length": 2}}, labels={"y": "binary"}
+    )
+    assert data.data["train"]["tags"].shape[1] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"features": {"price": "numerical"}}, "kind of features.price 'numerical' is unknown.*mean 'numeric'"),
+        ({"features": {"price": {"transform": "log1p"}}}, "features.price has no kind; allowed"),
+        ({"features": {"price": {"kind": "numeric", "transfrom": "log1p"}}}, "'transfrom' is unknown.*'transform'"),
+        ({"features": {"tags": "sequence"}}, "features.tags.*max_length"),
+        ({"labels": {"click": {"kind": "binary", "classs": 2}}}, "labels.click 'classs' is unknown.*'classes'"),
+        ({"labels": None}, "no labels; give labels="),
+        ({"split": {"kind": "timed"}}, "kind of split 'timed'.*'time'"),
+        ({"split": {"kind": "time", "column": "day"}}, "split:.*'val'"),
+        ({"labels": {"click": "binry"}}, "kind of labels.click 'binry' is unknown.*'binary'"),
+    ],
+)
+def test_a_wrong_description_is_explained_at_once(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TabularDataModule(tmp_path, **described(**changes))
+
+
+def test_a_wrong_key_of_the_schema_file_is_explained(tmp_path: Path) -> None:
+    write_table(tmp_path)
+    (tmp_path / "schema.yaml").write_text(SCHEMA.replace("features:", "feature:"))
+    with pytest.raises(ValueError, match=r"schema\.yaml: key 'feature' is unknown.*Did you mean 'features'"):
+        TabularDataModule(tmp_path, schema_file="schema.yaml")
+
+
+def test_a_missing_schema_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match=r"schema\.yaml.*relative to root"):
+        TabularDataModule(tmp_path, schema_file="schema.yaml")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_column_that_the_file_lacks_is_named(tmp_path: Path, suffix: str) -> None:
+    write_table(tmp_path, suffix)
+    data = TabularDataModule(tmp_path, **described(labels={"clik": "binary"}))
+    with pytest.raises(DataError, match=r"clicks.*clik.*Did you mean \['click'\]"):
+        list(data.read())
+
+
+def test_an_unknown_file_type_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "clicks.xlsx").touch()
+    data = TabularDataModule(tmp_path, train="clicks.xlsx", features=FEATURES, labels=LABELS)
+    with pytest.raises(DataError, match=r"\.xlsx.*allowed are \.parquet"):
+        list(data.read())

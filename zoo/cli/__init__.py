@@ -1,0 +1,90 @@
+"""The command ``mtlzoo``: fit, validate, test, predict, prepare.
+
+This module imports nothing heavy: ``mtlzoo --help`` answers at once, and what a command needs is imported when it runs.
+"""
+
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import NoReturn
+
+from mtlzoo.version import __version__
+
+COMMANDS = {
+    "fit": ("train a model; best and last checkpoint, metrics and config go to a run folder", "mtlzoo.cli.training"),
+    "validate": ("evaluate a checkpoint on the validation split", "mtlzoo.cli.training"),
+    "test": (
+        "evaluate a checkpoint on the test split; table, and results.json in its run folder",
+        "mtlzoo.cli.training",
+    ),
+    "predict": ("write the predictions of a checkpoint to Parquet", "mtlzoo.cli.training"),
+    "prepare": ("prepare a data set, without a model", "mtlzoo.cli.preparing"),
+}
+"""What each command does, and the module whose ``run(args)`` does it."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs one command.
+
+    Args:
+        args: Words of the command line after ``mtlzoo``; those of this process if None. Then errors about data end the
+            process with their message alone; a caller in Python gets the exception.
+
+    Raises:
+        SystemExit: 0 after a help text, 2 on a wrong command or option, 1 on wrong or missing data.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return
+    if words[0] == "--version":
+        print(f"mtlzoo {__version__}")
+        return
+    if words[0] not in COMMANDS:
+        _unknown(words[0])
+    from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+
+    command = import_module(COMMANDS[words[0]][1])
+    try:
+        command.run([words[0], *map(_shipped, words[1:])])
+    except (DataError, DatasetNotFoundError) as error:
+        if args is not None:
+            raise
+        sys.exit(f"error: {error}")
+
+
+def _shipped(word: str) -> str:
+    """``configs/....yaml`` means the file that came with the package where the working folder has none of that name."""
+    option, equals, value = word.rpartition("=")
+    if not value.startswith("configs/") or Path(value).exists():
+        return word
+    shipped = Path(str(files("mtlzoo.configs"))) / value.removeprefix("configs/")
+    return f"{option}{equals}{shipped}" if shipped.is_file() else word
+
+
+def _overview() -> str:
+    lines = [f"  {name:<9} {what}" for name, (what, _) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: mtlzoo COMMAND [options]",
+            "",
+            "The model zoo for multi-task recommendation. Commands:",
+            *lines,
+            "",
+            "  mtlzoo fit --model MMoE --data KuaiRand --data.root DIR     train",
+            "  mtlzoo test -c RUN/config.yaml --ckpt_path best             test what was trained",
+            "  mtlzoo COMMAND --help                                       all options of a command",
+            "  mtlzoo fit --model.help MMoE                                options of one model",
+            "  mtlzoo fit --data.help KuaiRand                             options of one data set",
+        ]
+    )
+
+
+def _unknown(word: str) -> NoReturn:
+    near = difflib.get_close_matches(word, COMMANDS, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    sys.stderr.write(f"mtlzoo: error: no command {word!r}.{hint} Commands are {', '.join(COMMANDS)}.\n")
+    raise SystemExit(2)

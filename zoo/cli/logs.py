@@ -1,0 +1,125 @@
+"""What a run writes while it trains: metrics.csv, config.yaml, lines on the screen, the config of a W&B run."""
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+
+
+class MetricsFile(Logger):
+    """``metrics.csv``: one row per logged step, one column per metric.
+
+    Unlike Lightning's CSVLogger it goes on with the file of a resumed run instead of deleting it.
+
+    Args:
+        folder: Run folder.
+        first_step: Rows of an existing file from this step on are dropped: the resumed run will write them again.
+    """
+
+    def __init__(self, folder: Path, first_step: int = 0) -> None:
+        super().__init__()
+        self.folder = folder
+        self.first_step = first_step
+        self.columns: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """``metrics``."""
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        """None is needed: the run folder is the version."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The run folder; Lightning takes it as the Trainer's `log_dir`."""
+        return str(self.folder)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """They are in config.yaml."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Appends a row; a metric that is new rewrites the file with one more column."""
+        row = {"step": step or 0, **metrics}
+        path = self.folder / "metrics.csv"
+        if new := set(row) - set(self.columns):
+            rows = self._rows(path)
+            known = new.union(self.columns, *(old.keys() for old in rows[:1])) - {"epoch", "step"}
+            self.columns = ["epoch", "step", *sorted(known)]
+            part = path.with_name("metrics.csv.part")
+            with part.open("w", newline="") as file:
+                writer = csv.DictWriter(file, self.columns)
+                writer.writeheader()
+                writer.writerows([*rows, row])
+            part.replace(path)
+            return
+        with path.open("a", newline="") as file:
+            csv.DictWriter(file, self.columns).writerow(row)
+
+    def _rows(self, path: Path) -> list[dict[str, Any]]:
+        if not path.is_file():
+            return []
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        # The first time the rows are those of the run that is resumed, later they are all our own.
+        return rows if self.columns else [r for r in rows if r["step"].isdigit() and int(r["step"]) < self.first_step]
+
+
+class EpochLines(L.Callback):
+    """One line per validation, for logs that are files and not terminals."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Prints the losses and the validation AUCs."""
+        if trainer.sanity_checking:
+            return
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        shown = [
+            n for n in values if n in ("train/loss", "val/auc_mean") or (n.startswith("val/") and n.endswith("/auc"))
+        ]
+        numbers = "  ".join(f"{name} {values[name]:.4f}" for name in shown)
+        seconds = time.monotonic() - self.started
+        rank_zero_info(f"epoch {trainer.current_epoch}  step {trainer.global_step}  {seconds:.0f} s  {numbers}")
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes config.yaml into the run folder of a training, and tells W&B what the run is.
+
+    Args:
+        *args: Of the base class.
+        folder: Run folder.
+        summary: Flat entries by which W&B runs can be filtered and grouped.
+        **kwargs: Of the base class.
+    """
+
+    def __init__(self, *args: Any, folder: Path, summary: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
+        self.folder = folder
+        self.summary = summary
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Called on rank 0 when `stage` starts."""
+        config = self.config.clone()
+        config.ckpt_path = None  # what a run is, not where it was once resumed from
+        if stage == "fit":
+            path = self.folder / "config.yaml"
+            self.parser.save(config, path, skip_none=False, overwrite=True, multifile=False)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                run = logger.experiment
+                whole = yaml.safe_load(self.parser.dump(config, skip_none=False))
+                run.config.update({**whole, **self.summary}, allow_val_change=True)
+                if logger._wandb_init.get("name") is None:
+                    run.name = self.summary["run_name"]

@@ -1,0 +1,42 @@
+"""``mtlzoo prepare``: prepares a data set without a model, on a machine without a GPU or before many runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jsonargparse import SUPPRESS, ActionConfigFile  # type: ignore[attr-defined]  # public, but not in __all__
+from rich.table import Table
+
+from mtlzoo.cli.parser import Parser, import_public_classes
+from mtlzoo.cli.results import wide_console
+from mtlzoo.datamodules.base import MultiTaskDataModule
+from mtlzoo.datamodules.errors import DataError
+
+IGNORED = ("model", "trainer", "seed_everything", "patience", "checkpoint_every", "ckpt_path")
+"""Sections of a training's config that say nothing about data."""
+
+
+def run(args: Sequence[str]) -> None:
+    """Prepares and says what came of it."""
+    import_public_classes()
+    parser = Parser(prog="mtlzoo prepare", description="Prepares a data set, once; other commands then find it.")
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="Config of data, or of a whole training.")
+    parser.add_lightning_class_args(MultiTaskDataModule, "data", subclass_mode=True)
+    for name in IGNORED:
+        parser.add_argument(f"--{name}", type=Any, help=SUPPRESS)
+    config = parser.parse_args(list(args[1:]))
+    for name in IGNORED:
+        config.pop(name)
+    try:
+        data: MultiTaskDataModule = parser.instantiate_classes(config).data
+    except DataError:
+        raise
+    except ValueError as error:
+        parser.error(str(error), error)
+    manifest = data.data.manifest
+    labels = list(dict.fromkeys(label for rates in manifest["label_rates"].values() for label in rates))
+    table = Table("split", "rows", *labels, title=type(data).__name__)
+    for split, rows in manifest["rows"].items():
+        rates = manifest["label_rates"].get(split, {})
+        table.add_row(split, f"{rows:,}", *(f"{rates[n]:.4f}" if rates.get(n) is not None else "" for n in labels))
+    wide_console().print(table)
+    print(f"Prepared: {data.folder}")

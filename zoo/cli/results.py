@@ -1,0 +1,106 @@
+"""What a run measured: the table on the screen and the records fit.json and results.json."""
+
+import json
+import platform
+import sys
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import torch
+import yaml
+from lightning.pytorch.callbacks import Timer
+from rich.console import Console
+from rich.table import Table
+
+from mtlzoo.cli.checkpoints import BestCheckpoint
+from mtlzoo.module import MultiTaskModule
+from mtlzoo.version import __version__
+
+if TYPE_CHECKING:
+    from mtlzoo.cli.training import ZooCLI
+
+
+def stage_metrics(trainer: L.Trainer) -> dict[str, float]:
+    """The metrics of the validation or test that just ended, by full name."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def print_metrics(trainer: L.Trainer, model: MultiTaskModule) -> None:
+    """A table, tasks by metrics, with the means over tasks in the last row."""
+    console = wide_console()
+    metrics = stage_metrics(trainer)
+    if not metrics:
+        return
+    stage = next(iter(metrics)).partition("/")[0]
+    names = [task.name for task in model.schema.tasks]
+    found = dict.fromkeys(name.split("/")[2] for name in metrics if name.count("/") == 2)
+    columns = sorted(found, key=lambda column: column != "auc")
+    table = Table(title=f"{stage}: {type(model).__name__}")
+    table.add_column("task")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name in names:
+        table.add_row(name, *(_number(metrics.get(f"{stage}/{name}/{c}")) for c in columns))
+    table.add_section()
+    table.add_row("mean", *(_number(metrics.get(f"{stage}/{c}_mean")) for c in columns))
+    console.print(table)
+
+
+def wide_console() -> Console:
+    """The screen; where there is none, lines long enough for every column."""
+    return Console() if sys.stdout.isatty() else Console(width=200, no_color=True)
+
+
+def fit_record(trainer: L.Trainer) -> dict[str, Any]:
+    """What a training came to; seconds count resumed parts once."""
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set outside of __init__
+    timer = next(c for c in callbacks if isinstance(c, Timer))
+    best = next((c for c in callbacks if isinstance(c, BestCheckpoint)), None)
+    score = None if best is None or best.best_model_score is None else float(best.best_model_score)
+    return {
+        "seconds": timer.time_elapsed(),
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "monitor": None if best is None else best.monitor,
+        "best": score,
+    }
+
+
+def test_record(cli: "ZooCLI", seconds: float) -> dict[str, Any]:
+    """All that results.json holds; names are listed in docs/cli.md."""
+    config = yaml.safe_load(cli.parser.dump(cli.config, skip_none=False))[cli.config.subcommand]
+    manifest = cli.datamodule.data.manifest
+    summary = cli.summary
+    fit = cli.folder / "fit.json"
+    tables = sum(p.numel() for p in cli.model.tables().values())
+    return {
+        "metrics": stage_metrics(cli.trainer),
+        "model": summary["model_name"],
+        "data": summary["data_name"],
+        "rule": summary["rule_name"],
+        "seed": summary["seed"],
+        "data_fingerprint": manifest["fingerprint"],
+        "rows": manifest["rows"],
+        "parameters": {"tables": tables, "dense": sum(p.numel() for p in cli.model.parameters()) - tables},
+        "seconds": {"fit": json.loads(fit.read_text())["seconds"] if fit.is_file() else None, "test": seconds},
+        "checkpoint": str(cli.ckpt_path),
+        "epoch": cli.checkpoint["epoch"],
+        "step": cli.checkpoint["global_step"],
+        "device": str(cli.model.device),
+        "versions": versions(),
+        "config": config,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return {
+        "mtlzoo": __version__,
+        "torch": torch.__version__,
+        "lightning": L.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

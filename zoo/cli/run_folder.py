@@ -1,0 +1,76 @@
+"""Where a run keeps what it writes: config.yaml, metrics.csv, checkpoints/, results.json, predictions/."""
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+
+def run_name(model: str, data: str, rule: str | None, seed: int | bool) -> str:
+    """``<data>-<model>[-<rule>][-s<seed>]``: name of a run's folder and of its W&B run."""
+    return "-".join([data, model, *([rule] if rule else []), *([] if seed is False else [f"s{seed}"])])
+
+
+def folder_of(checkpoint: Path) -> Path | None:
+    """The run folder that a checkpoint lies in, or None where it lies elsewhere."""
+    folder = checkpoint.resolve().parent.parent
+    return folder if checkpoint.resolve().parent.name == "checkpoints" and (folder / "config.yaml").is_file() else None
+
+
+def new_folder(root: Path, name: str) -> Path:
+    """Makes ``root/name/version_k`` with the smallest k above all that are there.
+
+    Rank 0 makes it, and no two processes get the same one; other ranks get a guess, so take rank 0's by broadcast.
+    """
+    parent = root.expanduser().resolve() / name
+    while True:
+        folder = parent / f"version_{max(map(_number, parent.glob('version_*')), default=-1) + 1}"
+        if getattr(rank_zero_only, "rank", 0):
+            return folder
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+
+
+def named_checkpoint(which: str, configs: Iterable[Path], root: Path, name: str) -> Path | None:
+    """``best`` or ``last`` of a run.
+
+    Args:
+        which: ``best`` or ``last``.
+        configs: Config files in use; where one is the config.yaml of a run, it is that run.
+        root: Else the newest run of the name under this folder that has such a checkpoint.
+        name: See `run_name`.
+    """
+    of_configs = [path.resolve().parent / "checkpoints" / f"{which}.ckpt" for path in configs]
+    numbered = [(_number(folder), folder) for folder in (root.expanduser().resolve() / name).glob("version_*")]
+    newest = [folder / "checkpoints" / f"{which}.ckpt" for _, folder in sorted(numbered, reverse=True)]
+    return next((path for path in [*reversed(of_configs), *newest] if path.is_file()), None)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` so that the file is either absent, the old one or the whole new one; NaN becomes null."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w") as file:
+        json.dump(_finite(value), file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _number(folder: Path) -> int:
+    number = folder.name.removeprefix("version_")
+    return int(number) if number.isdigit() else -1
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

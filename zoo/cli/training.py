@@ -1,0 +1,315 @@
+"""``mtlzoo fit | validate | test | predict``: LightningCLI with run folders and checkpoints that mean what they say."""
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from jsonargparse import Namespace
+from lightning.pytorch.callbacks import EarlyStopping, Timer
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import WandbLogger
+
+from mtlzoo.callbacks import ParquetPredictions
+from mtlzoo.cli.agreement import DataIdentity, check_data, model_of, peek, reconcile
+from mtlzoo.cli.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from mtlzoo.cli.logs import EpochLines, MetricsFile, SaveConfig
+from mtlzoo.cli.parser import Parser, import_public_classes
+from mtlzoo.cli.results import fit_record, print_metrics, test_record
+from mtlzoo.cli.run_folder import folder_of, named_checkpoint, new_folder, run_name, write_json
+from mtlzoo.datamodules.base import MultiTaskDataModule
+from mtlzoo.datamodules.errors import DataError
+from mtlzoo.module import MultiTaskModule
+
+TRAINER_DEFAULTS = {
+    "max_epochs": 20,
+    "log_every_n_steps": 50,
+    "use_distributed_sampler": False,  # the loaders share out the rows themselves
+    "default_root_dir": "runs",
+}
+"""Where the command differs from `Trainer()`."""
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs ``args[0]`` and ends what it began, so that several can run in one process."""
+    import_public_classes()
+    _quiet()
+    cli = ZooCLI(args)
+    for logger in cli.trainer.loggers:
+        if isinstance(logger, WandbLogger) and cli.trainer.is_global_zero:
+            logger.experiment.finish()
+
+
+class ZooCLI(LightningCLI):
+    """Model, data and trainer from the command line; runs the command at construction.
+
+    Args:
+        args: Words after ``mtlzoo``.
+    """
+
+    trainer: L.Trainer
+    model: MultiTaskModule
+    datamodule: MultiTaskDataModule
+
+    def __init__(self, args: Sequence[str]) -> None:
+        self._args = list(args)
+        self.folder: Path
+        self.checkpoint: dict[str, Any] = {}
+        self.ckpt_path: Path | None = None
+        super().__init__(
+            MultiTaskModule,
+            MultiTaskDataModule,
+            save_config_callback=SaveConfig,
+            seed_everything_default=0,
+            parser_class=Parser,
+            parser_kwargs={"prog": "mtlzoo"},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            args=self._args,
+        )
+
+    # ---- options
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in Lightning, which calls it so
+        """The command, and what of the Trainer's method is not an option; a parser for all would cost a second."""
+        other = {
+            "fit": {"train_dataloaders", "val_dataloaders"},
+            "validate": {"dataloaders", "verbose"},
+            "test": {"dataloaders", "verbose"},
+            "predict": {"dataloaders", "return_predictions"},
+        }
+        return {self._args[0]: {"model", "datamodule", "weights_only", *other[self._args[0]]}}
+
+    def add_core_arguments_to_parser(self, parser: Any) -> None:
+        """Trainer, model and data; a checkpoint can stand for the model."""
+        parser.add_lightning_class_args(L.Trainer, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+        parser.add_lightning_class_args(MultiTaskModule, "model", subclass_mode=True, required=False)
+        parser.add_lightning_class_args(MultiTaskDataModule, "data", subclass_mode=True)
+
+    def add_arguments_to_parser(self, parser: Any) -> None:
+        """The link from data to model, and our own options; every command takes them, as configs are shared."""
+        parser.link_arguments("data.schema", "model.init_args.schema", apply_on="instantiate")
+        parser.add_argument(
+            "--patience",
+            type=int | None,
+            default=2,
+            help="fit: stop after so many validations in a row without a better score; null never stops early.",
+        )
+        parser.add_argument(
+            "--checkpoint_every",
+            type=int | None,
+            default=None,
+            help="fit: write last.ckpt also every so many batches; null writes it at the end of epochs only.",
+        )
+
+    def parse_arguments(self, parser: Any, args: Any) -> None:
+        """Parses, without Lightning's warning that words given in Python are not those of the process."""
+        self.config = parser.parse_args(args)
+
+    @property
+    def options(self) -> Namespace:
+        """The options of the command that runs."""
+        return self.config[self.config.subcommand]  # type: ignore[no-any-return]
+
+    def _parse_ckpt_path(self) -> None:
+        """Finds the checkpoint and takes the model's options from it.
+
+        Overrides Lightning's, which lets the checkpoint silently overrule the command line (#21455).
+        """
+        options = self.options
+        wanted = options.ckpt_path or (
+            None if self.config.subcommand == "fit" or options.trainer.fast_dev_run else "best"
+        )
+        if options.model is None and wanted in (None, "best", "last"):
+            self._refuse("the following arguments are required: x.model")
+        if wanted is None:
+            return
+        self.ckpt_path = found = self._find(wanted)
+        options.ckpt_path = str(found)
+        try:
+            self.checkpoint = peek(found)
+            if options.model is None:
+                options.model = model_of(self.checkpoint)
+            else:
+                given = self.parser.parse_args(self._args, defaults=False)[self.config.subcommand].get("model")
+                reconcile(options.model, given, self.checkpoint, found)
+        except ValueError as error:
+            self._refuse(str(error), error)
+
+    def _find(self, wanted: str) -> Path:
+        configs = [Path(path.absolute) for path in self.options.get("config") or []]
+        root = Path(self.options.trainer.default_root_dir)
+        if wanted not in ("best", "last"):
+            path = Path(wanted).expanduser()
+        elif found := named_checkpoint(wanted, configs, root, self.summary["run_name"]):
+            return found
+        else:
+            path = root / self.summary["run_name"] / "version_*" / "checkpoints" / f"{wanted}.ckpt"
+        if not path.is_file():
+            self._refuse(
+                f"there is no checkpoint {path}. Give its path, --ckpt_path RUN/checkpoints/best.ckpt, or the config "
+                "of its run, -c RUN/config.yaml --ckpt_path best (or last)."
+            )
+        return path
+
+    def _refuse(self, message: str, error: Exception | None = None) -> None:
+        self._parser(self.config.subcommand).error(message, error)
+
+    def before_instantiate_classes(self) -> None:
+        """Refuses options of the Trainer that manual optimisation can't have, with the ones that do the same."""
+        trainer = self.options.trainer
+        for name, default, ours in (
+            ("gradient_clip_val", None, "--model.clip_norm"),
+            ("accumulate_grad_batches", 1, "--model.accumulate"),
+        ):
+            if trainer[name] != default:
+                self._refuse(f"--trainer.{name}: the models step their optimiser themselves; use {ours}.")
+
+    # ---- objects
+
+    def instantiate_classes(self) -> None:
+        """Data, which prepares itself where needed; then model and trainer."""
+        try:
+            super().instantiate_classes()
+        except DataError:
+            raise
+        except ValueError as error:  # a value that a constructor refuses is a wrong option like any other
+            self._refuse(str(error), error)
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """A trainer that writes into the run folder."""
+        config = self._get(self.config_init, "trainer")
+        if self.checkpoint and self.ckpt_path:
+            check_data(self.checkpoint, self.datamodule, self.ckpt_path)
+        if config.fast_dev_run or config.barebones:
+            self.save_config_callback = None
+            return super().instantiate_trainer(**kwargs)
+        root = Path(config.default_root_dir)
+        self.folder = (self.ckpt_path and folder_of(self.ckpt_path)) or new_folder(root, self.summary["run_name"])
+        identity = {"data_fingerprint": self.datamodule.data.manifest["fingerprint"]}
+        self.save_config_kwargs = {"folder": self.folder, "summary": {**self.summary, **identity}}
+        fitting = self.subcommand == "fit"
+        terminal = sys.stdout.isatty() if config.enable_progress_bar is None else config.enable_progress_bar
+        callbacks = [*_listed(config.callbacks), *(self._fit_callbacks(config) if fitting else [])]
+        if fitting and not terminal:
+            callbacks.append(EpochLines())
+        if self.subcommand == "predict":
+            callbacks.append(ParquetPredictions(self.folder / "predictions", self._ids))
+        loggers = [] if config.logger is True else _listed(config.logger)
+        if fitting and config.logger is not False:
+            # First, because the first logger's folder is the Trainer's log_dir.
+            loggers.insert(0, MetricsFile(self.folder, self.checkpoint.get("global_step", 0)))
+        own = {
+            "callbacks": callbacks,
+            "logger": loggers or False,
+            "plugins": [*_listed(config.plugins), AtomicCheckpointIO()],
+            "default_root_dir": self.folder,
+            "enable_progress_bar": terminal,
+            "enable_checkpointing": fitting and config.enable_checkpointing is not False,
+        }
+        return super().instantiate_trainer(**own, **kwargs)
+
+    def _fit_callbacks(self, config: Namespace) -> list[L.Callback]:
+        monitor, mode = self.model.monitor
+        checkpoints = self.folder / "checkpoints"
+        validated = config.limit_val_batches != 0
+        callbacks: list[L.Callback] = [Timer(), DataIdentity(self.datamodule.data)]
+        if config.enable_checkpointing is not False:
+            callbacks += [BestCheckpoint(checkpoints, monitor, mode)] if validated else []
+            callbacks.append(LastCheckpoint(checkpoints, self.options.checkpoint_every))
+        if self.options.patience is not None and validated:
+            # After validations only: an epoch that max_steps cuts short has no score.
+            stopping = EarlyStopping(
+                monitor, mode=mode, patience=self.options.patience, check_on_train_epoch_end=False
+            )
+            callbacks.append(stopping)
+        return callbacks
+
+    def _ids(self) -> Any:
+        loader: Any = self.trainer.predict_dataloaders
+        return loader.columns.ids()
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What a run is, in a few words."""
+        model, data = (self.options[key].class_path.rpartition(".")[2] for key in ("model", "data"))
+        arguments = [callback.get("init_args") or {} for callback in _listed(self.options.trainer.callbacks)]
+        rule = "+".join(a["rule"].class_path.rpartition(".")[2] for a in arguments if a.get("rule")) or None
+        seed = self.options.seed_everything
+        return {
+            "run_name": run_name(model, data, rule, seed),
+            "model_name": model,
+            "data_name": data,
+            "rule_name": rule or "sum",
+            "seed": seed,
+        }
+
+    # ---- running
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        fixed: dict[str, Any] = {"weights_only": True}
+        if subcommand in ("validate", "test"):
+            fixed["verbose"] = False  # our own table instead
+        if subcommand == "predict":
+            fixed["return_predictions"] = False
+        return {**super()._prepare_subcommand_kwargs(subcommand), **fixed}
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        self._started = time.monotonic()
+        with warnings.catch_warnings():
+            # A resumed run writes where it wrote before; train losses are logged every n steps of the whole training,
+            # whatever an epoch has; and an evaluation needs no callback of the training.
+            warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+            warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
+            if subcommand != "fit":
+                warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks used to create")
+            super()._run_subcommand(subcommand)
+
+    def after_fit(self) -> None:
+        """Writes fit.json."""
+        if hasattr(self, "folder") and self.trainer.is_global_zero:
+            write_json(self.folder / "fit.json", fit_record(self.trainer))
+            print(f"Run folder: {self.folder}")
+
+    def after_validate(self) -> None:
+        """Prints the metrics."""
+        if self.trainer.is_global_zero:
+            print_metrics(self.trainer, self.model)
+
+    def after_test(self) -> None:
+        """Prints the metrics and writes results.json."""
+        if not self.trainer.is_global_zero:
+            return
+        print_metrics(self.trainer, self.model)
+        if hasattr(self, "folder"):
+            record = test_record(self, time.monotonic() - self._started)
+            write_json(self.folder / "results.json", record)
+            print(f"Results: {self.folder / 'results.json'}")
+
+    def after_predict(self) -> None:
+        """Says where the predictions are."""
+        if self.trainer.is_global_zero and hasattr(self, "folder"):
+            print(f"Predictions: {self.folder / 'predictions'}")
+
+
+def _quiet() -> None:
+    """Drops Lightning's advertisements from its messages."""
+    messages = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    if _no_tips not in messages.filters:
+        messages.addFilter(_no_tips)
+
+
+def _no_tips(record: logging.LogRecord) -> bool:
+    return "Tip:" not in record.getMessage()
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None or value is False:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
