@@ -1,0 +1,57 @@
+# Everything from a fresh clone, with nothing installed but python3 (3.11 or later) and make:
+#   make demo    train and test on made-up rows         make lint    format, style and types
+#   make test    the whole test suite                   make bench   the measured claims, hours of CPU
+# `make fast` is the part of the suite that answers within minutes.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+DEMO = runs/demo
+
+.PHONY: demo test fast lint types bench
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.core
+	rm -rf $(DEMO)
+	$(BIN)/mtlzoo fit -c configs/experiment/demo.yaml --trainer.default_root_dir $(DEMO)
+	$(BIN)/mtlzoo test -c $(DEMO)/*/version_0/config.yaml --ckpt_path best
+
+# One thread per worker, or the workers' threads wait for each other.
+test: $(VENV)/.dev
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=2 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
+
+fast: $(VENV)/.dev
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=2 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+lint: $(VENV)/.dev types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+# mypy can't follow the folder mapping of an editable install, so it gets a tree of links laid out as the mapping says.
+types: $(VENV)/.dev
+	rm -rf build/typed
+	mkdir -p build/typed/mtlzoo
+	ln -s $(CURDIR)/zoo/* $(CURDIR)/callbacks $(CURDIR)/configs $(CURDIR)/datamodules build/typed/mtlzoo
+	MYPYPATH=build/typed $(BIN)/mypy -p mtlzoo
+	MYPYPATH=build/typed $(BIN)/mypy --explicit-package-bases tests benchmarks
+
+bench: $(VENV)/.bench
+	set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+# A stamp per set of packages: installed again only when the versions or the package list change.
+$(VENV)/pyvenv.cfg:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	$(PIP) -e ".[dev]"
+	touch $@ $(VENV)/.core
+
+$(VENV)/.bench: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	$(PIP) -e ".[bench]"
+	touch $@ $(VENV)/.core

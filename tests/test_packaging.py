@@ -1,0 +1,105 @@
+"""The package is what pyproject.toml says: every folder mapped, every data file in, callbacks free of the rest."""
+
+import importlib.metadata
+import importlib.resources
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path, PurePosixPath
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import mtlzoo
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
+FOLDERS = ("zoo", "datamodules", "callbacks", "configs")
+
+
+def folder_of(package: str) -> str:
+    """Folder that the mapping gives a package; a sub-package lies in its parent's unless it is mapped itself."""
+    mapping: dict[str, str] = SETUPTOOLS["package-dir"]
+    if package in mapping:
+        return mapping[package]
+    parent, _, name = package.rpartition(".")
+    return f"{folder_of(parent)}/{name}"
+
+
+def test_every_folder_of_code_is_a_package() -> None:
+    found = {path.parent for folder in FOLDERS for path in (REPOSITORY / folder).rglob("__init__.py")}
+    listed = {REPOSITORY / folder_of(package) for package in SETUPTOOLS["packages"]}
+    assert listed == found
+    assert len(listed) == len(SETUPTOOLS["packages"])
+
+
+def test_every_python_file_is_in_a_package() -> None:
+    files = [path for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*.py")]
+    assert [path for path in files if not (path.parent / "__init__.py").is_file()] == []
+
+
+def test_every_data_file_is_in_the_package() -> None:
+    patterns = {folder_of(package): [*globs] for package, globs in SETUPTOOLS["package-data"].items()}
+    left_out = []
+    for folder in FOLDERS:
+        for path in (REPOSITORY / folder).rglob("*"):
+            inside = path.relative_to(REPOSITORY / folder)
+            known = any(_matches(inside, glob) for glob in patterns.get(folder, []))
+            if path.is_file() and path.suffix not in (".py", ".pyc") and not known:
+                left_out.append(f"{folder}/{inside}")
+    assert left_out == []
+
+
+def _matches(path: Path, glob: str) -> bool:
+    # PurePath.match takes ** for exactly one folder before Python 3.13.
+    name = glob.removeprefix("**/")
+    return PurePosixPath(path).match(name) and (glob != name or len(path.parts) == 1)
+
+
+def test_configs_and_the_mark_of_types_are_found_as_resources() -> None:
+    assert (importlib.resources.files("mtlzoo") / "py.typed").is_file()
+    shipped = importlib.resources.files("mtlzoo.configs") / "data" / "synthetic.yaml"
+    assert shipped.read_text() == (REPOSITORY / "configs/data/synthetic.yaml").read_text()
+
+
+def test_versions_agree() -> None:
+    assert importlib.metadata.version("mtlzoo") == mtlzoo.__version__
+    said = re.findall(r"^## \[(\d[^\]]*)\]", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert all(Version(version) <= Version(mtlzoo.__version__) for version in said)
+
+
+def test_constraints_pin_every_dependency_within_its_range() -> None:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pins = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines if not line.startswith("#")}
+    project = PYPROJECT["project"]
+    groups = [
+        project["dependencies"],
+        *project["optional-dependencies"].values(),
+        PYPROJECT["build-system"]["requires"],
+    ]
+    for text in (line for group in groups for line in group):
+        requirement = Requirement(text)
+        assert pins[canonicalize_name(requirement.name)] in requirement.specifier, text
+
+
+@pytest.mark.parametrize("module", ["mtlzoo.callbacks", "mtlzoo.cli"])
+def test_importing_one_part_loads_no_other(module: str) -> None:
+    """Callbacks are for anybody's project, and ``mtlzoo --help`` is to answer at once."""
+    code = f"import sys, {module}; print(*sorted(sys.modules), sep='\\n')"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    ours = [name for name in loaded if name.startswith("mtlzoo")]
+    allowed = ("mtlzoo", "mtlzoo.version", module)
+    assert [name for name in ours if name not in allowed and not name.startswith(f"{module}.")] == []
+    assert [name for name in ("pandas", "polars", "wandb", "jsonargparse") if name in loaded] == []
+
+
+def test_public_names_exist_and_are_listed() -> None:
+    for name in mtlzoo.__all__:
+        assert getattr(mtlzoo, name) is not None
+        assert name in dir(mtlzoo)
+    with pytest.raises(AttributeError, match="no attribute 'MMOE'"):
+        _ = mtlzoo.MMOE  # type: ignore[attr-defined]

@@ -1,0 +1,117 @@
+"""The wheel beside a foreign project that has folders of the same names: callbacks, datamodules, configs, zoo."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FOLDERS = {
+    "zoo": "mtlzoo",
+    "datamodules": "mtlzoo/datamodules",
+    "callbacks": "mtlzoo/callbacks",
+    "configs": "mtlzoo/configs",
+}
+DECOY = "class Foreign:\n    pass\n"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a source distribution, which is built from the files that a clone would have."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    for folder in FOLDERS:
+        shutil.copytree(REPOSITORY / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    _run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)], out)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def project(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a foreign project with its own environment, in which the wheel is installed."""
+    folder = tmp_path_factory.mktemp("foreign")
+    for name in FOLDERS:
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(DECOY)
+    environment = folder / ".venv"
+    _run([sys.executable, "-m", "venv", "--without-pip", str(environment)], folder)
+    python = str(environment / "bin" / "python")
+    _run([sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", str(wheel)], folder)
+    # Dependencies come from the environment of the tests; a .pth adds its folder and runs no .pth file within, so the
+    # editable install that is there stays out.
+    site = next((environment / "lib").glob("python*/site-packages"))
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return folder
+
+
+def _run(command: Sequence[str], folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": "", "PYTHONWARNINGS": ""}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def _python(project: Path, *words: str) -> str:
+    return _run([str(project / ".venv/bin/python"), *words], project)
+
+
+def test_wheel_holds_every_file(wheel: Path) -> None:
+    expected = {
+        f"{name}/{path.relative_to(REPOSITORY / folder)}"
+        for folder, name in FOLDERS.items()
+        for path in (REPOSITORY / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert held == expected
+
+
+def test_both_projects_import_their_own(project: Path) -> None:
+    code = """
+import callbacks, configs, datamodules, zoo
+import mtlzoo, mtlzoo.callbacks, mtlzoo.configs, mtlzoo.datamodules
+from importlib.resources import files
+
+for foreign in (callbacks, configs, datamodules, zoo):
+    ours = mtlzoo if foreign is zoo else getattr(mtlzoo, foreign.__name__)
+    assert foreign.Foreign and not hasattr(ours, "Foreign"), ours
+    assert "site-packages" in ours.__file__ and "site-packages" not in foreign.__file__, ours.__file__
+assert mtlzoo.MMoE.__module__ == "mtlzoo.mmoe"
+assert sum(path.name.endswith(".yaml") for path in (files("mtlzoo.configs") / "data").iterdir()) > 3
+"""
+    _python(project, "-c", code)
+
+
+def test_command_answers(project: Path) -> None:
+    console = str(project / ".venv/bin/mtlzoo")
+    assert "fit" in _run([console, "--help"], project)
+    assert _run([console, "--version"], project) == _python(project, "-m", "mtlzoo", "--version")
+
+
+def test_trains_and_tests_in_the_foreign_project(project: Path, tmp_path: Path) -> None:
+    options = {
+        "model": "MMoE",
+        "model.experts": "2",
+        "data": "Synthetic",
+        "data.rows": "2000",
+        "data.prepared": str(tmp_path / "prepared"),
+        "trainer.max_epochs": "1",
+        "trainer.default_root_dir": str(tmp_path / "runs"),
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    _run([str(project / ".venv/bin/mtlzoo"), "fit", *words], project)
+    (config,) = (tmp_path / "runs").glob("*/*/config.yaml")
+    assert "auc" in _python(project, "-m", "mtlzoo", "test", "-c", str(config), "--ckpt_path", "best")
+    assert (config.parent / "results.json").is_file()
