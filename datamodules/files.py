@@ -58,20 +58,27 @@ class ColumnFile:
     Args:
         path: The file.
         rows: Rows that will be appended in all.
+        flat: Whether it has one dimension only.
     """
 
-    def __init__(self, path: Path, rows: int) -> None:
+    block = 4096
+    """Rows that are put together at once; few enough for the processor's cache."""
+
+    def __init__(self, path: Path, rows: int, *, flat: bool) -> None:
         self.file = path.open("wb")
-        self.rows = rows
+        self.rows, self.flat = rows, flat
         self.begun = False
 
-    def append(self, values: npt.NDArray[Any]) -> None:
-        """Appends rows."""
+    def append(self, parts: Sequence[npt.NDArray[Any]]) -> None:
+        """Appends rows whose columns come in parts [rows, width]."""
         if not self.begun:
-            header = {"descr": values.dtype.str, "fortran_order": False, "shape": (self.rows, *values.shape[1:])}
+            width = sum(part.shape[1] for part in parts)
+            shape = (self.rows,) if self.flat else (self.rows, width)
+            header = {"descr": parts[0].dtype.str, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(self.file, header)
             self.begun = True
-        self.file.write(np.ascontiguousarray(values).data)
+        for start in range(0, len(parts[0]), self.block):
+            self.file.write(np.concatenate([part[start : start + self.block] for part in parts], axis=1).data)
 
     def close(self) -> None:
         """Ends the file."""
@@ -97,9 +104,8 @@ class SplitFiles:
         """Appends encoded columns, those of one file side by side, and the raw columns that identify the rows."""
         for name, parts in columns.items():
             if name not in self.columns:
-                self.columns[name] = ColumnFile(self.folder / f"{name}.npy", self.rows)
-            values = np.concatenate(parts, axis=1)
-            self.columns[name].append(values[:, 0] if name in FLAT else values)
+                self.columns[name] = ColumnFile(self.folder / f"{name}.npy", self.rows, flat=name in FLAT)
+            self.columns[name].append(parts)
         if ids.width:
             table = ids.to_arrow(compat_level=pl.CompatLevel.oldest())
             if self.ids is None:

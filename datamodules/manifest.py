@@ -29,10 +29,13 @@ class Rates:
         """Takes in encoded rows of a split: the columns of each file, in the schema's order."""
         for task, labels in zip(self.schema.tasks, columns["labels"], strict=True):
             observed = ~np.isnan(labels[:, 0])
+            sums: npt.ArrayLike
             if task.kind == "multiclass":
                 sums = np.bincount(labels[observed, 0].astype(np.int64), minlength=task.classes)
+            elif task.kind in ("binary", "multilabel"):
+                sums = np.count_nonzero(labels == 1, axis=0)
             else:
-                sums = labels[observed].sum(axis=0, dtype=np.float64)
+                sums = np.nansum(labels, dtype=np.float64)
             self._add(split, f"label {task.name}", sums, np.count_nonzero(observed))
         for feature, ids in zip(self.schema.categorical, columns.get("categorical", ()), strict=True):
             self._add(split, feature.name, np.count_nonzero(ids == UNKNOWN), len(ids))

@@ -90,10 +90,10 @@ class Passes:
             codes = self.splitter.codes(rows)
             columns, ids = self._encoded(staged), self._ids(staged)
             for code in np.unique(codes):
-                split, here = self.splitter.names[code], codes == code
-                part = {name: [values[here] for values in parts] for name, parts in columns.items()}
+                split, here = self.splitter.names[code], np.flatnonzero(codes == code)
+                part = {name: [values.take(here, axis=0) for values in parts] for name, parts in columns.items()}
                 rates.add(split, part)
-                files[split].append(part, ids.filter(pl.Series(here)) if ids.width else ids)
+                files[split].append(part, ids[here] if ids.width else ids)
             advance(len(rows))
         for file in files.values():
             file.close()

@@ -230,3 +230,9 @@ def test_missing_files_name_the_folder_and_the_remedy(
     with pytest.raises(DatasetNotFoundError, match=r"root=|put it at") as caught:
         datamodule.files()
     assert str(datamodule.root) in str(caught.value)
+
+
+def test_the_manual_has_a_section(kind: Any) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    assert f"\n## {kind.__name__}\n" in manual
+    assert kind.__name__ in str(mtlzoo.datamodules.__doc__)

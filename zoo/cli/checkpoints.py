@@ -70,10 +70,13 @@ class LastCheckpoint(Checkpoint):
         self.path = trainer.strategy.broadcast(self.path)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Saves every n batches, and where the training stops within an epoch: there it can go on exactly."""
+        """Saves every n batches, and where the training stops within an epoch: there it can go on exactly.
+
+        Not after the last batch of an epoch, whose validation is still to come: Lightning would not make up for it.
+        """
         step = trainer.global_step
         asked = self.every_n_steps is not None and step % self.every_n_steps == 0
-        if asked or trainer.should_stop or step == trainer.max_steps:
+        if (asked or trainer.should_stop or step == trainer.max_steps) and not trainer.is_last_batch:
             trainer.save_checkpoint(self.path, weights_only=False)
 
     def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:

@@ -5,10 +5,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
 from torchmetrics.utilities import rank_zero_warn
 from torchmetrics.wrappers.abstract import WrapperMetric
 
+from mtlzoo.metrics.base import DoubleMetric
 from mtlzoo.metrics.observed import Observed, observed
 from mtlzoo.metrics.sketch import absorb, average_precision, roc_auc, shrink, union
 
@@ -16,7 +16,7 @@ CAPACITY = 2**20
 TOLERANCE = 1e-6
 
 
-class AUC(Metric):
+class AUC(DoubleMetric):
     """Area under the ROC curve and average precision, both from one sketch of the scores (`mtlzoo.metrics.sketch`).
 
     Exact, ties included, up to `capacity` different scores per process. Beyond, ``auc`` is within 1e-6 of the exact
@@ -28,7 +28,6 @@ class AUC(Metric):
         capacity: Buckets of the sketch, of 32 bytes each. Twice as many rows are buffered before they go in.
     """
 
-    is_differentiable = False
     higher_is_better = True
     full_state_update = True  # `forward` must not merge two sketches at every batch
     buffer: list[Tensor]

@@ -2,14 +2,14 @@
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from mtlzoo.metrics.base import DoubleMetric
 from mtlzoo.metrics.observed import Observed, observed
 
 BINS = 100
 
 
-class Calibration(Metric):
+class Calibration(DoubleMetric):
     """Predicted over observed positives, and the expected calibration error, of predicted probabilities.
 
     ``calibration`` = sum of predictions / sum of labels: 1 is right, above 1 promises too much. ``ece`` is the mean
@@ -18,8 +18,6 @@ class Calibration(Metric):
     1 % positives share the first few bins, where ``ece`` comes close to the absolute difference of the two rates.
     """
 
-    is_differentiable = False
-    full_state_update = False
     bins: Tensor
 
     def __init__(self) -> None:

@@ -4,12 +4,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from mtlzoo.metrics.base import DoubleMetric
 from mtlzoo.metrics.observed import Observed, observed
 
 
-class Classification(Metric):
+class Classification(DoubleMetric):
     """Accuracy and F1 of decisions: above one half (binary, multilabel) or the most probable class (multiclass).
 
     F1 = 2 hits / (predicted + actual). A class that neither occurs nor is predicted has none and is left out of the
@@ -22,9 +22,7 @@ class Classification(Metric):
         classes: Number of classes; 1 if binary.
     """
 
-    is_differentiable = False
     higher_is_better = True
-    full_state_update = False
     confusion: Tensor
 
     def __init__(self, kind: Literal["binary", "multiclass", "multilabel"], classes: int = 1) -> None:

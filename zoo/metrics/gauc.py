@@ -6,10 +6,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from mtlzoo.metrics.base import DoubleMetric
 from mtlzoo.metrics.grouped import grouped_auc
 from mtlzoo.metrics.observed import Observed, observed
 
@@ -17,7 +17,7 @@ BLOCK = 2**20
 """Rows that stay on the device before they move to the CPU together."""
 
 
-class GAUC(Metric):
+class GAUC(DoubleMetric):
     """Mean AUC of the groups that have both classes, under the three weightings that the field calls GAUC.
 
     * ``gauc_impressions``: a group counts by its rows (DIN, KDD 2018; FuxiCTR; torch-rechub).
@@ -29,7 +29,6 @@ class GAUC(Metric):
     several ranks each gathers the rows of all.
     """
 
-    is_differentiable = False
     higher_is_better = True
     full_state_update = True  # keeps `forward` from merging the lists at every batch
     rows: list[Tensor]

@@ -2,12 +2,12 @@
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from mtlzoo.metrics.base import DoubleMetric
 from mtlzoo.tasks import Task
 
 
-class LogLoss(Metric):
+class LogLoss(DoubleMetric):
     """Mean negative log-likelihood of the observed rows, weighted by the sample weights.
 
     The loss of a row is `Task.row_losses`, so the metric is the training loss without task weights: logistic (binary),
@@ -18,9 +18,7 @@ class LogLoss(Metric):
         task: A task of one of those three kinds.
     """
 
-    is_differentiable = False
     higher_is_better = False
-    full_state_update = False
     logloss_sums: Tensor
 
     def __init__(self, task: Task) -> None:

@@ -2,17 +2,15 @@
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from mtlzoo.metrics.base import DoubleMetric
 from mtlzoo.metrics.observed import Observed, observed
 
 
-class RegressionError(Metric):
+class RegressionError(DoubleMetric):
     """Root mean squared error and mean absolute error, in the label's units."""
 
-    is_differentiable = False
     higher_is_better = False
-    full_state_update = False
     error_sums: Tensor
 
     def __init__(self) -> None:

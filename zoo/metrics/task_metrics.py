@@ -41,10 +41,6 @@ class TaskMetrics(nn.Module):
 
     def __init__(self, task: Task, *, grouped: bool = False) -> None:
         super().__init__()
-        if task.kind == "ranking":
-            raise NotImplementedError(
-                f"Task {task.name!r}: ranking metrics need lists of items; give the model its own."
-            )
         self.task = task
         self.metrics = nn.ModuleDict(dict[str, nn.Module](_metrics(task, grouped=grouped)))
 

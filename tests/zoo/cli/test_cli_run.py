@@ -141,8 +141,11 @@ def test_without_a_logger_and_without_validation(options: list[str], run: Run) -
     assert files == {"config.yaml", "fit.json", "checkpoints", "last.ckpt"}
 
 
-def test_lines_of_a_log_file_are_short_and_plain(options: list[str], run: Run) -> None:
+def test_lines_of_a_log_file_are_short_and_plain(
+    options: list[str], run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
     printed = run("fit", *options, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "5")
+    printed += caplog.text
     assert "\x1b" not in printed
     assert "\r" not in printed
     lines = [line for line in printed.splitlines() if re.search(r"\bepoch \d  step \d", line)]

@@ -29,7 +29,7 @@ DISTRIBUTIONS: dict[str, Callable[[int], Rows]] = {
     "all equal": lambda n: (torch.full((n,), 0.25), torch.rand(n).lt(0.3).float()),
     "heavy tails": lambda n: labelled(torch.randn(n) / torch.randn(n).abs().clamp(min=1e-6)),
     "probabilities near 0": lambda n: (torch.rand(n) ** 9, torch.rand(n).lt(0.1).float()),
-    "separated": lambda n: (torch.cat([torch.randn(n // 2) - 9, torch.randn(n - n // 2) + 9]), torch.arange(n).ge(n // 2).float()),
+    "separated": lambda n: (torch.randn(n) + torch.linspace(-18, 18, n).sign() * 9, torch.arange(n).ge(n / 2).float()),
     "rare positives": lambda n: (torch.randn(n), torch.arange(n).remainder(997).eq(0).float()),
 }  # fmt: skip
 

@@ -1,0 +1,170 @@
+"""Rows per second and peak memory of the preparation, beside plain pandas, on generated KuaiRand logs.
+
+    python benchmarks/prepare.py [--rows 5000000 20000000]
+
+Writes a log with KuaiRand's official header per number of rows (73 bytes a row) to a temporary folder. Then, each in a
+process of its own:
+
+* mtlzoo prepares it: reads the CSV, checks every value, splits by date, fits vocabularies and statistics on train,
+  encodes and writes all columns (4 categorical, 1 numeric, 9 labels, group, 3 identifying columns) and syncs them;
+* pandas reads the same 15 columns with `read_csv` and numbers the 4 categorical ones with `factorize`: no checks, no
+  split, nothing written.
+
+Times leave out imports; memory is the process's peak, imports included. Result: benchmarks/results/prepare.json.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+RESULT = Path(__file__).parent / "results" / "prepare.json"
+CATEGORICAL = ("user_id", "video_id", "tab", "hourmin")
+BINARY = {
+    "is_click": 0.44,
+    "is_like": 0.017,
+    "is_follow": 0.0013,
+    "is_comment": 0.0025,
+    "is_forward": 0.0009,
+    "is_hate": 0.0008,
+    "long_view": 0.31,
+    "is_profile_enter": 0.0185,
+}
+COLUMNS = (*CATEGORICAL, "duration_ms", *BINARY, "play_time_ms", "date", "time_ms")
+
+
+def generate(path: Path, rows: int, chunk: int = 500_000) -> None:
+    """Writes a log of 27,285 users and up to 4.4 million videos of Zipf's popularity over 21 days."""
+    random = np.random.default_rng(0)
+    with path.open("wb") as file:
+        for start in range(0, rows, chunk):
+            frame = _log(random, min(chunk, rows - start))
+            frame.write_csv(file, include_header=not start)
+
+
+def _log(random: np.random.Generator, rows: int) -> pl.DataFrame:
+    def integers(low: int, high: int) -> Any:
+        return random.integers(low, high, rows)
+
+    day = integers(0, 21)
+    labels = {name: (random.random(rows) < rate).astype(np.int8) for name, rate in BINARY.items()}
+    return pl.DataFrame(
+        {
+            "user_id": integers(0, 27_285),
+            "video_id": (random.pareto(0.5, rows) * 100).astype(np.int64) % 4_369_953,
+            "date": 20220410 + day,
+            "hourmin": integers(0, 24) * 100,
+            "time_ms": 1_649_520_000_000 + day * 86_400_000 + integers(0, 86_400_000),
+            **{name: labels[name] for name in list(BINARY)[:7]},
+            "play_time_ms": integers(0, 60_000),
+            "duration_ms": integers(0, 90_000),
+            "profile_stay_time": integers(0, 3),
+            "comment_stay_time": integers(0, 3),
+            "is_profile_enter": labels["is_profile_enter"],
+            "is_rand": np.zeros(rows, np.int8),
+            "tab": integers(0, 15),
+        }
+    )
+
+
+def with_mtlzoo(path: Path) -> Callable[[], object]:
+    from mtlzoo.datamodules.columns import CategoricalColumn, Label, NumericColumn, Recipe, TimeSplit
+    from mtlzoo.datamodules.prepare import prepare
+    from mtlzoo.datamodules.reading import read_csv
+
+    recipe = Recipe(
+        columns=(*map(CategoricalColumn, CATEGORICAL), NumericColumn("duration_ms", "log1p")),
+        labels=(*map(Label, BINARY), Label("play_time_ms", kind="regression")),
+        split=TimeSplit("date", 20220427, 20220429),
+        user="user_id",
+        item="video_id",
+        group="user_id",
+        ids=("user_id", "video_id", "time_ms"),
+    )
+    types = dict.fromkeys(COLUMNS, pl.Int64)
+    return lambda: prepare(
+        recipe, lambda: read_csv(path, columns=types), path.with_suffix(".prepared"), name="KuaiRand"
+    )
+
+
+def with_pandas(path: Path) -> Callable[[], object]:
+    import pandas as pd
+
+    def read() -> None:
+        frame = pd.read_csv(path, usecols=list(COLUMNS))
+        for name in CATEGORICAL:
+            frame[name], _ = pd.factorize(frame[name])
+
+    return read
+
+
+WAYS = {"mtlzoo": with_mtlzoo, "pandas": with_pandas}
+
+
+def measure(way: str, path: Path) -> None:
+    """Prints seconds and peak memory of this process as JSON."""
+    run = WAYS[way](path)
+    start = time.perf_counter()
+    run()
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+    print(json.dumps({"seconds": round(seconds, 2), "peak_gib": round(peak, 2)}))
+
+
+def compare(rows: int, folder: Path) -> list[dict[str, Any]]:
+    """Measures every way on a log of that many rows."""
+    path = folder / f"log_{rows}.csv"
+    generate(path, rows)
+    results = []
+    for way in WAYS:
+        command = [sys.executable, __file__, "--measure", way, "--csv", str(path)]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        found = json.loads(output)
+        results.append({"way": way, "rows": rows, "rows_per_second": round(rows / found["seconds"]), **found})
+        print(
+            f"{way:8}{rows:12,}{found['seconds']:10.1f} s{rows / found['seconds']:12,.0f} rows/s{found['peak_gib']:8.2f} GiB"
+        )
+    path.unlink()
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[5_000_000, 20_000_000])
+    parser.add_argument("--measure", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--csv", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.measure, options.csv)
+        return
+    results = []
+    for rows in options.rows:
+        with tempfile.TemporaryDirectory() as folder:
+            results += compare(rows, Path(folder))
+    ours, theirs = ([r for r in results if r["way"] == way] for way in WAYS)
+    summary = {
+        "command": " ".join(["python", "benchmarks/prepare.py", "--rows", *map(str, options.rows)]),
+        "machine": {"processor": platform.processor() or platform.machine(), "python": platform.python_version()},
+        "results": results,
+        "speed_over_pandas": [
+            round(a["rows_per_second"] / b["rows_per_second"], 2) for a, b in zip(ours, theirs, strict=True)
+        ],
+        "peak_growth": round(ours[-1]["peak_gib"] / ours[0]["peak_gib"], 2),
+    }
+    print(f"speed over pandas: {summary['speed_over_pandas']}; peak memory, last over first: {summary['peak_growth']}")
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(summary, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

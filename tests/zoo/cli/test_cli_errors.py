@@ -1,0 +1,92 @@
+"""Wrong words on the command line get a short answer that helps."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mtlzoo.cli import main
+from mtlzoo.datamodules.errors import DatasetNotFoundError
+
+Run = Callable[..., str]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--model", "MMoEE", "--data", "Synthetic"], "--model: no class or file 'MMoEE'. Did you mean 'MMoE'?"),
+        (["--model", "MMoE", "--data", "KuaiRnd"], "--data: no class or file 'KuaiRnd'. Did you mean 'KuaiRand'?"),
+        (
+            ["--model", "MMoE", "--data", "Synthetic", "--model.n_experts", "3"],
+            "--model.n_experts: MMoE has no option 'n_experts'. Did you mean 'experts'?",
+        ),
+        (
+            ["--model", "PLE", "--data", "Synthetic", "--model.learning_rate", "3"],
+            "--model.learning_rate: PLE has no option 'learning_rate'.",
+        ),
+        (["--model", "MMoE", "--data", "Synthetic", "--model.lr", "fast"], 'Parser key "lr": Expected a'),
+        (["--model", "MMoE", "--data", "Synthetic", "--model.optimizer", "lion"], "adagrad"),
+        (["--data", "Synthetic"], "--model is required: MMoE, OMoE, PLE"),
+        (["--model", "MMoE"], "--data is required: CensusIncome, KuaiRand"),
+        (["--modle", "MMoE", "--data", "Synthetic"], "--modle"),
+        (["--model", "MMoE", "--data", "Synthetic", "--data.rows", "-3"], "Synthetic: rows=-3; allowed are"),
+        (
+            ["--model", "MMoE", "--data", "Synthetic", "--data.rows", "90", "--model.accumulate", "0"],
+            "accumulate=0, warmup_steps=0",
+        ),
+        (
+            ["--model", "MMoE", "--data", "Synthetic", "--trainer.callbacks+=EarlyStoping"],
+            "--trainer.callbacks: no class or file 'EarlyStoping'. Did you mean 'EarlyStopping'?",
+        ),
+        (["--model", "MMoE", "--data", "Synthetic", "--trainer.gradient_clip_val", "1"], "use --model.clip_norm"),
+        (
+            ["--model", "MMoE", "--data", "Synthetic", "--trainer.accumulate_grad_batches", "2"],
+            "use --model.accumulate",
+        ),
+        (["--model", "MMoE", "--data", "Synthetic", "--optimizer", "SGD"], "--optimizer"),
+    ],
+)
+def test_wrong_options(run: Run, words: list[str], said: str) -> None:
+    printed = run("fit", *words, code=2)
+    assert printed.count("mtlzoo") >= 1
+    assert said in printed
+    assert len(printed) < 900
+    assert not Path("runs").exists()
+
+
+def test_wrong_command(run: Run) -> None:
+    assert "Did you mean 'fit'?" in run("fitt", "--model", "MMoE", code=2)
+
+
+def test_help_of_one_model_lists_its_own_options_and_those_of_every_model(run: Run) -> None:
+    printed = run("fit", "--model.help", "MMoE", code=0)
+    assert all(f"--model.{name}" in printed for name in ("experts", "gate_units", "lr", "clip_norm", "schedule"))
+    assert "--data.seed" in run("fit", "--data.help", "Synthetic", code=0)
+
+
+def test_help_of_a_command_names_the_classes(run: Run) -> None:
+    printed = run("test", "--help", code=0)
+    assert all(name in printed for name in ("mtlzoo.MMoE", "mtlzoo.datamodules.KuaiRand", "--ckpt_path"))
+    assert not any(name in printed for name in ("--weights_only", "--optimizer", "--lr_scheduler", "--verbose"))
+
+
+def test_wrong_data_end_the_command_with_a_message_and_raise_in_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ["fit", "--model", "MMoE", "--data", "KuaiRand", "--data.root", str(tmp_path), "--data.download", "false"]
+    with pytest.raises(DatasetNotFoundError, match="log_standard"):
+        main(words)
+    monkeypatch.setattr(sys, "argv", ["mtlzoo", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert isinstance(ended.value.code, str)  # printed on stderr; the exit status is 1
+    assert "error: KuaiRand: no log_standard" in ended.value.code
+    monkeypatch.setattr(sys, "argv", ["mtlzoo", "prepare", *words[3:]])
+    with pytest.raises(SystemExit, match="log_standard"):
+        main()
+
+
+def test_prepare_refuses_wrong_options(run: Run) -> None:
+    assert "Synthetic: rows=-3" in run("prepare", "--data", "Synthetic", "--data.rows", "-3", code=2)
+    assert "Did you mean 'Synthetic'?" in run("prepare", "--data", "Synthetc", code=2)

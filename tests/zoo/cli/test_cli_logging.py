@@ -1,0 +1,127 @@
+"""metrics.csv, Weights & Biases, and the small parts of a run folder."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from lightning.pytorch.loggers import WandbLogger
+
+from mtlzoo.cli import main
+from mtlzoo.cli.logs import MetricsFile
+from mtlzoo.cli.run_folder import folder_of, new_folder, run_name, write_json
+from mtlzoo.cli.training import ZooCLI
+
+Run = Callable[..., str]
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_metrics_file_takes_new_columns(tmp_path: Path) -> None:
+    log = MetricsFile(tmp_path)
+    log.log_metrics({"epoch": 0, "train/loss": 0.5}, 4)
+    log.log_metrics({"epoch": 0, "train/loss": 0.25}, 9)
+    log.log_metrics({"epoch": 0, "val/auc": 0.75}, 9)
+    log.log_metrics({"epoch": 1, "train/loss": 0.125}, 14)
+    expected = [("4", "0.5", ""), ("9", "0.25", ""), ("9", "", "0.75"), ("14", "0.125", "")]
+    assert [(row["step"], row["train/loss"], row["val/auc"]) for row in rows(tmp_path)] == expected
+    assert list(rows(tmp_path)[0]) == ["epoch", "step", "train/loss", "val/auc"]
+
+
+def test_metrics_file_of_a_resumed_run_replaces_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    first = MetricsFile(tmp_path)
+    for step in (4, 9, 14):
+        first.log_metrics({"epoch": 0, "train/loss": step}, step)
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("1,")  # a row that a kill cut off
+    again = MetricsFile(tmp_path, first_step=10)
+    again.log_metrics({"epoch": 0, "train/loss": 100}, 14)
+    assert [(row["step"], row["train/loss"]) for row in rows(tmp_path)] == [("4", "4"), ("9", "9"), ("14", "100")]
+
+
+def test_wandb_run_can_be_grouped_by_model_data_rule_and_seed(options: list[str], tmp_path: Path) -> None:
+    words = ["--trainer.logger+=WandbLogger", "--trainer.logger.project", "p", "--trainer.logger.save_dir", "w"]
+    cli = ZooCLI(["fit", *options, *words, "--trainer.max_epochs", "1", "--seed_everything", "3"])
+    logger = cli.trainer.loggers[1]
+    assert isinstance(logger, WandbLogger)
+    run = logger.experiment
+    config = dict(run.config)
+    summary = set(dict(run.summary))
+    name = run.name
+    run.finish()
+    assert {k: config[k] for k in ("model_name", "data_name", "rule_name", "seed")} == {
+        "model_name": "MMoE",
+        "data_name": "Synthetic",
+        "rule_name": "sum",
+        "seed": 3,
+    }
+    assert config["model"]["class_path"] == "mtlzoo.MMoE"
+    assert config["model"]["init_args"]["experts"] == 2
+    assert config["data"]["init_args"]["rows"] == 3000
+    assert config["data_fingerprint"].startswith("Synthetic-")
+    assert not [key for key in config if key.startswith("_")]
+    assert name == "Synthetic-MMoE-s3"
+    assert {"val/auc_mean", "val/is_click/auc"} <= summary
+    assert list(tmp_path.glob("w/wandb/offline-run-*/*.wandb"))
+    assert rows(tmp_path / "runs/Synthetic-MMoE-s3/version_0")  # metrics.csv always
+
+
+def test_wandb_config_file_ends_its_run_and_a_test_makes_another(options: list[str], tmp_path: Path) -> None:
+    words = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
+    main(["fit", *options, "-c", "configs/logger/wandb.yaml", *words])
+    folder = tmp_path / "runs/Synthetic-MMoE-s0/version_0"
+    assert yaml.safe_load((folder / "config.yaml").read_text())["trainer"]["logger"][0]["init_args"]["name"] is None
+    main(["test", "-c", str(folder / "config.yaml")])
+    assert len(list(tmp_path.glob("runs/wandb/offline-run-*/*.wandb"))) == 2
+    assert (folder / "results.json").is_file()
+
+
+def test_learning_rate_monitor_needs_a_logger_and_has_one(options: list[str], tmp_path: Path) -> None:
+    words = ["--model.schedule", "linear", "--trainer.max_epochs", "1", "--trainer.log_every_n_steps", "2"]
+    main(["fit", *options, "-c", "configs/callbacks/learning_rate.yaml", *words])
+    logged = rows(tmp_path / "runs/Synthetic-MMoE-s0/version_0")
+    columns = [name for name in logged[0] if name.startswith("lr-")]
+    assert len(columns) == 2  # dense weights and tables
+    for column in columns:
+        rates = [float(row[column]) for row in logged if row[column]]
+        assert len(set(rates)) == 5
+        assert rates == sorted(rates, reverse=True)
+
+
+def test_run_names() -> None:
+    assert run_name("MMoE", "KuaiRand", None, 0) == "KuaiRand-MMoE-s0"
+    assert run_name("MMoE", "KuaiRand", "PCGrad", 5) == "KuaiRand-MMoE-PCGrad-s5"
+    assert run_name("MMoE", "KuaiRand", None, False) == "KuaiRand-MMoE"
+
+
+def test_new_folders_are_counted_as_numbers(tmp_path: Path) -> None:
+    for _ in range(11):
+        folder = new_folder(tmp_path, "run")
+    assert folder == tmp_path / "run/version_10"
+    (tmp_path / "run/version_old").mkdir()
+    assert new_folder(tmp_path, "run") == tmp_path / "run/version_11"
+
+
+def test_folder_of_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "run/checkpoints/best.ckpt"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert folder_of(path) is None
+    (tmp_path / "run/config.yaml").touch()
+    assert folder_of(path) == tmp_path / "run"
+    assert folder_of(tmp_path / "run/best.ckpt") is None
+
+
+def test_json_has_null_for_what_is_undefined_and_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"a": math.nan, "b": [1.5, math.inf], "c": {"d": True}})
+    assert json.loads(path.read_text()) == {"a": None, "b": [1.5, None], "c": {"d": True}}
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert json.loads(path.read_text())["b"] == [1.5, None]

@@ -1,0 +1,32 @@
+"""What all metrics of the package have in common."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class DoubleMetric(Metric):
+    """A metric that stays right where torchmetrics' defaults go wrong.
+
+    * Sums stay float64 when the module changes type: ``module.to(torch.bfloat16)``, as in Lightning's
+      ``precision="bf16-true"``, casts the state of a torchmetrics `Metric`, and sums would stand still at 256 rows.
+    * `compute` is not cached: a rank that got no rows since the last time would answer from its cache while the others
+      wait for it to gather.
+
+    Args:
+        dist_sync_fn: How the states of all ranks are gathered; torchmetrics' way if None.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    def __init__(self, dist_sync_fn: Callable[..., list[Tensor]] | None = None) -> None:
+        super().__init__(dist_sync_fn=dist_sync_fn, compute_with_cache=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> torch.nn.Module:
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(fn(torch.empty(0, device=tensor.device)).device)
+
+        return super()._apply(move, exclude_state)
