@@ -25,9 +25,10 @@ test: $(VENV)/.dev
 fast: $(VENV)/.dev
 	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=2 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
-lint: $(VENV)/.dev types
+lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(MAKE) types
 
 # mypy can't follow the folder mapping of an editable install, so it gets a tree of links laid out as the mapping says.
 types: $(VENV)/.dev

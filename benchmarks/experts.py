@@ -89,7 +89,7 @@ def layer_step(network: nn.Module, x: Tensor, gates: Tensor) -> Callable[[], Non
     def step() -> None:
         optimizer.zero_grad()
         x.grad = None
-        mix_once(gates, network(x)).square().mean().backward()  # type: ignore[no-untyped-call]
+        mix_once(gates, network(x)).square().mean().backward()
         optimizer.step()
 
     return step
@@ -101,7 +101,7 @@ def mix_step(mix: Callable[[Tensor, Sequence[Tensor]], Tensor], gates: Tensor, e
     def step() -> None:
         for leaf in (gates, *experts):
             leaf.grad = None
-        mix(gates, experts).square().mean().backward()  # type: ignore[no-untyped-call]
+        mix(gates, experts).square().mean().backward()
 
     return step
 

@@ -91,7 +91,7 @@ def with_mtlzoo(path: Path) -> Callable[[], object]:
         group="user_id",
         ids=("user_id", "video_id", "time_ms"),
     )
-    types = dict.fromkeys(COLUMNS, pl.Int64)
+    types = dict.fromkeys(COLUMNS, pl.Int64) | dict.fromkeys(BINARY, pl.Int8)
     return lambda: prepare(
         recipe, lambda: read_csv(path, columns=types), path.with_suffix(".prepared"), name="KuaiRand"
     )

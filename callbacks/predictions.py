@@ -45,6 +45,9 @@ class ParquetPredictions(L.Callback):
         self._path = self.folder / f"part-{trainer.global_rank:05d}.parquet"
         if self.ids is not None:
             ids = pa.table(self.ids())
+            # Frames of polars come with a type of text that `take` does not know.
+            text = {f.name: pa.large_string() for f in ids.schema if pa.types.is_string_view(f.type)}
+            ids = ids.cast(pa.schema([f.with_type(text.get(f.name, f.type)) for f in ids.schema]))
             self._table = ids if ids.num_columns else None
 
     def on_predict_batch_end(

@@ -13,7 +13,8 @@ from mtlzoo.datamodules.keys import KeyColumn
 from mtlzoo.datamodules.vocabulary import Ids, Table
 from mtlzoo.schema import UNKNOWN
 
-Mask = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.int64]
+"""Places of rows in a chunk."""
 
 
 class Encoder(ABC):
@@ -35,7 +36,7 @@ class Encoder(ABC):
     def settle(self) -> None:  # noqa: B027
         """Fixes what all rows had to be seen for."""
 
-    def observe(self, staged: pa.Array, train: Mask) -> None:  # noqa: B027
+    def observe(self, staged: pa.Array, train: Places) -> None:  # noqa: B027
         """Learns from the rows of train."""
 
     def fit(self) -> None:  # noqa: B027
@@ -57,17 +58,17 @@ class Keys(KeyColumn):
         """Joins the table."""
         self.table.join(self.dtype, self.name)
 
-    def count(self, keys: pa.DictionaryArray, rows: Mask) -> None:
+    def count(self, keys: pa.DictionaryArray, rows: Places) -> None:
         """Tells the table how often each value occurs in `rows`."""
         size = len(keys.dictionary)
-        counts = np.bincount(_places(keys)[rows], minlength=size + 1)[:size]
+        counts = np.bincount(_places(keys).take(rows), minlength=size + 1)[:size]
         seen = counts > 0
         self.table.add(from_arrow(keys.dictionary).filter(pl.Series(seen)), counts[seen], self.name)
 
     def ids(self, keys: pa.DictionaryArray) -> Ids:
         """Id of each row; null is unknown."""
         ids = self.table.ids(from_arrow(keys.dictionary), self.name)
-        return np.append(ids, np.int32(UNKNOWN))[_places(keys)]
+        return np.append(ids, np.int32(UNKNOWN)).take(_places(keys))
 
 
 class CategoricalEncoder(Encoder):
@@ -78,14 +79,14 @@ class CategoricalEncoder(Encoder):
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
-        return to_arrow(self.keys.check(chunk[self.keys.name], rows)).dictionary_encode()
+        return dictionary(self.keys.check(chunk[self.keys.name], rows))
 
     @override
     def settle(self) -> None:
         self.keys.settle()
 
     @override
-    def observe(self, staged: pa.Array, train: Mask) -> None:
+    def observe(self, staged: pa.Array, train: Places) -> None:
         self.keys.count(staged, train)
 
     @override
@@ -103,6 +104,15 @@ def from_arrow(values: pa.Array) -> pl.Series:
     series = pl.from_arrow(values)
     assert isinstance(series, pl.Series)
     return series
+
+
+def dictionary(keys: pl.Series) -> pa.DictionaryArray:
+    """Distinct values and each row's place among them; null has no place."""
+    low, high = (keys.min(), keys.max()) if keys.dtype == pl.Int64 else (None, None)
+    if isinstance(low, int) and isinstance(high, int) and high - low < len(keys):
+        # Codes and the like: the values themselves are places, which is several times faster than hashing.
+        return pa.DictionaryArray.from_arrays(to_arrow((keys - low).cast(pl.Int32)), np.arange(low, high + 1))
+    return to_arrow(keys).dictionary_encode()
 
 
 def _places(keys: pa.DictionaryArray) -> npt.NDArray[np.int32]:

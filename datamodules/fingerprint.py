@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtlzoo.datamodules.progress import progress
+
 FORMAT = 1
 """Number of the prepared layout; raised with every change that makes older folders wrong."""
 
 _SETTLED_NS = 2_000_000_000
+_BLOCK = 1 << 22
 
 
 def fingerprint(plain: Mapping[str, Any], files: Sequence[Path], cache: Path) -> str:
@@ -45,8 +48,7 @@ def _hashes(paths: Sequence[Path], memory: Path) -> dict[str, str]:
         if known.get(str(path), [])[:2] == stamp:
             hashes[str(path)] = known[str(path)][2]
             continue
-        with path.open("rb") as file:
-            hashes[str(path)] = hashlib.file_digest(file, hashlib.blake2b).hexdigest()
+        hashes[str(path)] = _hash(path, status.st_size)
         # A file that changed a moment ago may change again within the same tick of its clock.
         if time.time_ns() - status.st_mtime_ns > _SETTLED_NS:
             new[str(path)] = [*stamp, hashes[str(path)]]
@@ -56,3 +58,12 @@ def _hashes(paths: Sequence[Path], memory: Path) -> dict[str, str]:
         temporary.write_text(json.dumps(known | new))
         temporary.replace(memory)
     return hashes
+
+
+def _hash(path: Path, size: int) -> str:
+    digest = hashlib.blake2b(digest_size=32)
+    with path.open("rb") as file, progress(f"Checking {path.name}", size, unit="B") as advance:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            advance(len(block))
+    return digest.hexdigest()

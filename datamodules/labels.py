@@ -10,9 +10,9 @@ from typing_extensions import override
 
 from mtlzoo.datamodules.checks import numbers, require
 from mtlzoo.datamodules.columns import Label
-from mtlzoo.datamodules.encode import Encoder, Keys, Mask, from_arrow, to_arrow
+from mtlzoo.datamodules.encode import Encoder, Keys, Places, dictionary, from_arrow, to_arrow
 from mtlzoo.datamodules.numeric import Moments
-from mtlzoo.datamodules.sequences import as_lists, flatten
+from mtlzoo.datamodules.sequences import as_array, as_lists, flatten
 from mtlzoo.datamodules.vocabulary import Vocabulary
 from mtlzoo.schema import FIRST_KNOWN
 from mtlzoo.tasks import Task
@@ -38,9 +38,9 @@ class LabelEncoder(Encoder):
         return to_arrow(_observed(x.cast(pl.Float32), chunk, self.label, rows))
 
     @override
-    def observe(self, staged: pa.Array, train: Mask) -> None:
+    def observe(self, staged: pa.Array, train: Places) -> None:
         if self.label.kind == "regression" and self.label.standardize:
-            x = staged.to_numpy(zero_copy_only=False)[train].astype(np.float64)
+            x = staged.to_numpy(zero_copy_only=False).take(train).astype(np.float64)
             self.moments.add(x[~np.isnan(x)])
 
     @override
@@ -72,7 +72,9 @@ class MultilabelEncoder(LabelEncoder):
         places = np.repeat(np.asarray(rows), lengths)
         classes = numbers(from_arrow(items), self.label.column, places)
         _require_classes(classes, self.label, places)
-        return to_arrow(_observed(lists.list.eval(pl.element().cast(pl.Int64)), chunk, self.label, rows))
+        checked = from_arrow(as_array(classes.cast(pl.Int64), lengths))
+        known = pl.select(pl.when(lists.is_not_null()).then(checked)).to_series()
+        return to_arrow(_observed(known, chunk, self.label, rows))
 
     @override
     def encode(self, staged: pa.Array) -> npt.NDArray[np.float32]:
@@ -114,17 +116,16 @@ class GroupEncoder(Encoder):
         keys = self.keys.check(chunk[self.column], rows)
         there = keys.is_not_null() & (keys != "" if keys.dtype == pl.String else True)
         require(there.fill_null(False), keys, self.column, rows, "a value in every row, as grouped metrics need one")
-        staged = to_arrow(keys)
-        return staged if self._whole else staged.dictionary_encode()
+        return to_arrow(keys) if self._whole else dictionary(keys)
 
     @override
     def settle(self) -> None:
         self.keys.settle()
 
     @override
-    def observe(self, staged: pa.Array, train: Mask) -> None:
+    def observe(self, staged: pa.Array, train: Places) -> None:
         if not self._whole:
-            self.keys.count(staged, np.ones_like(train))
+            self.keys.count(staged, np.arange(len(staged)))
 
     @override
     def fit(self) -> None:

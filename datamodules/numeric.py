@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from mtlzoo.datamodules.checks import numbers
 from mtlzoo.datamodules.columns import NumericColumn
-from mtlzoo.datamodules.encode import Encoder, Mask, to_arrow
+from mtlzoo.datamodules.encode import Encoder, Places, to_arrow
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.hashing import splitmix64
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
@@ -68,8 +68,8 @@ class NumericEncoder(Encoder):
         return to_arrow(numbers(chunk[self.column.name], self.column.name, rows).cast(pl.Float64))
 
     @override
-    def observe(self, staged: pa.Array, train: Mask) -> None:
-        x = self._bent(_numpy(staged)[train])
+    def observe(self, staged: pa.Array, train: Places) -> None:
+        x = self._bent(_numpy(staged).take(train))
         self.moments.add(x[~np.isnan(x)])
 
     @override
@@ -117,8 +117,8 @@ class BucketEncoder(Encoder):
         return to_arrow(numbers(chunk[self.column.name], self.column.name, rows).cast(pl.Float64))
 
     @override
-    def observe(self, staged: pa.Array, train: Mask) -> None:
-        x = _numpy(staged)[train]
+    def observe(self, staged: pa.Array, train: Places) -> None:
+        x = _numpy(staged).take(train)
         x = x[~np.isnan(x)]
         # Every value draws a number; those with the smallest draws are a uniform sample of all that came.
         draws = splitmix64(np.arange(self.seen, self.seen + len(x)))

@@ -1,9 +1,9 @@
 """The three passes of the preparation over the rows."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from mtlzoo.datamodules.plan import Plan
 from mtlzoo.datamodules.splitting import TRAIN, splitter
 
 Advance = Callable[[int], object]
+Columns: TypeAlias = dict[str, list[npt.NDArray[Any]]]
+"""Encoded columns [rows, width] by the file that they go to, side by side."""
 
 
 class Passes:
@@ -71,7 +73,7 @@ class Passes:
         for columns, rows in self.staged.read():
             codes = self.splitter.codes(rows)
             counts += np.bincount(codes, minlength=len(counts))
-            self._observe(columns, codes == TRAIN)
+            self._observe(columns, np.flatnonzero(codes == TRAIN))
             advance(len(rows))
         rows_of = dict(zip(self.splitter.names, counts.tolist(), strict=True))
         if not rows_of["train"]:
@@ -86,14 +88,16 @@ class Passes:
         """Writes the columns of every split that has rows, and the vocabularies."""
         rates = Rates(self.plan.schema())
         files = {split: SplitFiles(folder / split, rows) for split, rows in rows_of.items() if rows}
-        for staged, rows in self.staged.read(last=True):
+        for columns, ids, rows in self._encoded():
             codes = self.splitter.codes(rows)
-            columns, ids = self._encoded(staged), self._ids(staged)
-            for code in np.unique(codes):
+            for code in np.flatnonzero(np.bincount(codes)):
                 split, here = self.splitter.names[code], np.flatnonzero(codes == code)
-                part = {name: [values.take(here, axis=0) for values in parts] for name, parts in columns.items()}
+                part, part_ids = columns, ids
+                if len(here) < len(rows):
+                    part = {name: [values.take(here, axis=0) for values in parts] for name, parts in columns.items()}
+                    part_ids = ids[here] if ids.width else ids
                 rates.add(split, part)
-                files[split].append(part, ids[here] if ids.width else ids)
+                files[split].append(part, part_ids)
             advance(len(rows))
         for file in files.values():
             file.close()
@@ -106,14 +110,26 @@ class Passes:
         ids = (to_arrow(column.check(frame[column.name], rows)) for column in self.ids)
         return [*self.pool.map(lambda encoder: encoder.stage(frame, rows), self.encoders), *ids]
 
-    def _observe(self, columns: list[pa.Array], train: npt.NDArray[np.bool_]) -> None:
+    def _observe(self, columns: list[pa.Array], train: npt.NDArray[np.int64]) -> None:
         for _ in self.pool.map(lambda encoder, staged: encoder.observe(staged, train), self.encoders, columns):
             pass
 
-    def _encoded(self, columns: list[pa.Array]) -> dict[str, list[npt.NDArray[Any]]]:
-        encoded = self.pool.map(lambda encoder, staged: encoder.encode(staged), self.encoders, columns)
-        return {name: [next(encoded) for _ in encoders] for name, encoders in self.plan.outputs.items()}
+    def _encoded(self) -> Iterator[tuple[Columns, pl.DataFrame, range]]:
+        """Encodes chunk by chunk, the next one already while the caller works on the last."""
+        started: list[tuple[Iterator[npt.NDArray[Any]], pl.DataFrame, range]] = []
+        for staged, rows in self.staged.read(last=True):
+            encoded = self.pool.map(lambda encoder, values: encoder.encode(values), self.encoders, staged)
+            started.append((encoded, self._ids(staged), rows))
+            if len(started) == 2:
+                yield self._collected(*started.pop(0))
+        for chunk in started:
+            yield self._collected(*chunk)
 
-    def _ids(self, columns: list[pa.Array]) -> pl.DataFrame:
-        series = zip(self.ids, columns[len(self.encoders) :], strict=True)
+    def _collected(
+        self, encoded: Iterator[npt.NDArray[Any]], ids: pl.DataFrame, rows: range
+    ) -> tuple[Columns, pl.DataFrame, range]:
+        return {name: [next(encoded) for _ in parts] for name, parts in self.plan.outputs.items()}, ids, rows
+
+    def _ids(self, staged: list[pa.Array]) -> pl.DataFrame:
+        series = zip(self.ids, staged[len(self.encoders) :], strict=True)
         return pl.DataFrame({column.name: from_arrow(ids).cast(column.dtype or pl.String()) for column, ids in series})

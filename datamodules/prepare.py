@@ -124,7 +124,7 @@ def _chunks(frames: Iterator[pl.DataFrame], columns: Sequence[str]) -> Iterator[
         if waiting and (sum(map(len, waiting)) + len(frame) > CHUNK or frame.schema != waiting[0].schema):
             yield pl.concat(waiting)
             waiting = []
-        if len(frame) > CHUNK // 2:
+        if len(frame) > CHUNK:
             yield from frame.iter_slices(CHUNK)
         elif len(frame):
             waiting.append(frame)

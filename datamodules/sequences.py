@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from typing_extensions import override
 
 from mtlzoo.datamodules.columns import SequenceColumn
-from mtlzoo.datamodules.encode import Encoder, Keys, Mask, from_arrow, to_arrow
+from mtlzoo.datamodules.encode import Encoder, Keys, Places, dictionary, from_arrow, to_arrow
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.vocabulary import Ids, Table
 
@@ -39,6 +39,11 @@ def flatten(lists: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     return pc.list_flatten(lists), lengths
 
 
+def as_array(items: pl.Series, lengths: npt.NDArray[np.int64]) -> pa.Array:
+    """The inverse of `flatten`."""
+    return pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]), to_arrow(items))
+
+
 class SequenceEncoder(Encoder):
     """The first or last `max_length` ids of each row, padded at the end with 0."""
 
@@ -52,21 +57,23 @@ class SequenceEncoder(Encoder):
         kept = lists.head(self.column.max_length) if self.column.keep == "first" else lists.tail(self.column.max_length)
         items, lengths = flatten(to_arrow(kept))
         keys = self.keys.check(from_arrow(items), np.repeat(np.asarray(rows), lengths))
-        return pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]), to_arrow(keys))
+        return as_array(keys, lengths)
 
     @override
     def settle(self) -> None:
         self.keys.settle()
 
     @override
-    def observe(self, staged: pa.Array, train: Mask) -> None:
+    def observe(self, staged: pa.Array, train: Places) -> None:
         items, lengths = flatten(staged)
-        self.keys.count(items.dictionary_encode(), np.repeat(train, lengths))
+        learned = np.zeros(len(staged), np.bool_)
+        learned[train] = True
+        self.keys.count(dictionary(from_arrow(items)), np.flatnonzero(np.repeat(learned, lengths)))
 
     @override
     def encode(self, staged: pa.Array) -> Ids:
         items, lengths = flatten(staged)
         ids = np.zeros((len(staged), self.column.max_length), np.int32)
         places = np.arange(len(items)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        ids[np.repeat(np.arange(len(staged)), lengths), places] = self.keys.ids(items.dictionary_encode())
+        ids[np.repeat(np.arange(len(staged)), lengths), places] = self.keys.ids(dictionary(from_arrow(items)))
         return ids

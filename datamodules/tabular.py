@@ -3,51 +3,28 @@
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
-from datetime import date
-from difflib import get_close_matches
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 import polars as pl
-import yaml
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
-from mtlzoo.datamodules.columns import (
-    CategoricalColumn,
-    Column,
-    GivenSplit,
-    Label,
-    NumericColumn,
-    RandomSplit,
-    Recipe,
-    SequenceColumn,
-    Split,
-    TimeSplit,
-    UserSplit,
-)
+from mtlzoo.datamodules.columns import GivenSplit, NumericColumn, Recipe, Split, TimeSplit, UserSplit
+from mtlzoo.datamodules.description import load_description, parse_column, parse_label, parse_split
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.reading import DataType, read_csv, read_parquet
 
-COLUMNS: dict[str, type[Column]] = {
-    "categorical": CategoricalColumn,
-    "numeric": NumericColumn,
-    "sequence": SequenceColumn,
-}
-LABELS = ("binary", "regression", "multiclass", "multilabel")
-SPLITS: dict[str, type[Split]] = {"time": TimeSplit, "random": RandomSplit, "user": UserSplit, "column": GivenSplit}
 FILE_SPLIT = "split of the file"
 """Column that `read` adds where train, val and test are files of their own."""
 
 Frame = pl.DataFrame | pd.DataFrame
-T = TypeVar("T")
 
 
 class TabularDataModule(MultiTaskDataModule):
-    """Tables of your own: ``.parquet``, ``.csv`` and ``.csv.gz`` files and a description of their columns.
+    """Tables of your own: ``.parquet``, ``.csv``, ``.tsv`` files (text also as ``.gz``) and what their columns are.
 
     The description is given as arguments, or as a YAML file with the same names as keys, or both (an argument wins)::
 
@@ -89,7 +66,7 @@ class TabularDataModule(MultiTaskDataModule):
         group: Column by which grouped metrics group rows.
         ids: Columns that name a row in predictions.
         weight: Column of sample weights.
-        separator: Separates the columns of CSV files.
+        separator: Separates the columns of text files; a tab for ``.tsv`` and a comma for others if None.
         base: `prepared`, `batch_size`, `eval_batch_size`, `shuffle_seed`: see `MultiTaskDataModule`.
 
     Raises:
@@ -123,7 +100,7 @@ class TabularDataModule(MultiTaskDataModule):
         super().__init__(root, **base)
         given = {"train": train, "val": val, "test": test, "features": features, "labels": labels, "split": split}
         given |= {"user": user, "item": item, "group": group, "ids": ids, "weight": weight, "separator": separator}
-        described = _load(self.root / schema_file, allowed=list(given)) if schema_file else {}
+        described = load_description(self.root / schema_file, allowed=list(given)) if schema_file else {}
         described |= {name: value for name, value in given.items() if value is not None}
         for needed in ("train", "features", "labels"):
             if not described.get(needed):
@@ -133,7 +110,7 @@ class TabularDataModule(MultiTaskDataModule):
             raise ValueError(
                 "TabularDataModule: val and test files are given, so split= has nothing to divide; drop one."
             )
-        self.separator = described.get("separator") or ","
+        self.separator = described.get("separator")
         self._described = described
         self.recipe  # noqa: B018  (evaluated for its checks: a typo is answered here, not after the files were read)
 
@@ -166,11 +143,11 @@ class TabularDataModule(MultiTaskDataModule):
     def recipe(self) -> Recipe:
         """The description as columns, labels and split."""
         described = self._described
-        columns = tuple(_build(COLUMNS, "features", name, spec) for name, spec in described["features"].items())
+        columns = tuple(parse_column(name, spec) for name, spec in described["features"].items())
         user = described.get("user")
         return Recipe(
             columns=columns,
-            labels=tuple(_label(name, spec) for name, spec in described["labels"].items()),
+            labels=tuple(parse_label(name, spec) for name, spec in described["labels"].items()),
             split=self._split,
             user=user,
             item=described.get("item"),
@@ -183,10 +160,7 @@ class TabularDataModule(MultiTaskDataModule):
     def _split(self) -> Split:
         if len(self.paths) > 1:
             return GivenSplit(FILE_SPLIT)
-        spec = self._described.get("split") or {"kind": "random"}
-        kind, options = _kind(SPLITS, "split", "", spec)
-        plain = {name: str(value) if isinstance(value, date) else value for name, value in options.items()}
-        return _made(kind, "split", plain)
+        return parse_split(self._described.get("split") or "random")
 
     def options(self) -> Mapping[str, Any]:
         """Which file belongs to which split, and how CSV files are read."""
@@ -215,7 +189,8 @@ class TabularDataModule(MultiTaskDataModule):
         if path.suffix in (".parquet", ".pq"):
             return read_parquet(path, columns=list(self._types))
         if path.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz")):
-            return read_csv(path, columns=self._types, separator=self.separator)
+            separator = "\t" if ".tsv" in path.suffixes else ","
+            return read_csv(path, columns=self._types, separator=self.separator or separator)
         raise DataError(f"{path}: unknown file type; allowed are .parquet, .csv, .csv.gz, .tsv and .tsv.gz.")
 
     @cached_property
@@ -223,15 +198,15 @@ class TabularDataModule(MultiTaskDataModule):
         """Columns that are read and, for CSV, their types."""
         recipe, split = self.recipe, self.recipe.split
         types: dict[str, DataType | None] = {}
+        if isinstance(split, TimeSplit):
+            types[split.column] = pl.String if isinstance(split.val, str) else pl.Float64
         for column in recipe.columns:
-            types[column.name] = pl.Float64 if isinstance(column, NumericColumn) else pl.String
+            types.setdefault(column.name, pl.Float64 if isinstance(column, NumericColumn) else pl.String)
         for label in recipe.labels:
             types.setdefault(label.column, pl.String if label.kind == "multilabel" else pl.Float64)
             types.setdefault(label.observed, pl.Float64)
         types.setdefault(recipe.weight or "", pl.Float64)
-        if isinstance(split, TimeSplit):
-            types.setdefault(split.column, pl.String if isinstance(split.val, str) else pl.Float64)
-        elif isinstance(split, UserSplit):
+        if isinstance(split, UserSplit):
             types.setdefault(split.user, pl.String)
             types.setdefault(split.order, None)
         elif isinstance(split, GivenSplit) and split.column != FILE_SPLIT:
@@ -240,19 +215,6 @@ class TabularDataModule(MultiTaskDataModule):
             types.setdefault(name, pl.String)
         types.pop("", None)
         return types
-
-
-def _load(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
-    if not path.is_file():
-        raise DatasetNotFoundError(f"TabularDataModule: no schema_file {path}; it is looked for relative to root=.")
-    described = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(described, dict):
-        raise ValueError(
-            f"{path}: holds {type(described).__name__}; it must be a mapping with keys of {list(allowed)}."
-        )
-    for name in described:
-        _check_known(name, allowed, f"{path}: key")
-    return described
 
 
 def _listed(paths: str | Sequence[str]) -> list[str]:
@@ -274,45 +236,3 @@ def _parquet(table: Frame) -> bytes:
     buffer = io.BytesIO()
     (pl.from_pandas(table) if isinstance(table, pd.DataFrame) else table).write_parquet(buffer)
     return buffer.getvalue()
-
-
-# ---- from names and mappings to the classes of columns.py
-
-
-def _label(name: str, spec: str | Mapping[str, Any]) -> Label:
-    options = {"kind": spec} if isinstance(spec, str) else dict(spec)
-    _check_known(options.get("kind", "binary"), LABELS, f"TabularDataModule: kind of labels.{name}")
-    return _made(Label, f"labels.{name}", {"column": name, **options})
-
-
-def _build(kinds: Mapping[str, type[T]], where: str, name: str, spec: str | Mapping[str, Any]) -> T:
-    kind, options = _kind(kinds, where, name, spec)
-    return _made(kind, f"{where}.{name}", {"name": name, **options})
-
-
-def _kind(kinds: Mapping[str, type[T]], where: str, name: str, spec: Any) -> tuple[type[T], dict[str, Any]]:
-    at = ".".join(part for part in (where, name) if part)
-    options = {"kind": spec} if isinstance(spec, str) else dict(spec)
-    kind = options.pop("kind", None)
-    if kind is None:
-        raise ValueError(f"TabularDataModule: {at} has no kind; allowed are {list(kinds)}.")
-    _check_known(kind, list(kinds), f"TabularDataModule: kind of {at}")
-    return kinds[kind], options
-
-
-def _made(kind: type[T], at: str, options: Mapping[str, Any]) -> T:
-    allowed = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    for name in options:
-        _check_known(name, allowed, f"TabularDataModule: option of {at}")
-    try:
-        return kind(**options)
-    except TypeError as error:
-        raise ValueError(f"TabularDataModule: {at}: {error}.") from error
-
-
-def _check_known(name: str, allowed: Sequence[str], what: str) -> None:
-    if name in allowed:
-        return
-    close = get_close_matches(str(name), allowed, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"{what} {name!r} is unknown; allowed are {list(allowed)}.{hint}")

@@ -102,4 +102,4 @@ def test_public_names_exist_and_are_listed() -> None:
         assert getattr(mtlzoo, name) is not None
         assert name in dir(mtlzoo)
     with pytest.raises(AttributeError, match="no attribute 'MMOE'"):
-        _ = mtlzoo.MMOE  # type: ignore[attr-defined]
+        _ = mtlzoo.MMOE

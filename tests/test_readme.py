@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -34,8 +35,8 @@ KINDS = {
 }
 
 
-def exported(package: object, base: type) -> dict[str, type]:
-    kinds = {name: getattr(package, name) for name in package.__all__}  # type: ignore[attr-defined]
+def exported(package: ModuleType, base: type) -> dict[str, type]:
+    kinds = {name: getattr(package, name) for name in package.__all__}
     return {
         n: kind for n, kind in kinds.items() if inspect.isclass(kind) and issubclass(kind, base) and kind is not base
     }
@@ -154,7 +155,7 @@ def test_every_command_runs(
 
 def _run(words: list[str]) -> None:
     if any(word.endswith(".help") for word in words):
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             main(words)
     elif words[0] == "fit":
         quick = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto"]

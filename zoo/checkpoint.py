@@ -1,6 +1,7 @@
 """From a checkpoint file to a model, whatever its class."""
 
 import importlib
+import inspect
 import os
 from typing import Any
 
@@ -41,6 +42,9 @@ def load(path: str | os.PathLike[str], map_location: Any = "cpu", **changes: Any
     if not (isinstance(kind, type) and issubclass(kind, MultiTaskModule)):
         raise ValueError(f"{path} names {where['module']}.{where['class']}, which is not a MultiTaskModule.")
     options = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
+    accepted = inspect.signature(kind).parameters
+    if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in accepted.values()):
+        options = {name: value for name, value in options.items() if name in accepted}  # the others it sets by itself
     model = kind(**{**options, **changes})
     model.load_state_dict(checkpoint["state_dict"])
     return model.to(map_location).eval()

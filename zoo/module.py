@@ -172,7 +172,7 @@ class MultiTaskModule(L.LightningModule, ABC):
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Descends the sum of the losses, [T]."""
-        loss.sum().backward(*args, **kwargs)  # type: ignore[no-untyped-call]
+        loss.sum().backward(*args, **kwargs)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips; gradients are unscaled here also under fp16."""

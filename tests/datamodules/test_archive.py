@@ -5,6 +5,7 @@ import random
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,8 @@ def archived(path: Path, content: dict[str, bytes], link: tuple[str, str] | None
                 file.writestr(name, data)
         return path
     kind = path.suffix.removeprefix(".").replace("tar", "")
-    with tarfile.open(path, f"w:{kind}") as tar:
+    mode: Any = f"w:{kind}"
+    with tarfile.open(path, mode) as tar:
         for name, data in content.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)

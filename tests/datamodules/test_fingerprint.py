@@ -2,14 +2,16 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mtlzoo.datamodules import fingerprint as module
 from mtlzoo.datamodules.fingerprint import fingerprint
 
-OPTIONS = {"name": "X", "options": {"version": "pure", "days": [1, 2]}}
+OPTIONS: dict[str, Any] = {"name": "X", "options": {"version": "pure", "days": [1, 2]}}
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def files(tmp_path: Path) -> list[Path]:
 def test_depends_on_content_names_order_options_and_format(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def digest(paths: list[Path], options: dict[str, object] = OPTIONS) -> str:
+    def digest(paths: list[Path], options: Mapping[str, object] = OPTIONS) -> str:
         return fingerprint(options, paths, tmp_path / "cache")
 
     first = digest(files)
@@ -60,7 +62,12 @@ def test_hashes_are_remembered_until_the_file_changes(
 ) -> None:
     hashed: list[object] = []
     original = hashlib.file_digest
-    monkeypatch.setattr(hashlib, "file_digest", lambda *args: (hashed.append(args), original(*args))[1])
+
+    def counted(*args: Any) -> Any:
+        hashed.append(args)
+        return original(*args)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
     first = fingerprint(OPTIONS, files, tmp_path / "cache")
     assert fingerprint(OPTIONS, files, tmp_path / "cache") == first
     assert len(hashed) == 2

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -126,6 +127,6 @@ def test_unshuffled_batches_are_views() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"rank": 2, "world_size": 2}])
-def test_refuses_impossible_arguments(wrong: dict[str, int]) -> None:
+def test_refuses_impossible_arguments(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="BatchLoader"):
         BatchLoader(columns(5), **{"batch_size": 1, **wrong})

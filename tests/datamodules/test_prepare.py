@@ -82,7 +82,7 @@ def test_a_shared_table_has_one_vocabulary_with_counts_added(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("keep", ["first", "last"])
 def test_sequences_from_lists_and_texts_are_the_same(keep: Any, tmp_path: Path) -> None:
-    lists = [["a", "b", "c"], [], ["c", None, "c", "a"], None, ["d"]]
+    lists: list[list[str | None] | None] = [["a", "b", "c"], [], ["c", None, "c", "a"], None, ["d"]]
     texts = [None if row is None else "|".join(item or "" for item in row) for row in lists]
     expected = []
     counts: Counter[str] = Counter()
@@ -119,11 +119,11 @@ def test_hashed_columns_need_no_vocabulary(tmp_path: Path) -> None:
 
 # ---- numbers
 
-RAW = [1.0, -2.0, None, 30.0, 4.0, float("nan")]
-LATER = [100.0, -5.0, None]
+RAW: list[Any] = [1.0, -2.0, None, 30.0, 4.0, float("nan")]
+LATER: list[Any] = [100.0, -5.0, None]
 
 
-def transformed(transform: Any, tmp_path: Path, values: list[Any] = RAW) -> tuple[list[float], list[float]]:
+def transformed(transform: Any, tmp_path: Path, values: list[Any] = RAW) -> tuple[Any, Any]:
     frame = given({"x": values + LATER}, ["train"] * len(values) + ["test"] * len(LATER))
     data = one(NumericColumn("x", transform), frame, tmp_path / transform)
     assert data["train"]["numeric"].dtype == torch.float32
@@ -143,7 +143,7 @@ def test_standardised_by_train_with_missing_ones_at_the_mean(transform: str, tmp
 
 
 def test_minmax_is_clipped_and_none_is_raw(tmp_path: Path) -> None:
-    mean = np.nanmean(np.asarray(RAW, np.float64))
+    mean: Any = np.nanmean(np.asarray(RAW, np.float64))
     train, test = transformed("minmax", tmp_path)
     np.testing.assert_allclose(train, [3 / 32, 0, (mean + 2) / 32, 1, 6 / 32, (mean + 2) / 32], rtol=1e-6)
     np.testing.assert_allclose(test, [1, 0, (mean + 2) / 32], rtol=1e-6)

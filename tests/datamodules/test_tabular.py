@@ -48,6 +48,14 @@ def test_csv_and_parquet_give_the_same_tensors(tmp_path: Path) -> None:
             torch.testing.assert_close(csv.data[split][name], parquet.data[split][name], equal_nan=True)
 
 
+@pytest.mark.parametrize(("name", "written", "separator"), [("t.tsv", "\t", None), ("t.csv", "|", "|")])
+def test_separators(tmp_path: Path, name: str, written: str, separator: str | None) -> None:
+    table = clicks(50).select("user_id", "price", "click")
+    table.write_csv(tmp_path / name, separator=written)
+    data = TabularDataModule(tmp_path, train=name, separator=separator, features=FEATURES, labels=LABELS)
+    assert pl.concat(data.read())["price"].equals(table["price"])
+
+
 def test_ids_in_a_csv_keep_their_leading_zeros(tmp_path: Path) -> None:
     data = TabularDataModule(write_table(tmp_path, ".csv"), schema_file="schema.yaml")
     assert data.data["test"].ids()["user_id"].str.len_chars().unique().to_list() == [4]

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_two_ranks_equal_one(tmp_path: Path, case: str) -> None:
         assert set(rank["weights"]) == set(one["weights"])
         for name, weight in one["weights"].items():
             torch.testing.assert_close(
-                rank["weights"][name], weight, rtol=1e-9, atol=1e-11, msg=lambda m, n=name: f"{n}: {m}"
+                rank["weights"][name], weight, rtol=1e-9, atol=1e-11, msg=partial("{}: {}".format, name)
             )
         for stage, metrics in one["metrics"].items():
             assert set(rank["metrics"][stage]) == set(metrics)
@@ -87,7 +88,7 @@ def test_two_ranks_equal_one(tmp_path: Path, case: str) -> None:
                     rtol=0,
                     atol=1e-6,
                     equal_nan=True,
-                    msg=lambda m, n=name: f"{n}: {m}",
+                    msg=partial("{}: {}".format, name),
                 )
     rows = torch.cat([batch["row"] for rank in ranks for batch in rank["predictions"]])
     assert sorted(rows.tolist()) == list(range(options.get("rows", 203))), "no row twice, none missing"
@@ -104,5 +105,5 @@ def test_three_ranks_equal_one_with_uneven_batches(tmp_path: Path) -> None:
     for rank in run(tmp_path / "three", 3, options | {"batch_size": 8}):
         for name, weight in one["weights"].items():
             torch.testing.assert_close(
-                rank["weights"][name], weight, rtol=1e-9, atol=1e-11, msg=lambda m, n=name: f"{n}: {m}"
+                rank["weights"][name], weight, rtol=1e-9, atol=1e-11, msg=partial("{}: {}".format, name)
             )

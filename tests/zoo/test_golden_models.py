@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,10 +174,11 @@ def test_golden_gradients_of_every_task(golden: Golden) -> None:
                 assert gradient is None, f"{task} reaches {name}, which it must not"
             elif gradient is None:
                 # DeepCTR-Torch returns all tasks in one tensor, so what a task does not reach is zero there.
-                assert golden.paper and not torch.tensor(values).any(), f"{task} does not reach {name}"
+                assert golden.paper, f"{task} does not reach {name}"
+                assert not torch.tensor(values).any(), f"{task} does not reach {name}"
             else:
                 expected = torch.tensor(values, dtype=torch.float64).reshape(gradient.shape)
-                torch.testing.assert_close(gradient, expected, **TOLERANCE, msg=lambda m, n=name: f"{n}: {m}")
+                torch.testing.assert_close(gradient, expected, **TOLERANCE, msg=partial("{}: {}".format, name))
                 compared += 1
     assert compared > len(golden.config["tasks"])
 

@@ -1,15 +1,16 @@
 """The base module: losses, optimisation, resume, precision, on every model where it matters."""
 
 import math
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import Tensor
+from torch import Tensor, nn
 
 import mtlzoo
 from mtlzoo import MMoE, MultiTaskModule, SharedBottom
@@ -46,8 +47,10 @@ def trainer(folder: Path, **options: Any) -> L.Trainer:
 
 def build(toy: ModuleType, model: str = "SharedBottom", **options: Any) -> MultiTaskModule:
     torch.manual_seed(0)
-    kind: type[MultiTaskModule] = getattr(mtlzoo, model)
-    return kind(toy.SCHEMA, **{"embedding_dim": 4, "lr": 0.01, **SMALL.get(model, {}), **options})  # type: ignore[call-arg]
+    module: MultiTaskModule = getattr(mtlzoo, model)(
+        toy.SCHEMA, **{"embedding_dim": 4, "lr": 0.01, **SMALL.get(model, {}), **options}
+    )
+    return module
 
 
 def fitted(
@@ -60,10 +63,9 @@ def fitted(
 
 def assert_same(got: dict[str, Tensor], expected: dict[str, Tensor], **tolerance: float) -> None:
     assert set(got) == set(expected)
+    options: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-11, **tolerance}
     for name, value in expected.items():
-        torch.testing.assert_close(
-            got[name], value, **({"rtol": 1e-9, "atol": 1e-11} | tolerance), msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(got[name], value, **options, msg=partial("{}: {}".format, name))
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -121,7 +123,8 @@ def test_a_task_that_nobody_observed_contributes_nothing(toy: ModuleType) -> Non
     torch.stack(losses).sum().backward()
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     assert all(gradient.isfinite().all() for gradient in gradients)
-    assert all(not p.grad.any() for p in module.towers[1].parameters())  # type: ignore[union-attr,operator]
+    towers = cast(nn.ModuleList, module.towers)
+    assert not any(p.grad.any() for p in towers[1].parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +271,7 @@ def scaled(
     plugin = L.pytorch.plugins.MixedPrecision(
         "16-mixed", device="cpu", scaler=torch.amp.GradScaler("cpu", init_scale=2.0**10)
     )
-    plugin.autocast_context_manager = lambda: torch.autocast("cpu", enabled=False)  # type: ignore[method-assign,assignment]
+    plugin.autocast_context_manager = lambda: torch.autocast("cpu", enabled=False)  # type: ignore[method-assign]
 
     class Poison(L.Callback):
         def on_after_backward(self, trainer: Any, module: Any) -> None:

@@ -1,4 +1,4 @@
-"""Trains, tests and predicts in as many processes as the environment says; what rank 0 and the ranks saw goes to a folder.
+"""Trains, tests and predicts in as many processes as the environment says; what the ranks saw goes to a folder.
 
 ``python train_script.py OUT '{"model": "MMoE", ...}'``, once per rank, with RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT.
 """

@@ -34,7 +34,9 @@ def model_of(checkpoint: Mapping[str, Any]) -> Namespace:
     """Class path and options of a checkpoint's model."""
     saved = checkpoint["mtlzoo"]
     options = {"schema": None, **_options(checkpoint)}  # the schema comes from the data
-    namespace: Namespace = dict_to_namespace({"class_path": f"{saved['module']}.{saved['class']}", "init_args": options})
+    namespace: Namespace = dict_to_namespace(
+        {"class_path": f"{saved['module']}.{saved['class']}", "init_args": options}
+    )
     return namespace
 
 

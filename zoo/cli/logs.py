@@ -1,6 +1,7 @@
 """What a run writes while it trains: metrics.csv, config.yaml, lines on the screen, the config of a W&B run."""
 
 import csv
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,14 @@ class SaveConfig(SaveConfigCallback):
                 run.config.update({**whole, **self.summary}, allow_val_change=True)
                 if logger._wandb_init.get("name") is None:
                     run.name = self.summary["run_name"]
+
+
+def quiet() -> None:
+    """Drops Lightning's advertisements from its messages."""
+    messages = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    if _no_tips not in messages.filters:
+        messages.addFilter(_no_tips)
+
+
+def _no_tips(record: logging.LogRecord) -> bool:
+    return "Tip:" not in record.getMessage()

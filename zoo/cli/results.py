@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtlzoo.cli.checkpoints import BestCheckpoint
+from mtlzoo.cli.run_folder import describe
 from mtlzoo.module import MultiTaskModule
 from mtlzoo.version import __version__
 
@@ -70,7 +71,7 @@ def test_record(cli: "ZooCLI", seconds: float) -> dict[str, Any]:
     """All that results.json holds; names are listed in docs/cli.md."""
     config = yaml.safe_load(cli.parser.dump(cli.config, skip_none=False))[cli.config.subcommand]
     manifest = cli.datamodule.data.manifest
-    summary = cli.summary
+    summary = describe(cli.options)
     fit = cli.folder / "fit.json"
     tables = sum(p.numel() for p in cli.model.tables().values())
     return {

@@ -7,12 +7,34 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
 
 def run_name(model: str, data: str, rule: str | None, seed: int | bool) -> str:
     """``<data>-<model>[-<rule>][-s<seed>]``: name of a run's folder and of its W&B run."""
     return "-".join([data, model, *([rule] if rule else []), *([] if seed is False else [f"s{seed}"])])
+
+
+def describe(options: Namespace) -> dict[str, Any]:
+    """What a run is, in a few flat entries: names of the run, model, data set and rule, and the seed.
+
+    Args:
+        options: Parsed options of a command.
+    """
+    model, data = (options[key].class_path.rpartition(".")[2] for key in ("model", "data"))
+    arguments = [callback.get("init_args") or {} for callback in listed(options.trainer.callbacks)]
+    rule = "+".join(a["rule"].class_path.rpartition(".")[2] for a in arguments if a.get("rule")) or None
+    seed = options.seed_everything
+    names = {"model_name": model, "data_name": data, "rule_name": rule or "sum", "seed": seed}
+    return {"run_name": run_name(model, data, rule, seed), **names}
+
+
+def listed(value: Any) -> list[Any]:
+    """An option of the Trainer that may be a list, one thing, or None or False for nothing."""
+    if value is None or value is False:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def folder_of(checkpoint: Path) -> Path | None:

@@ -1,6 +1,5 @@
 """``mtlzoo fit | validate | test | predict``: LightningCLI with run folders and checkpoints that mean what they say."""
 
-import logging
 import sys
 import time
 import warnings
@@ -17,10 +16,10 @@ from lightning.pytorch.loggers import WandbLogger
 from mtlzoo.callbacks import ParquetPredictions
 from mtlzoo.cli.agreement import DataIdentity, check_data, model_of, peek, reconcile
 from mtlzoo.cli.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from mtlzoo.cli.logs import EpochLines, MetricsFile, SaveConfig
+from mtlzoo.cli.logs import EpochLines, MetricsFile, SaveConfig, quiet
 from mtlzoo.cli.parser import Parser, import_public_classes
 from mtlzoo.cli.results import fit_record, print_metrics, test_record
-from mtlzoo.cli.run_folder import folder_of, named_checkpoint, new_folder, run_name, write_json
+from mtlzoo.cli.run_folder import describe, folder_of, listed, named_checkpoint, new_folder, write_json
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.module import MultiTaskModule
@@ -36,8 +35,6 @@ TRAINER_DEFAULTS = {
 
 def run(args: Sequence[str]) -> None:
     """Runs ``args[0]`` and ends what it began, so that several can run in one process."""
-    import_public_classes()
-    _quiet()
     cli = ZooCLI(args)
     for logger in cli.trainer.loggers:
         if isinstance(logger, WandbLogger) and cli.trainer.is_global_zero:
@@ -56,6 +53,8 @@ class ZooCLI(LightningCLI):
     datamodule: MultiTaskDataModule
 
     def __init__(self, args: Sequence[str]) -> None:
+        import_public_classes()
+        quiet()
         self._args = list(args)
         self.folder: Path
         self.checkpoint: dict[str, Any] = {}
@@ -147,10 +146,10 @@ class ZooCLI(LightningCLI):
         root = Path(self.options.trainer.default_root_dir)
         if wanted not in ("best", "last"):
             path = Path(wanted).expanduser()
-        elif found := named_checkpoint(wanted, configs, root, self.summary["run_name"]):
+        elif found := named_checkpoint(wanted, configs, root, describe(self.options)["run_name"]):
             return found
         else:
-            path = root / self.summary["run_name"] / "version_*" / "checkpoints" / f"{wanted}.ckpt"
+            path = root / describe(self.options)["run_name"] / "version_*" / "checkpoints" / f"{wanted}.ckpt"
         if not path.is_file():
             self._refuse(
                 f"there is no checkpoint {path}. Give its path, --ckpt_path RUN/checkpoints/best.ckpt, or the config "
@@ -187,28 +186,31 @@ class ZooCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         if self.checkpoint and self.ckpt_path:
             check_data(self.checkpoint, self.datamodule, self.ckpt_path)
+        fitting = self.subcommand == "fit"
+        loggers = [] if config.logger is True else listed(config.logger)
         if config.fast_dev_run or config.barebones:
             self.save_config_callback = None
-            return super().instantiate_trainer(**kwargs)
+            # Lightning silences the logger that a rehearsal has; without one, callbacks that log would refuse.
+            silent = [MetricsFile(Path())] if fitting and config.logger is not False and not config.barebones else False
+            return super().instantiate_trainer(logger=loggers or silent, **kwargs)
+        summary = describe(self.options)
         root = Path(config.default_root_dir)
-        self.folder = (self.ckpt_path and folder_of(self.ckpt_path)) or new_folder(root, self.summary["run_name"])
+        self.folder = (self.ckpt_path and folder_of(self.ckpt_path)) or new_folder(root, summary["run_name"])
         identity = {"data_fingerprint": self.datamodule.data.manifest["fingerprint"]}
-        self.save_config_kwargs = {"folder": self.folder, "summary": {**self.summary, **identity}}
-        fitting = self.subcommand == "fit"
+        self.save_config_kwargs = {"folder": self.folder, "summary": {**summary, **identity}}
         terminal = sys.stdout.isatty() if config.enable_progress_bar is None else config.enable_progress_bar
-        callbacks = [*_listed(config.callbacks), *(self._fit_callbacks(config) if fitting else [])]
+        callbacks = [*listed(config.callbacks), *(self._fit_callbacks(config) if fitting else [])]
         if fitting and not terminal:
             callbacks.append(EpochLines())
         if self.subcommand == "predict":
             callbacks.append(ParquetPredictions(self.folder / "predictions", self._ids))
-        loggers = [] if config.logger is True else _listed(config.logger)
         if fitting and config.logger is not False:
             # First, because the first logger's folder is the Trainer's log_dir.
             loggers.insert(0, MetricsFile(self.folder, self.checkpoint.get("global_step", 0)))
         own = {
             "callbacks": callbacks,
             "logger": loggers or False,
-            "plugins": [*_listed(config.plugins), AtomicCheckpointIO()],
+            "plugins": [*listed(config.plugins), AtomicCheckpointIO()],
             "default_root_dir": self.folder,
             "enable_progress_bar": terminal,
             "enable_checkpointing": fitting and config.enable_checkpointing is not False,
@@ -225,30 +227,13 @@ class ZooCLI(LightningCLI):
             callbacks.append(LastCheckpoint(checkpoints, self.options.checkpoint_every))
         if self.options.patience is not None and validated:
             # After validations only: an epoch that max_steps cuts short has no score.
-            stopping = EarlyStopping(
-                monitor, mode=mode, patience=self.options.patience, check_on_train_epoch_end=False
-            )
+            stopping = EarlyStopping(monitor, mode=mode, patience=self.options.patience, check_on_train_epoch_end=False)
             callbacks.append(stopping)
         return callbacks
 
     def _ids(self) -> Any:
         loader: Any = self.trainer.predict_dataloaders
         return loader.columns.ids()
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """What a run is, in a few words."""
-        model, data = (self.options[key].class_path.rpartition(".")[2] for key in ("model", "data"))
-        arguments = [callback.get("init_args") or {} for callback in _listed(self.options.trainer.callbacks)]
-        rule = "+".join(a["rule"].class_path.rpartition(".")[2] for a in arguments if a.get("rule")) or None
-        seed = self.options.seed_everything
-        return {
-            "run_name": run_name(model, data, rule, seed),
-            "model_name": model,
-            "data_name": data,
-            "rule_name": rule or "sum",
-            "seed": seed,
-        }
 
     # ---- running
 
@@ -264,9 +249,12 @@ class ZooCLI(LightningCLI):
         self._started = time.monotonic()
         with warnings.catch_warnings():
             # A resumed run writes where it wrote before; train losses are logged every n steps of the whole training,
-            # whatever an epoch has; and an evaluation needs no callback of the training.
+            # whatever an epoch has; metrics agree over processes already; and an evaluation needs no callback of the
+            # training. Nothing of that is the user's to mend.
             warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
             warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
+            warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")
+            warnings.filterwarnings("ignore", "Precision .* is not supported by the model summary")
             if subcommand != "fit":
                 warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks used to create")
             super()._run_subcommand(subcommand)
@@ -296,20 +284,3 @@ class ZooCLI(LightningCLI):
         """Says where the predictions are."""
         if self.trainer.is_global_zero and hasattr(self, "folder"):
             print(f"Predictions: {self.folder / 'predictions'}")
-
-
-def _quiet() -> None:
-    """Drops Lightning's advertisements from its messages."""
-    messages = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    if _no_tips not in messages.filters:
-        messages.addFilter(_no_tips)
-
-
-def _no_tips(record: logging.LogRecord) -> bool:
-    return "Tip:" not in record.getMessage()
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None or value is False:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]

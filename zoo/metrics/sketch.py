@@ -43,11 +43,12 @@ def absorb(sketch: Tensor, scores: Tensor, masses: Tensor, capacity: int) -> Ten
     classes = [_by_score(scores[rows], masses[rows].abs()) for rows in (masses > 0, masses < 0)]
     if sketch.shape[1]:
         sketch, classes = _settle(sketch, classes, capacity)
-    for row, (values, mass) in zip((2, 3), classes, strict=True):
-        new = sketch.new_zeros(4, len(values))
-        new[0], new[1], new[row] = values, values, mass
-        sketch = torch.cat([sketch, new], 1)
-    return _unite(sketch[:, _order(sketch[0], nearly_sorted=True)])
+    (above, hits), (below, misses) = classes
+    none = torch.zeros_like
+    merged = torch.cat(
+        [sketch, torch.stack([above, above, hits, none(hits)]), torch.stack([below, below, none(misses), misses])], 1
+    )
+    return _unite(merged[:, _order(merged[0], nearly_sorted=True)])
 
 
 def _settle(sketch: Tensor, classes: list[Rows], capacity: int) -> tuple[Tensor, list[Rows]]:
@@ -95,10 +96,13 @@ def union(sketches: Tensor) -> Tensor:
 def roc_auc(sketch: Tensor) -> tuple[Tensor, Tensor]:
     """Area under the ROC curve and its certificate, both NaN where a class is missing."""
     low, high, positive, negative = sketch
-    zero = negative.new_zeros(1)
-    order = _order(high, nearly_sorted=True)
-    below = torch.cat([zero, negative[order].cumsum(0)])[torch.searchsorted(high[order], low)]
-    not_above = torch.cat([zero, negative.cumsum(0)])[torch.searchsorted(low, high, right=True)]
+    not_above = negative.cumsum(0)
+    below = not_above - negative
+    if (low[1:] <= high[:-1]).any():  # buckets overlap
+        order = _order(high, nearly_sorted=True)
+        zero = negative.new_zeros(1)
+        below = torch.cat([zero, negative[order].cumsum(0)])[torch.searchsorted(high[order], low)]
+        not_above = torch.cat([zero, not_above])[torch.searchsorted(low, high, right=True)]
     pairs = positive.sum() * negative.sum()
     unknown = (positive * (not_above - below)).sum() - (positive * negative)[low == high].sum()
     return (positive * (below + not_above)).sum() / 2 / pairs, unknown / 2 / pairs

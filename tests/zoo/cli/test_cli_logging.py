@@ -46,7 +46,8 @@ def test_metrics_file_of_a_resumed_run_replaces_what_came_after_the_checkpoint(t
 
 
 def test_wandb_run_can_be_grouped_by_model_data_rule_and_seed(options: list[str], tmp_path: Path) -> None:
-    words = ["--trainer.logger+=WandbLogger", "--trainer.logger.project", "p", "--trainer.logger.save_dir", "w"]
+    words = ["--trainer.logger+=WandbLogger", "--trainer.logger.project", "p"]
+    words += ["--trainer.logger.save_dir", str(tmp_path / "w")]
     cli = ZooCLI(["fit", *options, *words, "--trainer.max_epochs", "1", "--seed_everything", "3"])
     logger = cli.trainer.loggers[1]
     assert isinstance(logger, WandbLogger)
@@ -74,7 +75,9 @@ def test_wandb_run_can_be_grouped_by_model_data_rule_and_seed(options: list[str]
 
 def test_wandb_config_file_ends_its_run_and_a_test_makes_another(options: list[str], tmp_path: Path) -> None:
     words = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
-    main(["fit", *options, "-c", "configs/logger/wandb.yaml", *words])
+    # The service process of wandb keeps the working folder of the first test that used it.
+    absolute = ["--trainer.logger.save_dir", str(tmp_path / "runs")]
+    main(["fit", *options, "-c", "configs/logger/wandb.yaml", *absolute, *words])
     folder = tmp_path / "runs/Synthetic-MMoE-s0/version_0"
     assert yaml.safe_load((folder / "config.yaml").read_text())["trainer"]["logger"][0]["init_args"]["name"] is None
     main(["test", "-c", str(folder / "config.yaml")])

@@ -52,7 +52,16 @@ def scores(folder: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if not k.startswith("train/")} for row in rows(folder)]
 
 
-LONGER = ["--model.dropout", "0.2", "--patience", "null", "--trainer.max_epochs", "3", "--trainer.log_every_n_steps", "5"]
+LONGER = [
+    "--model.dropout",
+    "0.2",
+    "--patience",
+    "null",
+    "--trainer.max_epochs",
+    "3",
+    "--trainer.log_every_n_steps",
+    "5",
+]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import torch
 import yaml
 
 import mtlzoo
+from fixtures.kuairand import write_kuairand
 from mtlzoo.cli import main
 from mtlzoo.cli.training import ZooCLI
 from mtlzoo.datamodules import Synthetic
@@ -167,7 +168,8 @@ def test_prepare_says_rows_rates_and_folder(data_options: list[str], shared: Pat
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; from mtlzoo.cli import main; main(['--help']); main(['--version']);"
-        "heavy = {'torch', 'lightning', 'polars', 'pandas', 'wandb', 'jsonargparse'} & set(sys.modules); assert not heavy, heavy"
+        "heavy = {'torch', 'lightning', 'polars', 'pandas', 'wandb', 'jsonargparse'} & set(sys.modules);"
+        "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert all(command in done.stdout for command in ("fit", "validate", "test", "predict", "prepare"))
@@ -186,7 +188,9 @@ def test_as_a_user_types_it(data_options: list[str], tmp_path: Path) -> None:
 
     mtlzoo_("fit", "--model", "SharedBottom", *data_options, "--trainer.max_epochs", "1")
     folder = tmp_path / "runs/Synthetic-SharedBottom-s0/version_0"
-    printed = mtlzoo_("test", "-c", f"{folder}/config.yaml", "--ckpt_path", f"{folder}/checkpoints/last.ckpt", module=True)
+    printed = mtlzoo_(
+        "test", "-c", f"{folder}/config.yaml", "--ckpt_path", f"{folder}/checkpoints/last.ckpt", module=True
+    )
     assert "is_click" in printed
     assert 0 < json.loads((folder / "results.json").read_text())["metrics"]["test/is_click/auc"] < 1
 
@@ -195,3 +199,39 @@ def test_main_reads_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setattr(sys, "argv", ["mtlzoo", "--version"])
     main()
     assert capsys.readouterr().out == f"mtlzoo {mtlzoo.__version__}\n"
+
+
+def test_a_random_log_is_tested_with_the_model_of_the_standard_log(run: Run, read: Read, tmp_path: Path) -> None:
+    """Other data files, the same vocabularies; predictions are of the rows that were tested."""
+    write_kuairand(tmp_path / "raw", random_log=True)
+    words = ["--data", "KuaiRand", "--data.root", str(tmp_path / "raw"), "--trainer.accelerator", "cpu"]
+    run("fit", "--model", "SharedBottom", *words, "--trainer.max_epochs", "1")
+    folder = Path("runs/KuaiRand-SharedBottom-s0/version_0")
+    words += ["--model", "SharedBottom", "--data.random_log", "true"]
+    run("test", *words)
+    rows = read(folder / "results.json")["rows"]
+    assert rows["random"] > 0
+    assert rows["random"] != rows["test"]
+    run("predict", *words)
+    assert pl.read_parquet(folder / "predictions").height == rows["random"]
+
+
+def test_a_class_of_somebody_else_by_its_path(
+    data_options: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs.py").write_text(
+        "from typing import Any\n"
+        "from mtlzoo import SharedBottom\n"
+        "from mtlzoo.module import Schema\n"
+        "class Narrow(SharedBottom):\n"
+        "    def __init__(self, schema: Schema, *, width: int = 4, **base: Any) -> None:\n"
+        "        super().__init__(schema, bottom_units=(width,), **base)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    run("fit", "--model", "theirs.Narrow", "--model.width", "6", "--model.lr", "0.01", *data_options)
+    folder = Path("runs/Synthetic-Narrow-s0/version_0")
+    run("test", "-c", str(folder / "config.yaml"))
+    assert (folder / "results.json").is_file()
+    loaded = mtlzoo.load(folder / "checkpoints/best.ckpt")
+    assert type(loaded).__name__ == "Narrow"
+    assert loaded.lr == 0.01

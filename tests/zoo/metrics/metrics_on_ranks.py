@@ -7,6 +7,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -55,9 +56,9 @@ def cases() -> Iterator[tuple[str, Make, Batch]]:
     for kind, task in KINDS.items():
         for weighted in (False, True):
             data = rows(task, torch.float32, weighted)
-            yield f"{kind} weighted={weighted}", lambda task=task: TaskMetrics(task, grouped=True), data
-    yield "float64", lambda: TaskMetrics(KINDS["binary"], grouped=True), rows(KINDS["binary"], torch.float64, False)
-    yield "small capacity", lambda: Small(KINDS["binary"]), rows(KINDS["binary"], torch.float32, False)
+            yield f"{kind} weighted={weighted}", partial(TaskMetrics, task, grouped=True), data
+    yield "float64", partial(TaskMetrics, KINDS["binary"], grouped=True), rows(KINDS["binary"], torch.float64, False)
+    yield "small capacity", partial(Small, KINDS["binary"]), rows(KINDS["binary"], torch.float32, False)
 
 
 def feed(metrics: TaskMetrics, data: Batch, start: int, end: int) -> None:
@@ -91,7 +92,7 @@ def main(rank: int, world: int, init: str, out: str) -> None:
             feed(metrics, data, *mine[0])
             half = numbers(metrics)
             feed(metrics, data, *mine[1])
-            results[f"{name}, {split}"] = [*reference[name], half, numbers(metrics)]  # type: ignore[list-item]
+            results[f"{name}, {split}"] = [*reference[name], half, numbers(metrics)]
     Path(out).write_text(json.dumps(results))
     distributed.barrier()
     distributed.destroy_process_group()

@@ -19,9 +19,9 @@ def reference(scores: Tensor, labels: Tensor, groups: Tensor, weight: Tensor | N
     used = ~labels.isnan() & (weight > 0)
     scores, labels, groups, weight = scores[used].double(), labels[used], groups[used], weight[used].double()
     aucs, impressions, positives = [], [], []
-    for group in groups.unique():
+    for group in set(groups.tolist()):
         rows = groups == group
-        if labels[rows].unique().numel() == 2:
+        if 0 < labels[rows].sum() < rows.sum():
             aucs.append(roc_auc_score(labels[rows], scores[rows], sample_weight=weight[rows]))
             impressions.append(float(weight[rows].sum()))
             positives.append(float(weight[rows & (labels == 1)].sum()))

@@ -1,0 +1,110 @@
+"""`ParquetPredictions` with a module that is not ours."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import Tensor
+
+from mtlzoo.callbacks import ParquetPredictions, predictions
+
+
+class Foreign(L.LightningModule):
+    """Predicts functions of the row number."""
+
+    def predict_step(self, batch: Tensor) -> dict[str, Tensor]:
+        row = batch.long()
+        classes = torch.stack([row * 2, row * 3], 1).to(torch.bfloat16)
+        return {"row": row, "click": row.float() / 8, "kind": classes}
+
+
+class Rows:
+    """Row numbers in batches, the last one short."""
+
+    def __init__(self, start: int, stop: int, size: int = 4) -> None:
+        self.batches = torch.arange(start, stop).split(size) if stop > start else ()
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.batches)
+
+
+def predict(folder: Path, rows: Rows, ids: Any = None) -> None:
+    trainer = L.Trainer(
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        callbacks=[ParquetPredictions(folder, ids)],
+    )
+    trainer.predict(Foreign(), rows, return_predictions=False)
+
+
+def test_columns_are_predictions_after_ids(tmp_path: Path) -> None:
+    ids = pl.DataFrame({"user": [f"u{i}" for i in range(20)], "day": range(100, 120)})
+    predict(tmp_path / "out", Rows(5, 18), lambda: ids)
+    table = pl.read_parquet(tmp_path / "out")
+    assert table.columns == ["user", "day", "row", "click", "kind"]
+    assert table["row"].to_list() == list(range(5, 18))
+    assert table["user"].to_list() == [f"u{i}" for i in range(5, 18)]
+    assert table["day"].to_list() == list(range(105, 118))
+    assert table["click"].to_list() == [i / 8 for i in range(5, 18)]
+    assert [list(pair) for pair in table["kind"]] == [[2.0 * i, 3.0 * i] for i in range(5, 18)]
+
+
+@pytest.mark.parametrize("ids", [None, pl.DataFrame])
+def test_without_ids(tmp_path: Path, ids: Any) -> None:
+    predict(tmp_path, Rows(0, 9), ids)
+    assert pl.read_parquet(tmp_path / "*.parquet").columns == ["row", "click", "kind"]
+
+
+def test_rows_leave_memory_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "ROW_GROUP", 10)
+    predict(tmp_path, Rows(0, 27))
+    file = pq.ParquetFile(tmp_path / "part-00000.parquet")
+    groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+    assert sum(groups) == 27
+    assert len(groups) >= 3
+    assert pl.read_parquet(tmp_path)["row"].to_list() == list(range(27))
+
+
+@pytest.mark.filterwarnings("ignore:Total length of `Rows`")  # that there is nothing is meant
+def test_a_process_without_rows_writes_no_file(tmp_path: Path) -> None:
+    predict(tmp_path, Rows(0, 0))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_earlier_prediction_of_more_processes_is_replaced(tmp_path: Path) -> None:
+    for name in ("part-00000.parquet", "part-00001.parquet", ".part-00002.parquet"):
+        (tmp_path / name).write_bytes(b"old")
+    (tmp_path / "notes.txt").write_text("kept")
+    predict(tmp_path, Rows(0, 3))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "part-00000.parquet"]
+
+
+def test_a_cut_leaves_no_file_that_looks_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "ROW_GROUP", 4)
+
+    def cut(self: Foreign, batch: Tensor, batch_idx: int) -> dict[str, Tensor]:
+        if batch_idx == 2:
+            raise KeyError("cut")
+        return {"row": batch}
+
+    monkeypatch.setattr(Foreign, "predict_step", cut)
+    with pytest.raises(KeyError, match="cut"):
+        predict(tmp_path, Rows(0, 20))
+    assert [path.name for path in tmp_path.iterdir()] == [".part-00000.parquet"]
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\['click'\] are both identifying columns and predictions"):
+        predict(tmp_path, Rows(0, 3), lambda: pl.DataFrame({"click": [1, 2, 3]}))

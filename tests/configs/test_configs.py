@@ -1,0 +1,125 @@
+"""Every YAML that is shipped runs: a training of one batch and its validation, on small data of the right kind."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch.distributed as dist
+import yaml
+
+import mtlzoo
+from fixtures.census import write_census
+from fixtures.kuairand import write_kuairand
+from mtlzoo import datamodules
+from mtlzoo.cli import main
+
+CONFIGS = Path(str(files("mtlzoo.configs")))
+FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
+MODEL = ["--model", "SharedBottom", "--model.bottom_units", "[8]"]
+DATA = ["--data", "Synthetic", "--data.rows", "600"]
+# Nobody's laptop has eight GPUs: what stands for the machine is replaced, everything else stays.
+ON_CPU = ["--trainer.accelerator", "cpu", "--trainer.devices", "1"]
+
+
+def small_data(path: Path, root: Path) -> list[str]:
+    """Options that make the data of a config small, or point it at small files in the publisher's format."""
+    config = yaml.safe_load(path.read_text())
+    name = config["class_path"].rpartition(".")[2]
+    if name == "Synthetic":
+        return ["--data.rows", "600"]
+    if name == "KuaiRand":
+        write_kuairand(root, config["init_args"]["version"])
+    elif name == "CensusIncome":
+        write_census(root)
+    else:
+        write_clicks(root)
+    return ["--data.root", str(root)]
+
+
+def write_clicks(root: Path) -> None:
+    """The table that configs/data/tabular.yaml describes."""
+    rows = range(300)
+    root.mkdir()
+    pl.DataFrame(
+        {
+            "user_id": [f"u{i % 20}" for i in rows],
+            "item_id": [i % 30 for i in rows],
+            "price": [float(i % 7) for i in rows],
+            "tags": [["a", "b"][: i % 3] for i in rows],
+            "click": [int(i % 3 == 0) for i in rows],
+            "like": [int(i % 5 == 0) for i in rows],
+            "day": [i // 10 for i in rows],
+        }
+    ).write_parquet(root / "clicks.parquet")
+
+
+def words_of(file: Path, root: Path) -> list[str]:
+    """The command line that uses a config of its group."""
+    path = CONFIGS / file
+    group = file.parts[0]
+    if group == "model":
+        return ["--model", str(path), *DATA, *ON_CPU]
+    if group == "data":
+        return [*MODEL, "--data", str(path), *small_data(path, root), *ON_CPU]
+    if group == "trainer":
+        return [*MODEL, *DATA, "--trainer", str(path), *ON_CPU]
+    if group == "experiment":
+        config = yaml.safe_load(path.read_text())["data"]
+        data = path if isinstance(config, dict) else path.parent / config
+        if isinstance(config, dict):
+            data = root.with_suffix(".yaml")
+            data.write_text(yaml.dump(config))
+        return ["-c", str(path), *small_data(data, root), *ON_CPU]
+    if group in ("logger", "callbacks"):
+        return [*MODEL, *DATA, "-c", str(path), *ON_CPU]
+    raise AssertionError(f"configs/{file}: no test knows how the group {group!r} is used; say it here.")
+
+
+@pytest.fixture(autouse=True)
+def _leave_the_process_group() -> Iterator[None]:
+    """Lightning leaves the group of a strategy over processes open."""
+    yield
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+@pytest.mark.filterwarnings("ignore:CensusIncome. only")
+@pytest.mark.filterwarnings("ignore:.*fast_dev_run:UserWarning")
+def test_runs(file: Path, tmp_path: Path) -> None:
+    words = words_of(file, tmp_path / "raw")
+    for command in ("fit", "test") if file.parts[0] in ("experiment", "trainer") else ("fit",):
+        main([command, *words, "--trainer.fast_dev_run", "1"])
+    assert not Path("runs").exists() or file.parts[0] == "logger"
+
+
+def test_every_model_and_data_set_has_a_config() -> None:
+    objects = [file for file in FILES if file.parts[0] in ("model", "data")]
+    classes = {yaml.safe_load((CONFIGS / file).read_text())["class_path"] for file in objects}
+    for package, base in ((mtlzoo, mtlzoo.MultiTaskModule), (datamodules, datamodules.MultiTaskDataModule)):
+        for name in package.__all__:
+            public = getattr(package, name)
+            if isinstance(public, type) and issubclass(public, base) and public is not base:
+                assert f"{package.__name__}.{name}" in classes
+
+
+def test_shipped_files_are_found_by_name_from_any_folder(tmp_path: Path) -> None:
+    """`tmp_path` has no configs/; a file of that name in the working folder comes first."""
+    words = [*DATA, *ON_CPU, "--trainer.fast_dev_run", "1"]
+    main(["fit", "--model", "configs/model/mmoe.yaml", *words])
+    main(["fit", "--model=configs/model/mmoe.yaml", *words])
+    own = tmp_path / "configs/model/mmoe.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("class_path: mtlzoo.MMoE\ninit_args: {experts: none}\n")
+    with pytest.raises(SystemExit):
+        main(["fit", "--model", "configs/model/mmoe.yaml", *words])
+
+
+@pytest.mark.slow
+def test_demo_ends_with_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", "-c", "configs/experiment/demo.yaml"])
+    main(["test", "-c", "runs/Synthetic-MMoE-s0/version_0/config.yaml", "--ckpt_path", "best"])
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("is_click", "long_view", "is_like", "auc", "mean"))
