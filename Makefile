@@ -9,6 +9,7 @@ WORKERS ?= 2
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 DEMO = runs/demo
+PEERS = build/peers
 
 .PHONY: demo test fast lint types bench
 .DELETE_ON_ERROR:
@@ -38,8 +39,12 @@ types: $(VENV)/.dev
 	MYPYPATH=build/typed $(BIN)/mypy -p mtlzoo
 	MYPYPATH=build/typed $(BIN)/mypy --explicit-package-bases tests benchmarks
 
-bench: $(VENV)/.bench
-	set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+bench: $(VENV)/.bench $(PEERS)
+	$(BIN)/python benchmarks/embedding.py
+	$(BIN)/python benchmarks/experts.py
+	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/training.py --peers $(PEERS)
 
 # A stamp per set of packages: installed again only when the versions or the package list change.
 $(VENV)/pyvenv.cfg:
@@ -56,3 +61,7 @@ $(VENV)/.dev: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 $(VENV)/.bench: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(PIP) -e ".[bench]"
 	touch $@ $(VENV)/.core
+
+# The libraries that training is compared with stay out of the environment; they use its torch.
+$(PEERS): | $(VENV)/.bench
+	$(PIP) --no-deps --target $@ torch-rechub==0.8.0 deepctr-torch==0.2.9

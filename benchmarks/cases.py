@@ -18,10 +18,24 @@ from mtlzoo.optim import RowOptimizer
 
 BATCH = 4096
 KUAIRAND = {
-    **{"user_id": 27285, "video_id": 7583, "author_id": 6510, "music_id": 7202, "tab": 15, "hour": 24},
-    **{"user_active_degree": 9, "follow_user_num_range": 8, "fans_user_num_range": 9, "friend_user_num_range": 7},
-    **{"register_days_range": 8, "is_live_streamer": 2, "is_video_author": 2, "video_type": 3, "upload_type": 14},
-    **{"music_type": 6, "server_width": 156, "server_height": 120},
+    "user_id": 27285,
+    "video_id": 7583,
+    "author_id": 6510,
+    "music_id": 7202,
+    "tab": 15,
+    "hour": 24,
+    "user_active_degree": 9,
+    "follow_user_num_range": 8,
+    "fans_user_num_range": 9,
+    "friend_user_num_range": 7,
+    "register_days_range": 8,
+    "is_live_streamer": 2,
+    "is_video_author": 2,
+    "video_type": 3,
+    "upload_type": 14,
+    "music_type": 6,
+    "server_width": 156,
+    "server_height": 120,
     **{f"onehot_feat{i}": n for i, n in enumerate((2, 7, 50, 1471, 16, 34, 3, 118, 454, 7, 5, 5, 3, 3, 3, 3, 3, 3))},
 }
 """Categorical columns of KuaiRand-Pure and how many values each has in the published files."""
@@ -76,17 +90,23 @@ class Case:
         }
 
 
-STEM = {"experts": 8, "expert_units": [512, 512, 512], "gate_units": [128, 64], "gate_bias": True, "tower_units": [128, 64]}
+STEM = {
+    "experts": 8,
+    "expert_units": [512, 512, 512],
+    "gate_units": [128, 64],
+    "gate_bias": True,
+    "tower_units": [128, 64],
+}
 LIGHT = {"bottom_units": [64], "tower_units": []}
 CASES = {
-    "heavy": Case("MMoE", STEM, KUAIRAND, 30 * BATCH, chunk=2, peer_chunk=2, peer_chunks=8),
-    "light": Case("SharedBottom", LIGHT, KUAIRAND, 500 * BATCH, chunk=50, peer_chunk=10, peer_chunks=8),
+    "heavy": Case("MMoE", STEM, KUAIRAND, 20 * BATCH, chunk=2, peer_chunk=2, peer_chunks=6),
+    "light": Case("SharedBottom", LIGHT, KUAIRAND, 400 * BATCH, chunk=50, peer_chunk=10, peer_chunks=6),
     "large": Case(
         "SharedBottom",
         {**LIGHT, "sparse": True},
         {f"field_{i}": 500_000 for i in range(20)},
-        250 * BATCH,
-        chunk=25,
+        150 * BATCH,
+        chunk=15,
         peer_chunk=1,
         peer_chunks=6,
         hashed=499_998,  # 500,000 with padding and unknown: 10 million rows in all

@@ -1,4 +1,4 @@
-"""One nn.Linear per expert, or all experts in one product? Forward, backward and Adam(fused=True) of a layer of experts.
+"""One nn.Linear per expert, or all experts in one product? Forward, backward and Adam(fused=True).
 
     python benchmarks/experts.py [--seconds 15] [--batch_size 4096]
 
@@ -76,7 +76,7 @@ def mix_once(gates: Tensor, experts: Sequence[Tensor]) -> Tensor:
 
 def mix_sum(gates: Tensor, experts: Sequence[Tensor]) -> Tensor:
     """As `mix_each`."""
-    return torch.stack([sum(w * h for w, h in zip(g.unsqueeze(-1).unbind(1), experts, strict=True)) for g in gates])  # type: ignore[misc]
+    return torch.stack([sum(w * h for w, h in zip(g.unsqueeze(-1).unbind(1), experts, strict=True)) for g in gates])
 
 
 MIXES = {"each": mix_each, "once": mix_once, "sum": mix_sum}
@@ -95,7 +95,9 @@ def layer_step(network: nn.Module, x: Tensor, gates: Tensor) -> Callable[[], Non
     return step
 
 
-def mix_step(mix: Callable[[Tensor, Sequence[Tensor]], Tensor], gates: Tensor, experts: list[Tensor]) -> Callable[[], None]:
+def mix_step(
+    mix: Callable[[Tensor, Sequence[Tensor]], Tensor], gates: Tensor, experts: list[Tensor]
+) -> Callable[[], None]:
     """Forward and backward of a mixture alone."""
 
     def step() -> None:
@@ -122,14 +124,18 @@ def main() -> None:
             networks = {"loop": Loop(units), "batched": Batched(units), "first": Batched(units, first=True)}
             times = in_turn({n: layer_step(m.to(device), x, gates) for n, m in networks.items()}, options.seconds)
             rows += table(device, name, "experts", "loop", times, options.batch_size)
-            outputs = [torch.randn(options.batch_size, units[-1], device=device, requires_grad=True) for _ in range(EXPERTS)]
+            outputs = [
+                torch.randn(options.batch_size, units[-1], device=device, requires_grad=True) for _ in range(EXPERTS)
+            ]
             times = in_turn({n: mix_step(m, gates, outputs) for n, m in MIXES.items()}, options.seconds / 3)
             rows += table(device, name, "mix", "each", times, options.batch_size)
     show(f"{EXPERTS} experts on {INPUTS} inputs, {TASKS} gates, batch {options.batch_size}", rows)
     write("experts", vars(options), rows)
 
 
-def table(device: str, size: str, part: str, base: str, times: dict[str, float], batch_size: int) -> list[dict[str, object]]:
+def table(
+    device: str, size: str, part: str, base: str, times: dict[str, float], batch_size: int
+) -> list[dict[str, object]]:
     """Rows of the result."""
     return [
         {

@@ -1,6 +1,6 @@
 """AUC and GAUC of 20 million predictions: error, time and memory beside what others do.
 
-    python benchmarks/metrics.py [--rows 20000000] [--users 1000000] [--loop_users 20000] [--threads 2]
+    python benchmarks/metrics.py [--rows 20000000] [--users 1000000] [--loop_users 5000] [--threads 2]
 
 Generated predictions: float32 probabilities sigmoid(normal - 2), labels drawn from them, 1 million users of very
 different activity. Each way runs in a process of its own:
@@ -180,7 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--users", type=int, default=1_000_000)
-    parser.add_argument("--loop_users", type=int, default=20_000)
+    parser.add_argument("--loop_users", type=int, default=5_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

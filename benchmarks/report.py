@@ -1,4 +1,4 @@
-"""What every benchmark writes: a table on the screen and ``results/<name>.json`` with the machine it was measured on."""
+"""What every benchmark writes: a table on the screen, and ``results/<name>.json`` with the machine it is from."""
 
 import json
 import os
@@ -31,10 +31,10 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write(name: str, options: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes ``results/<name>.json``."""
+def write(name: str, options: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
+    """Writes ``results/<name>.json``: the environment, the options, the table and what else there is."""
     RESULTS.mkdir(exist_ok=True)
-    plain = {"benchmark": name, "environment": environment(), "options": dict(options), "rows": list(rows)}
+    plain = {"benchmark": name, "environment": environment(), "options": dict(options), "rows": list(rows), **more}
     (RESULTS / f"{name}.json").write_text(json.dumps(plain, indent=1) + "\n")
 
 
@@ -51,7 +51,9 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:,.3g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}" if isinstance(value, float | int) else str(value)
+    if not isinstance(value, float | int):
+        return str(value)
+    return f"{value:,.3g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _version(package: str) -> str | None:

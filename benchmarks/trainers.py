@@ -1,6 +1,4 @@
-"""One trainer on one case, beside the bare loop, in a process of its own; benchmarks/training.py runs them all.
-
-    python benchmarks/trainers.py heavy mtlzoo FOLDER
+"""The trainers that benchmarks/training.py compares, each on one case beside the bare loop.
 
 `mtlzoo` is the command line itself with its defaults. The peers run their own training loop with their own model of
 the same sizes, as far as its constructor permits:
@@ -11,19 +9,17 @@ the same sizes, as far as its constructor permits:
   the table would make it slower still. No metric is computed while it trains.
 """
 
-import json
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy.typing as npt
-import torch
 import yaml
-from cases import BATCH, CASES, RATES, Case, bare_loop
-from interleave import Pairs, beside, busy
+from cases import BATCH, RATES, Case, bare_loop
+from interleave import Pairs, beside
 from torch.utils.data import DataLoader
 
 from mtlzoo.cli import main as mtlzoo_command
@@ -34,7 +30,7 @@ EMBEDDING = 16
 Ids = dict[str, npt.NDArray[Any]]
 
 
-def mtlzoo(case: Case, folder: Path) -> Pairs:
+def ours(case: Case, folder: Path) -> Pairs:
     """`mtlzoo fit`."""
     arguments = case.data(folder)
     data = TabularDataModule(**arguments).data
@@ -123,19 +119,8 @@ def _stub_tensorflow() -> None:
 
 
 TRAINERS: dict[str, Callable[[Case, Path], Pairs]] = {
-    "mtlzoo": mtlzoo,
+    "mtlzoo": ours,
     "torch-rechub": lambda case, folder: peer(case, folder, torch_rechub),
     "DeepCTR-Torch": lambda case, folder: peer(case, folder, deepctr_torch),
 }
-
-
-def main(words: Sequence[str]) -> None:
-    case, name, folder = CASES[words[0]], words[1], Path(words[2])
-    busy("--busy" in words)
-    torch.manual_seed(0)
-    pairs = TRAINERS[name](case, folder)
-    Path(folder, "measured.json").write_text(json.dumps(pairs.summary(BATCH)))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+"""Runs one on a case; the folder holds the data."""

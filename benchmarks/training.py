@@ -18,7 +18,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cases import CASES
+import torch
+from cases import BATCH, CASES
+from interleave import busy
 from report import show, write
 
 TARGETS = {"heavy": {"ratio": 0.95, "loading": 0.03}, "light": {"ratio": 0.80, "loading": 0.15}, "large": {}}
@@ -30,12 +32,11 @@ def measure(case: str, trainer: str, folder: Path, peers: Path | None, words: li
     """One trainer in a process of its own."""
     result = folder / "measured.json"
     result.unlink(missing_ok=True)
-    script = Path(__file__).with_name("trainers.py")
     paths = [str(path) for path in (os.environ.get("PYTHONPATH"), peers) if path]
     log = folder / f"{case}-{trainer}.log"
     with log.open("w") as output:
         subprocess.run(
-            [sys.executable, str(script), case, trainer, str(folder), *words],
+            [sys.executable, __file__, "--one", case, trainer, "--folder", str(folder), *words],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -55,13 +56,26 @@ def judge(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         targets = TARGETS[case]
         for key, target in targets.items():
             reached = row[key] >= target if key == "ratio" else row[key] <= target
-            verdicts.append({"case": case, "what": key, "target": target, "measured": row[key], "reached": str(reached)})
+            verdicts.append(
+                {"case": case, "what": key, "target": target, "measured": row[key], "reached": str(reached)}
+            )
         for other in rows:
             if other["case"] == case and other is not row:
                 target, times = TIMES if case == "large" else 1.0, row["ratio"] / other["ratio"]
                 what = f"times {other['trainer']}"
-                verdicts.append({"case": case, "what": what, "target": target, "measured": times, "reached": str(times >= target)})
+                verdicts.append(
+                    {"case": case, "what": what, "target": target, "measured": times, "reached": str(times >= target)}
+                )
     return verdicts
+
+
+def one(case: str, trainer: str, folder: Path) -> None:
+    """What the process of `measure` does."""
+    from trainers import TRAINERS
+
+    torch.manual_seed(0)
+    pairs = TRAINERS[trainer](CASES[case], folder)
+    (folder / "measured.json").write_text(json.dumps(pairs.summary(BATCH)))
 
 
 def main() -> None:
@@ -70,7 +84,13 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="folder with torch-rechub and DeepCTR-Torch")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/mtlzoo-benchmark"), help="generated data")
     parser.add_argument("--busy", action="store_true", help="one thread and its CPU time, for a shared machine")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    busy(options.busy)
+    if options.one:
+        case, trainer = options.one
+        one(case, trainer, options.folder)
+        return
     options.folder.mkdir(parents=True, exist_ok=True)
     trainers = ["mtlzoo", *(["torch-rechub", "DeepCTR-Torch"] if options.peers else [])]
     words = ["--busy"] if options.busy else []
@@ -80,7 +100,7 @@ def main() -> None:
     show("Training, batch 4096; ratio: to the bare loop", rows)
     verdicts = judge(rows)
     show("Targets", verdicts)
-    write("training", {"cases": options.cases, "busy": options.busy}, [*rows, *verdicts])
+    write("training", {"cases": options.cases, "busy": options.busy}, rows, targets=verdicts)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Checks of raw columns that name column, row and value."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TypeAlias
 
 import numpy as np
@@ -10,6 +12,21 @@ from mtlzoo.datamodules.errors import DataError
 
 Rows: TypeAlias = range | npt.NDArray[np.int64]
 """Row numbers, counted from 1 over all rows read."""
+
+
+def check_columns(source: str, found: Iterable[str], wanted: Iterable[str]) -> None:
+    """Refuses a table whose columns are not the wanted ones.
+
+    Raises:
+        DataError: Names that occur twice, or wanted ones that do not occur.
+    """
+    found = list(found)
+    if twice := sorted({name for name in found if found.count(name) > 1}):
+        raise DataError(f"{source}: column names {twice} occur more than once. Rename them.")
+    if missing := [name for name in wanted if name not in found]:
+        close = [match for name in missing for match in get_close_matches(name, found, n=1)]
+        hint = f" Did you mean {close}?" if close else " Correct the names, or the separator of a text table."
+        raise DataError(f"{source}: no column {missing}; it has {found}.{hint}")
 
 
 def require(good: pl.Series, values: pl.Series, column: str, rows: Rows | None, allowed: str) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +19,7 @@ from mtlzoo.datamodules.progress import progress
 WAITS = (1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts to go on with a broken connection."""
 _BLOCK = 1 << 20
+_BROKEN = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException)
 
 
 def download(url: str, path: str | PathLike[str], *, md5: str = "", sha256: str = "") -> Path:
@@ -74,7 +76,7 @@ def _fetch(url: str, part: Path, path: Path) -> None:
             if error.code < 500 and error.code not in (408, 429):
                 raise DatasetNotFoundError(f"{url}: the server says {error.code} {error.reason}. {remedy}.") from error
             reason: Exception = error
-        except (OSError, http.client.HTTPException) as error:
+        except _BROKEN as error:
             reason = error
         if wait is None:
             raise DatasetNotFoundError(
@@ -87,7 +89,7 @@ def _receive(url: str, file: BinaryIO, name: str) -> None:
     """Appends what is missing of the file at `url`.
 
     Raises:
-        OSError: The connection broke; what came so far is in the file.
+        ConnectionError: The connection broke; what came so far is in the file.
     """
     done = file.tell()
     request = urllib.request.Request(

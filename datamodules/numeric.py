@@ -1,7 +1,5 @@
 """Encoders of quantities: transformed by the statistics of train, or cut into quantile buckets."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -15,7 +13,6 @@ from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.hashing import splitmix64
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 
-Floats = npt.NDArray[np.floating[Any]]
 SAMPLE = 1_000_000
 """Values that quantiles are taken of: all of train, or that many drawn at random."""
 

@@ -56,9 +56,8 @@ class Plan:
             if isinstance(encoder, SequenceEncoder):
                 outputs[name] = [encoder]
             else:
-                outputs.setdefault("numeric" if isinstance(encoder, NumericEncoder) else "categorical", []).append(
-                    encoder
-                )
+                output = "numeric" if isinstance(encoder, NumericEncoder) else "categorical"
+                outputs.setdefault(output, []).append(encoder)
         outputs["labels"] = [*self.labels]
         if self.recipe.weight is not None:
             outputs["weight"] = [WeightEncoder(self.recipe.weight)]
@@ -109,10 +108,13 @@ def _feature(column: Column, cardinality: Callable[[Column], int]) -> Feature:
 
 def _tables(recipe: Recipe) -> dict[str, Table]:
     declared: dict[str, tuple[int, int]] = {}
+    bucketed = {column.name for column in recipe.columns if isinstance(column, NumericColumn) and column.buckets}
     for column in recipe.columns:
         if isinstance(column, NumericColumn):
             continue
         table, options = column.table or column.name, (column.min_count, column.hash_buckets)
+        if table in bucketed:
+            raise ValueError(f"Recipe: {column.name!r} cannot share table {table!r}, which holds quantile buckets.")
         if declared.setdefault(table, options) != options:
             raise ValueError(
                 f"Recipe: {column.name!r} with min_count={options[0]}, hash_buckets={options[1]} shares table "

@@ -9,12 +9,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
 from filelock import FileLock, Timeout
 
+from mtlzoo.datamodules.checks import check_columns
 from mtlzoo.datamodules.columns import Recipe
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.files import sync, write_json
@@ -31,7 +32,8 @@ def prepare(recipe: Recipe, read: Callable[[], Iterator[pl.DataFrame]], folder: 
     """Prepares a data set unless a finished preparation is there.
 
     Of several processes that call at once, one prepares and the others wait for it. What a killed process left behind
-    is never used and is removed by the next one: the folder gets its name when it is complete and on disk.
+    is never used and is removed by the next one: the folder gets its name when it is complete and on disk. While it
+    works, it needs about twice the disk space of the result.
 
     Args:
         recipe: Columns, labels and split.
@@ -51,8 +53,7 @@ def prepare(recipe: Recipe, read: Callable[[], Iterator[pl.DataFrame]], folder: 
             return
         if folder.exists():
             raise DataError(f"{folder}: exists, but is no finished preparation (no manifest.json). Delete it.")
-        for stale in folder.parent.glob(f".{folder.name}.*.partial"):
-            shutil.rmtree(stale)
+        _remove_stale(folder)
         partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
         partial.mkdir()
         try:
@@ -62,6 +63,17 @@ def prepare(recipe: Recipe, read: Callable[[], Iterator[pl.DataFrame]], folder: 
             sync(folder.parent, recursive=False)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Removes what killed processes left behind, of this preparation and of others that nobody works on."""
+    for stale in folder.parent.glob(".*.partial"):
+        owner = stale.name[1:].rsplit(".", 2)[0]
+        if owner == folder.name:
+            shutil.rmtree(stale)
+            continue
+        with suppress(Timeout), FileLock(folder.with_name(f"{owner}.lock"), timeout=0):
+            shutil.rmtree(stale)
 
 
 def _finished(folder: Path) -> bool:
@@ -89,7 +101,7 @@ def _build(recipe: Recipe, read: Callable[[], Iterator[pl.DataFrame]], partial: 
     with ThreadPoolExecutor(os.cpu_count()) as pool, ThreadPoolExecutor(1) as reader:
         passes = Passes(recipe, work, pool)
         with progress(f"{name}: reading") as advance:
-            passes.stage(_ahead(_chunks(read(), passes.plan.raw_columns), reader), advance)
+            passes.stage(_ahead(_chunks(read(), passes.plan.raw_columns, name), reader), advance)
         total = passes.staged.rows
         with progress(f"{name}: learning", total) as advance:
             rows = passes.learn(advance)
@@ -114,12 +126,11 @@ def _build(recipe: Recipe, read: Callable[[], Iterator[pl.DataFrame]], partial: 
     say(f"{name}: prepared {total:,} rows ({splits}) in {seconds:.1f} s: {folder}")
 
 
-def _chunks(frames: Iterator[pl.DataFrame], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+def _chunks(frames: Iterator[pl.DataFrame], columns: Sequence[str], name: str) -> Iterator[pl.DataFrame]:
     """The wanted columns in chunks of at most `CHUNK` rows; small frames of the same types come together."""
     waiting: list[pl.DataFrame] = []
     for frame in frames:
-        if missing := [name for name in columns if name not in frame.columns]:
-            raise DataError(f"The rows have no column {missing}; they have {frame.columns}. Correct the names.")
+        check_columns(name, frame.columns, columns)
         frame = frame.select(columns)
         if waiting and (sum(map(len, waiting)) + len(frame) > CHUNK or frame.schema != waiting[0].schema):
             yield pl.concat(waiting)

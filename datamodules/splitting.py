@@ -214,5 +214,10 @@ def _bound(bound: str | float, dtype: pl.DataType, column: str) -> Any:
                 f"Column {column!r} holds numbers; the split's bound {bound!r} is none. Write it as the column does."
             ) from None
     if isinstance(dtype, pl.Datetime | pl.String) and isinstance(bound, str) and re.match(_ISO, bound):
-        return datetime.fromisoformat(bound) if isinstance(dtype, pl.Datetime) else bound.replace("T", " ")
-    raise DataError(f"Column {column!r} holds {dtype}; the split's bound {bound!r} does not. Write it as 2022-05-03.")
+        time = datetime.fromisoformat(bound)
+        if time.tzinfo is None:  # a column with a zone is compared in its own
+            return time if isinstance(dtype, pl.Datetime) else bound.replace("T", " ")
+    raise DataError(
+        f"Column {column!r} holds {dtype}; the split's bound {bound!r} does not fit. Write it as 2022-05-03 or "
+        "2022-05-03 18:30:00."
+    )

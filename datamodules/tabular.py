@@ -15,7 +15,8 @@ from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.columns import GivenSplit, NumericColumn, Recipe, Split, TimeSplit, UserSplit
 from mtlzoo.datamodules.description import load_description, parse_column, parse_label, parse_split
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
-from mtlzoo.datamodules.reading import DataType, read_csv, read_parquet
+from mtlzoo.datamodules.parsing import DataType
+from mtlzoo.datamodules.reading import read_csv, read_parquet
 
 FILE_SPLIT = "split of the file"
 """Column that `read` adds where train, val and test are files of their own."""

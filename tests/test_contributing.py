@@ -21,7 +21,7 @@ class Checkout:
 
     def __init__(self, folder: Path, title: str) -> None:
         self.folder = folder
-        for name in ("zoo", "datamodules", "callbacks", "configs", "tests"):
+        for name in ("zoo", "datamodules", "callbacks", "configs", "tests", "docs"):
             shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(REPOSITORY / "pyproject.toml", folder)
         section = TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]

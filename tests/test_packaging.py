@@ -103,3 +103,8 @@ def test_public_names_exist_and_are_listed() -> None:
         assert name in dir(mtlzoo)
     with pytest.raises(AttributeError, match="no attribute 'MMOE'"):
         _ = mtlzoo.MMOE
+
+
+def test_make_bench_runs_every_benchmark() -> None:
+    scripts = {path.name for path in (REPOSITORY / "benchmarks").glob("*.py") if "__main__" in path.read_text()}
+    assert set(re.findall(r"python benchmarks/(\w+\.py)", (REPOSITORY / "Makefile").read_text())) == scripts

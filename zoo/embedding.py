@@ -13,9 +13,9 @@ class FeatureEmbedding(nn.Module):
     """Embeds every feature of a schema and concatenates the vectors.
 
     The tables of all id features are the row ranges of one `nn.Embedding`, so that a batch costs one lookup and one
-    scatter however many features there are (on a CPU 1.3 times as fast as a table each with dense gradients, 1.3 to
-    4.7 times with sparse ones: benchmarks/embedding.py). A number v becomes ``v * w`` with one vector w per feature
-    and no bias (FuxiCTR, STEM repository).
+    scatter however many features there are (on a CPU 1.1 to 1.4 times as fast as a table each with sparse gradients,
+    level with them with dense ones: benchmarks/embedding.py). A number v becomes ``v * w`` with one vector w per
+    feature and no bias (FuxiCTR, STEM repository).
 
     Tables start at N(0, 1e-4^2) with zero padding rows, the vectors of numbers at Xavier normal: both as there.
 

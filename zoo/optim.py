@@ -29,8 +29,8 @@ class RowOptimizer(Optimizer):
 
     Rows in every batch move exactly as under torch's dense optimiser of that name; rows that are absent from a batch
     differ, because a dense Adam goes on moving them by their momentum (the same choice as `torch.optim.SparseAdam`,
-    which has no decay and took 2 to 4 times as long: benchmarks/embedding.py). Bias correction counts all steps, and
-    decay, too, acts on touched rows only.
+    which has no decay and made a step of the embedding 1.4 to 1.5 times as long: benchmarks/embedding.py). Bias
+    correction counts all steps, and decay, too, acts on touched rows only.
 
     Args:
         params: Tables, [rows, dim], with sparse gradients.

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from filelock import FileLock
 
 from mtlzoo.datamodules import numeric
 from mtlzoo.datamodules import prepare as module
@@ -202,7 +204,7 @@ def test_labels_of_every_kind(tmp_path: Path) -> None:
             "buy": [1, None, 0, 1],
             "seconds": [1.0, 3.0, None, 8.0],
             "stars": [0, 2, None, 1],
-            "topics": ["0;2", "", None, "1"],
+            "topics": ["0;2.0", "", None, "1"],
             "split": ["train", "train", "train", "test"],
         }
     )
@@ -315,6 +317,12 @@ def test_chunks_do_not_matter(split: Any, tmp_path: Path, monkeypatch: pytest.Mo
             for column in data[name]:
                 torch.testing.assert_close(data[name][column], reference[name][column], rtol=1e-5, atol=1e-6)
             assert data[name].ids().equals(reference[name].ids())
+    bounds = [0, 1, 2, 100, 101, 500, 1900, 1901, 2000]  # of frames smaller and larger than a chunk
+    uneven = [frame[start:stop] for start, stop in pairwise(bounds)]
+    prepare(recipe, lambda: iter(uneven), tmp_path / "uneven", name="Test")
+    data = PreparedData(tmp_path / "uneven")
+    assert data["train"].ids().equals(reference["train"].ids())
+    assert data["val"]["categorical"].equal(reference["val"]["categorical"])
     assert sum(reference.manifest["rows"].values()) == 2000
     assert min(reference.manifest["rows"].values()) > 250
 
@@ -361,7 +369,7 @@ FINE = {"x": [1, 2, 3], "click": [0, 1, 1], "split": ["train"] * 3}
 @pytest.mark.parametrize(
     ("change", "recipe", "message"),
     [
-        ({}, {"columns": (CategoricalColumn("y"),)}, r"no column \['y'\]; they have \['x', 'click', 'split'\]"),
+        ({}, {"columns": (CategoricalColumn("y"),)}, r"Test: no column \['y'\]; it has \['x', 'click', 'split'\]"),
         ({"click": [0, 1, 2]}, {}, r"Column 'click', row 3: found 2; allowed is 0 or 1, or null.*kind"),
         ({"click": [0, 1, 0.5]}, {}, r"Column 'click', row 3: found 0.5; allowed is 0 or 1"),
         ({"click": ["0", "yes", "1"]}, {}, r"Column 'click', row 2: found 'yes'; allowed is a number"),
@@ -436,6 +444,7 @@ def test_rows_refused(change: dict[str, Any], recipe: dict[str, Any], message: s
             {"columns": (CategoricalColumn("x"), SequenceColumn("y", 2, table="x", min_count=2))},
             "shares table 'x' with",
         ),
+        ({"columns": (NumericColumn("x", buckets=3), CategoricalColumn("y", table="x"))}, "holds quantile buckets"),
         ({"user": "y"}, "user='y' is not one of the categorical features"),
         ({"labels": (Label("click", kind="multiclass"),)}, "multiclass and multilabel need classes >= 2"),
         ({"split": RandomSplit(0.5, 0.6)}, "leave something for train"),
@@ -463,6 +472,15 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no finished preparation .*Delete it"):
         one(CategoricalColumn("city"), given({"city": ["a", "b"]}), tmp_path / "x")
     assert (tmp_path / "x/thesis.tex").exists()
+
+
+def test_what_killed_processes_left_is_removed_unless_somebody_works_on_it(tmp_path: Path) -> None:
+    for name in (".x.11.partial", ".X-01.2.partial", ".busy.33.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "categorical.npy").write_bytes(b"half")
+    with FileLock(tmp_path / "busy.lock"):
+        one(CategoricalColumn("city"), given({"city": ["a", "b"]}), tmp_path / "x")
+    assert [path.name for path in tmp_path.glob(".*")] == [".busy.33.partial"]
 
 
 def test_an_error_while_reading_leaves_nothing(tmp_path: Path) -> None:

@@ -64,8 +64,14 @@ def test_time_with_a_zone_is_compared_in_its_own_zone(tmp_path: Path) -> None:
     [
         ([20220501, 20220502], "2022-05-01", r"Column 't' holds numbers; .*'2022-05-01' is none"),
         (["2022-05-01", "05/02/2022"], "2022-05-01", r"Column 't', row 2: found '05/02/2022'; allowed is an ISO time"),
-        ([date(2022, 5, 1)], 20220501, r"Column 't' holds Datetime.*bound 20220501 does not. Write it as 2022-05-03"),
-        (["2022-05-01"], 20220501, r"Column 't' holds String.*bound 20220501 does not"),
+        (
+            [date(2022, 5, 1)],
+            20220501,
+            r"Column 't' holds Datetime.*bound 20220501 does not fit. Write it as 2022-05-03",
+        ),
+        (["2022-05-01"], 20220501, r"Column 't' holds String.*bound 20220501 does not fit"),
+        (["2022-05-01"], "2022-05-01T00:00:00+08:00", r"Column 't' holds String.*does not fit. Write it as 2022-05-03"),
+        ([date(2022, 5, 1)], "2022-05-01T00:00:00Z", r"Column 't' holds Datetime.*does not fit"),
         ([1, None], 1, r"Column 't', row 2: found None; allowed is a value in every row"),
         ([1.0, float("nan")], 1, r"Column 't', row 2: found None; allowed is a value in every row"),
     ],

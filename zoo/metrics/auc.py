@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchmetrics.utilities import rank_zero_warn
 from torchmetrics.wrappers.abstract import WrapperMetric
 
-from mtlzoo.metrics.base import DoubleMetric
+from mtlzoo.metrics.base import DoubleMetric, side_by_side
 from mtlzoo.metrics.observed import Observed, observed
 from mtlzoo.metrics.sketch import absorb, average_precision, roc_auc, shrink, union
 
@@ -37,24 +37,27 @@ class AUC(DoubleMetric):
     def __init__(self, capacity: int = CAPACITY) -> None:
         super().__init__()
         self.capacity = capacity
-        self.add_state("buffer", [], dist_reduce_fx="cat")
-        self.add_state("sketch", [], dist_reduce_fx=_side_by_side)
+        self.add_state("buffer", [], dist_reduce_fx=side_by_side)
+        self.add_state("sketch", [], dist_reduce_fx=side_by_side)
         self.add_state("broken", torch.tensor(False), dist_reduce_fx="max")
 
     def update(self, scores: Tensor, labels: Tensor | Observed, weight: Tensor | None = None) -> None:
         """Add rows: scores [B] (whatever rises with the probability: logits), labels [B] in {0, 1, NaN}, weight [B]."""
         known, mass = observed(labels, weight)
-        scores = scores.detach().float() if scores.dtype.itemsize < 4 else scores.detach()
-        self.buffer.append(torch.stack([scores, mass.copysign(known - 0.5).to(scores.dtype)], 1))
+        scores = scores.detach() if scores.dtype == torch.float64 else scores.detach().float()
+        self.buffer.append(torch.stack([scores, mass.copysign(known - 0.5).to(scores.dtype)]))
         # Counting the buffered rows takes longer than adding some: only now and then.
         count = len(self.buffer) % 32 == 0 or 32 * len(scores) >= self.capacity
-        if count and sum(len(rows) for rows in self.buffer) >= 2 * self.capacity:
+        if count and sum(rows.shape[1] for rows in self.buffer) >= 2 * self.capacity:
             self._flush()
 
     def compute(self) -> dict[str, Tensor]:
         """``auc`` and ``pr_auc``; NaN where a class is missing or a score is NaN."""
         self._flush()
-        sketch = union(self.sketch) if isinstance(self.sketch, Tensor) else self.sketch[0]
+        if isinstance(self.sketch, Tensor):  # those of all ranks, gathered
+            sketch = union(self.sketch.to(self._workplace))
+        else:
+            sketch = self.sketch[0].to(self._workplace)
         auc, bound = roc_auc(sketch)
         if bound > TOLERANCE:
             rank_zero_warn(
@@ -62,7 +65,7 @@ class AUC(DoubleMetric):
                 f"while the rows came in or capacity is small; AUC(capacity={2 * self.capacity}) halves that."
             )
         values = {"auc": auc, "pr_auc": average_precision(sketch)}
-        return {name: torch.where(self.broken, torch.nan, value) for name, value in values.items()}
+        return {name: torch.where(self.broken, torch.nan, value.to(self.device)) for name, value in values.items()}
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """Gather the sketches of all ranks (torchmetrics calls it in `compute`)."""
@@ -75,12 +78,18 @@ class AUC(DoubleMetric):
             return
         sketch = self.sketch[0] if self.sketch else torch.zeros(4, 0, dtype=torch.float64, device=self.device)
         if self.buffer:
-            scores, masses = torch.cat(self.buffer).unbind(1)
+            scores, masses = side_by_side(self.buffer).to(self._workplace)
             undefined = scores.isnan() & (masses != 0)
-            self.broken = self.broken | undefined.any()
+            self.broken = self.broken | undefined.any().to(self.device)
             masses = torch.where(undefined, 0.0, masses)
-            sketch = shrink(absorb(sketch, scores, masses, self.capacity), self.capacity)
+            sketch = absorb(sketch.to(self._workplace), scores, masses, self.capacity)
+            sketch = shrink(sketch, self.capacity).to(self.device)
         self.sketch, self.buffer = [sketch], []
+
+    @property
+    def _workplace(self) -> torch.device:
+        """Where sketches are worked on: asked for deterministic algorithms, CUDA refuses some of the steps."""
+        return torch.device("cpu") if torch.are_deterministic_algorithms_enabled() else self.device
 
 
 class MacroAUC(WrapperMetric):
@@ -115,7 +124,3 @@ class MacroAUC(WrapperMetric):
         super().reset()
         for metric in self._metrics:
             metric.reset()
-
-
-def _side_by_side(sketches: list[Tensor]) -> Tensor:
-    return torch.cat(sketches, 1)

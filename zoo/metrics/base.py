@@ -30,3 +30,8 @@ class DoubleMetric(Metric):
             return tensor.to(fn(torch.empty(0, device=tensor.device)).device)
 
         return super()._apply(move, exclude_state)
+
+
+def side_by_side(blocks: list[Tensor] | Tensor) -> Tensor:
+    """Blocks [k, n] of rows as one; for states whose rows lie along the second dimension."""
+    return blocks if isinstance(blocks, Tensor) else torch.cat(blocks, 1)

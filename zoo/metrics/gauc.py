@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics.utilities.data import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from mtlzoo.metrics.base import DoubleMetric
+from mtlzoo.metrics.base import DoubleMetric, side_by_side
 from mtlzoo.metrics.grouped import grouped_auc
 from mtlzoo.metrics.observed import Observed, observed
 
@@ -36,23 +36,23 @@ class GAUC(DoubleMetric):
 
     def __init__(self) -> None:
         super().__init__(dist_sync_fn=_gather)
-        self.add_state("rows", [], dist_reduce_fx="cat")
+        self.add_state("rows", [], dist_reduce_fx=side_by_side)
         self.add_state("groups", [], dist_reduce_fx="cat")
 
     def update(self, scores: Tensor, labels: Tensor | Observed, groups: Tensor, weight: Tensor | None = None) -> None:
         """Add rows: scores [B], labels [B] in {0, 1, NaN}, groups int [B] (any numbers: raw user ids), weight [B]."""
         known, mass = observed(labels, weight)
-        self.rows.append(torch.stack([scores.detach().float(), mass.copysign(known - 0.5).float()], 1))
+        self.rows.append(torch.stack([scores.detach().float(), mass.copysign(known - 0.5).float()]))
         self.groups.append(groups.long())
         # Counting the rows takes longer than adding some: only now and then.
-        if len(self.rows) % 32 == 0 and sum(len(rows) for rows in self.rows if len(rows) < BLOCK) >= BLOCK:
+        if len(self.rows) % 32 == 0 and sum(rows.shape[1] for rows in self.rows if rows.shape[1] < BLOCK) >= BLOCK:
             self._compact()
 
     def compute(self) -> dict[str, Tensor]:
         """The three means; NaN without a group that has both classes, or where a score is NaN."""
         if isinstance(self.rows, list):  # else they are those of all ranks, gathered
             self._compact()
-        scores, masses = dim_zero_cat(self.rows).numpy().T
+        scores, masses = side_by_side(self.rows).numpy()
         means = grouped_auc(scores, masses, dim_zero_cat(self.groups).numpy())
         return {
             f"gauc_{name}": torch.tensor(mean, dtype=torch.float64, device=self.device) for name, mean in means.items()
@@ -64,13 +64,15 @@ class GAUC(DoubleMetric):
         super().sync(*args, **kwargs)
 
     def _compact(self) -> None:
-        """Move what came since the last time to the CPU, as one block that is there even if nothing came."""
-        small = [i for i, rows in enumerate(self.rows) if len(rows) < BLOCK or not rows.is_cpu]
-        rows, groups = [self.rows[i] for i in small], [self.groups[i] for i in small]
-        block = torch.cat(rows).cpu() if rows else torch.zeros(0, 2)
-        block_groups = torch.cat(groups).cpu() if groups else torch.zeros(0, dtype=torch.int64)
-        self.rows = [r for i, r in enumerate(self.rows) if i not in set(small)] + [block]
-        self.groups = [g for i, g in enumerate(self.groups) if i not in set(small)] + [block_groups]
+        """Move what came since the last time to the CPU, as one block; there is one even if nothing ever came."""
+        pairs = list(zip(self.rows, self.groups, strict=True))
+        blocks = [pair for pair in pairs if pair[0].shape[1] >= BLOCK and pair[0].is_cpu]
+        recent = [pair for pair in pairs if pair[0].shape[1] < BLOCK or not pair[0].is_cpu]
+        if recent:
+            blocks.append((side_by_side([r for r, _ in recent]).cpu(), torch.cat([g for _, g in recent]).cpu()))
+        elif not blocks:
+            blocks.append((torch.zeros(2, 0), torch.zeros(0, dtype=torch.int64)))
+        self.rows, self.groups = [rows for rows, _ in blocks], [groups for _, groups in blocks]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> torch.nn.Module:
         self._compact()

@@ -27,8 +27,8 @@ Run = Callable[..., str]
         ),
         (["--model", "MMoE", "--data", "Synthetic", "--model.lr", "fast"], 'Parser key "lr": Expected a'),
         (["--model", "MMoE", "--data", "Synthetic", "--model.optimizer", "lion"], "adagrad"),
-        (["--data", "Synthetic"], "--model is required: MMoE, OMoE, PLE"),
-        (["--model", "MMoE"], "--data is required: CensusIncome, KuaiRand"),
+        (["--data", "Synthetic"], "MMoE, OMoE, PLE, SharedBottom, SingleTask, or the path of a class or a config"),
+        (["--model", "MMoE"], "--data is required: "),
         (["--modle", "MMoE", "--data", "Synthetic"], "--modle"),
         (["--model", "MMoE", "--data", "Synthetic", "--data.rows", "-3"], "Synthetic: rows=-3; allowed are"),
         (

@@ -195,7 +195,7 @@ def test_memory_is_bounded() -> None:
     most = 0
     for _ in range(400):
         metric.update(*labelled(torch.randn(100)))
-        most = max(most, sum(len(rows) for rows in metric.buffer))
+        most = max(most, sum(rows.shape[1] for rows in metric.buffer))
     assert most <= 2 * 1024 + 32 * 100
 
 

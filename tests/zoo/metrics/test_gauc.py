@@ -96,4 +96,4 @@ def test_rows_wait_on_the_device_in_few_blocks(monkeypatch: pytest.MonkeyPatch) 
     for _ in range(1000):
         metric.update(*rows(50, 9))
     assert len(metric.rows) <= 50_000 / 1000 + 32
-    assert sum(len(block) for block in metric.rows) == 50_000
+    assert sum(block.shape[1] for block in metric.rows) == 50_000
