@@ -1,6 +1,6 @@
 """AUC and GAUC of 20 million predictions: error, time and memory beside what others do.
 
-    python benchmarks/metrics.py [--rows 20000000] [--users 1000000] [--loop_users 5000] [--threads 2]
+    python benchmarks/metrics.py [--rows 20000000] [--users 1000000] [--loop_users 5000] [--threads 1]
 
 Generated predictions: float32 probabilities sigmoid(normal - 2), labels drawn from them, 1 million users of very
 different activity. Each way runs in a process of its own:
@@ -13,8 +13,9 @@ different activity. Each way runs in a process of its own:
   `--loop_users` users drawn at random; its time is extrapolated to all rows, its error that of `mtlzoo GAUC` on the
   same rows
 
-Seconds are wall time, beside them the CPU seconds of all threads; memory is the peak above what the process held after
-loading the predictions. Result: benchmarks/results/metrics.json.
+Seconds are wall time, beside them the CPU seconds (what one thread takes on a machine that nobody shares) and those
+extrapolated to all rows; memory is the peak above what the process held after loading the predictions. Result:
+benchmarks/results/metrics.json.
 """
 
 import argparse
@@ -163,7 +164,7 @@ def rows_of(measured: dict[str, dict[str, Any]], rows: int) -> list[dict[str, An
                 "rows": result["rows"],
                 "seconds": result["seconds"],
                 "CPU seconds": result["cpu"],
-                "seconds for all rows": result["seconds"] * rows / result["rows"],
+                "for all rows": result["cpu"] * rows / result["rows"],
                 "MiB": result["MiB"],
                 "AUC error": abs(values["auc"] - exact["auc"]) if "auc" in values else None,
                 "certificate": values.get("certificate"),
@@ -181,7 +182,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--loop_users", type=int, default=5_000)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
