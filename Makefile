@@ -35,7 +35,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	rm -rf build/typed
 	mkdir -p build/typed/mtlzoo
-	ln -s $(CURDIR)/zoo/* $(CURDIR)/callbacks $(CURDIR)/configs $(CURDIR)/datamodules build/typed/mtlzoo
+	cd build/typed/mtlzoo && ln -s ../../../zoo/* ../../../callbacks ../../../configs ../../../datamodules .
 	MYPYPATH=build/typed $(BIN)/mypy -p mtlzoo
 	MYPYPATH=build/typed $(BIN)/mypy --explicit-package-bases tests benchmarks
 

@@ -159,8 +159,9 @@ def _run(words: list[str]) -> None:
             main(words)
     elif words[0] == "fit":
         quick = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto"]
-        epochs = [] if "--trainer.max_epochs" in words else ["--trainer.max_epochs", "1"]
-        main([*words, *quick, *epochs])
+        quick += [] if "--trainer.max_epochs" in words else ["--trainer.max_epochs", "1"]
+        quick += ["--data.rows", "5000"] if "Synthetic" in words else []
+        main([*words, *quick])
     else:
         main(words)
 

@@ -80,9 +80,9 @@ class MLP(nn.Sequential):
                     nn.init.zeros_(layer.bias)
 
 
-def mix(gate: Tensor, experts: Sequence[Tensor]) -> Tensor:
-    """Weighted sum of experts: gate [B, E] and E tensors [B, H] -> [B, H]."""
-    return torch.bmm(gate.unsqueeze(1), torch.stack(list(experts), 1)).squeeze(1)
+def mix(gate: Tensor, experts: Tensor) -> Tensor:
+    """Weighted sum of experts: gate [B, E], experts [B, E, H] -> [B, H]."""
+    return torch.bmm(gate.unsqueeze(1), experts).squeeze(1)
 
 
 class Gate(nn.Module):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mtlzoo.embedding import FeatureEmbedding
@@ -60,5 +61,5 @@ class MMoE(MultiTaskModule):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""
         x = self.embedding(batch)
-        experts = [expert(x) for expert in self.experts]
+        experts = torch.stack([expert(x) for expert in self.experts], 1)
         return self.towers([mix(gate(x), experts) for gate in self.gates])  # type: ignore[no-any-return]

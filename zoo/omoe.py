@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mtlzoo.embedding import FeatureEmbedding
@@ -57,5 +58,5 @@ class OMoE(MultiTaskModule):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""
         x = self.embedding(batch)
-        h = mix(self.gate(x), [expert(x) for expert in self.experts])
+        h = mix(self.gate(x), torch.stack([expert(x) for expert in self.experts], 1))
         return self.towers([h] * len(self.towers))  # type: ignore[no-any-return]  # Module calls are untyped

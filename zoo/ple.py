@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from mtlzoo.embedding import FeatureEmbedding
@@ -131,8 +132,10 @@ class Extraction(nn.Module):
         """The streams of the next level."""
         own = [[expert(x) for expert in experts] for experts, x in zip(self.task_experts, streams, strict=True)]
         common = [expert(shared) for expert in self.shared_experts]
-        mixed = [mix(gate(x), [*h, *common]) for gate, x, h in zip(self.gates, streams, own, strict=True)]
+        mixed = [
+            mix(gate(x), torch.stack([*h, *common], 1)) for gate, x, h in zip(self.gates, streams, own, strict=True)
+        ]
         if self.shared_gate is None:
             return mixed, shared
         everything = [h for hs in own for h in hs] if self.mixes_all else []
-        return mixed, mix(self.shared_gate(shared), [*everything, *common])
+        return mixed, mix(self.shared_gate(shared), torch.stack([*everything, *common], 1))
