@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+import numpy as np
+
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_NEWLINE = 10
 _LONGEST_LINE = 64 << 20
 
 
@@ -36,18 +39,11 @@ def read_blocks(path: Path, encoding: str, size: int) -> Iterator[Block]:
         ValueError: An encoding that Python does not know, or whose line breaks are not one byte.
     """
     encoding = _known(encoding)
-    line, rest = 1, b""
+    line = 1
     with _open(path) as file:
-        for data in _reads(file, path, size):
-            cut = data.rfind(b"\n") + 1
-            whole, rest = (rest + data[:cut], data[cut:]) if cut else (b"", rest + data)
-            if len(rest) > _LONGEST_LINE:
-                raise DataError(f"{path}, line {line}: longer than {_LONGEST_LINE:,} bytes. Is this a text file?")
-            if whole:
-                yield Block(_utf8(whole, encoding, path, line), line)
-                line += whole.count(b"\n")
-    if rest:
-        yield Block(_utf8(rest, encoding, path, line), line)
+        for data in _lines(file, path, size):
+            yield Block(_utf8(data, encoding, path, line), line)
+            line += int(np.count_nonzero(np.frombuffer(data, np.uint8) == _NEWLINE))  # bytes.count takes twice as long
 
 
 def _known(encoding: str) -> str:
@@ -73,22 +69,26 @@ def _open(path: Path) -> IO[bytes]:
         raise DataError(
             f"{path}: named .gz but not a gzip file. Download it again, or drop the .gz if it is plain text."
         )
-    return cast(IO[bytes], gzip.open(path) if packed else path.open("rb", buffering=0))
+    return cast(IO[bytes], gzip.open(path) if packed else path.open("rb"))
 
 
-def _reads(file: IO[bytes], path: Path, size: int) -> Iterator[bytes]:
+def _lines(file: IO[bytes], path: Path, size: int) -> Iterator[bytes]:
+    """Whole lines, `size` bytes and the rest of a line at a time."""
     total = 0
     while True:
         try:
             data = file.read(size)
+            rest = file.readline(_LONGEST_LINE)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(
                 f"{path}: gzip truncated or damaged ({error}) after {total:,} bytes. Download it again."
             ) from error
+        if len(rest) == _LONGEST_LINE:
+            raise DataError(f"{path}: a line of more than {_LONGEST_LINE:,} bytes. Is this a text file?")
         if not data:
             break
-        yield data if total else data.removeprefix(codecs.BOM_UTF8)
-        total += len(data)
+        yield data + rest if total else (data + rest).removeprefix(codecs.BOM_UTF8)
+        total += len(data) + len(rest)
     if not total:
         raise DataError(f"{path}: the file is empty. Download it again.")
 

@@ -62,8 +62,9 @@ class Keys(KeyColumn):
         """Tells the table how often each value occurs in `rows`."""
         size = len(keys.dictionary)
         counts = np.bincount(_places(keys).take(rows), minlength=size + 1)[:size]
-        seen = counts > 0
-        self.table.add(from_arrow(keys.dictionary).filter(pl.Series(seen)), counts[seen], self.name)
+        seen = np.flatnonzero(counts)
+        # Taken with Arrow, which copies: the table may keep the values, and they may lie in a mapped file.
+        self.table.add(from_arrow(keys.dictionary.take(pa.array(seen))), counts[seen], self.name)
 
     def ids(self, keys: pa.DictionaryArray) -> Ids:
         """Id of each row; null is unknown."""

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class ColumnFile:
         flat: Whether it has one dimension only.
     """
 
-    block = 4096
+    block = 8192
     """Rows that are put together at once; few enough for the processor's cache."""
 
     def __init__(self, path: Path, rows: int, *, flat: bool) -> None:
@@ -100,16 +100,17 @@ class SplitFiles:
         self.columns: dict[str, ColumnFile] = {}
         self.ids: pq.ParquetWriter | None = None
 
-    def append(self, columns: Mapping[str, Sequence[npt.NDArray[Any]]], ids: pl.DataFrame) -> None:
-        """Appends encoded columns, those of one file side by side, and the raw columns that identify the rows."""
-        for name, parts in columns.items():
-            if name not in self.columns:
-                self.columns[name] = ColumnFile(self.folder / f"{name}.npy", self.rows, flat=name in FLAT)
-            self.columns[name].append(parts)
-        if ids.width:
-            table = ids.to_arrow(compat_level=pl.CompatLevel.oldest())
-            self.ids = self.ids or _parquet_writer(self.folder / "ids.parquet", table.schema)
-            self.ids.write_table(table)
+    def append(self, name: str, columns: Sequence[npt.NDArray[Any]]) -> None:
+        """Appends rows to a file of columns; threads may append to different files at once."""
+        if name not in self.columns:
+            self.columns[name] = ColumnFile(self.folder / f"{name}.npy", self.rows, flat=name in FLAT)
+        self.columns[name].append(columns)
+
+    def append_ids(self, ids: pl.DataFrame) -> None:
+        """Appends rows of the raw columns that identify them."""
+        table = ids.to_arrow(compat_level=pl.CompatLevel.oldest())
+        self.ids = self.ids or _parquet_writer(self.folder / "ids.parquet", table.schema)
+        self.ids.write_table(table)
 
     def close(self) -> None:
         """Ends all files."""

@@ -1,7 +1,7 @@
 """What a preparation says of itself: rows, label rates, unknown rates, versions."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtlzoo.schema import PADDING, UNKNOWN, FeatureSchema
+from mtlzoo.tasks import Task
 
 Sums = npt.NDArray[np.float64]
 
@@ -25,23 +26,17 @@ class Rates:
         self.sums: dict[str, dict[str, Sums]] = {}
         """By split and name: sums of a label's columns, or number of unknown ids; then the number of rows or ids."""
 
-    def add(self, split: str, columns: Mapping[str, Sequence[npt.NDArray[Any]]]) -> None:
-        """Takes in encoded rows of a split: the columns of each file, in the schema's order."""
-        for task, labels in zip(self.schema.tasks, columns["labels"], strict=True):
-            observed = ~np.isnan(labels[:, 0])
-            sums: npt.ArrayLike
-            if task.kind == "multiclass":
-                sums = np.bincount(labels[observed, 0].astype(np.int64), minlength=task.classes)
-            elif task.kind in ("binary", "multilabel"):
-                sums = np.count_nonzero(labels == 1, axis=0)
-            else:
-                sums = np.nansum(labels, dtype=np.float64)
-            self._add(split, f"label {task.name}", sums, np.count_nonzero(observed))
-        for feature, ids in zip(self.schema.categorical, columns.get("categorical", ()), strict=True):
-            self._add(split, feature.name, np.count_nonzero(ids == UNKNOWN), len(ids))
-        for sequence in self.schema.sequences:
-            (ids,) = columns[sequence.name]
-            self._add(split, sequence.name, np.count_nonzero(ids == UNKNOWN), np.count_nonzero(ids != PADDING))
+    def add(self, split: str, file: str, columns: Sequence[npt.NDArray[Any]]) -> None:
+        """Takes in encoded rows of a split: the columns of one file, in the schema's order."""
+        if file == "labels":
+            for task, labels in zip(self.schema.tasks, columns, strict=True):
+                self._add_labels(split, task, labels)
+        elif file == "categorical":
+            for feature, ids in zip(self.schema.categorical, columns, strict=True):
+                self._add(split, feature.name, np.count_nonzero(ids == UNKNOWN), len(ids))
+        elif file in {sequence.name for sequence in self.schema.sequences}:
+            (ids,) = columns
+            self._add(split, file, np.count_nonzero(ids == UNKNOWN), np.count_nonzero(ids != PADDING))
 
     def labels(self) -> dict[str, dict[str, Any]]:
         """By split and task: mean of the observed labels; per class for multiclass and multilabel."""
@@ -55,6 +50,17 @@ class Rates:
         schema = self.schema
         names = [feature.name for feature in schema.categorical] + [sequence.name for sequence in schema.sequences]
         return {split: {name: _means(sums[name]) for name in names} for split, sums in self.sums.items()}
+
+    def _add_labels(self, split: str, task: Task, labels: npt.NDArray[np.float32]) -> None:
+        observed = ~np.isnan(labels[:, 0])
+        sums: npt.ArrayLike
+        if task.kind == "multiclass":
+            sums = np.bincount(labels[observed, 0].astype(np.int64), minlength=task.classes)
+        elif task.kind in ("binary", "multilabel"):
+            sums = np.count_nonzero(labels == 1, axis=0)
+        else:
+            sums = np.nansum(labels, dtype=np.float64)
+        self._add(split, f"label {task.name}", sums, np.count_nonzero(observed))
 
     def _add(self, split: str, name: str, amounts: npt.ArrayLike, count: npt.ArrayLike) -> None:
         sums = self.sums.setdefault(split, {})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from mtlzoo.datamodules.columns import Recipe
-from mtlzoo.datamodules.encode import from_arrow, to_arrow
+from mtlzoo.datamodules.encode import Places, from_arrow, to_arrow
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.files import SplitFiles, Stage
 from mtlzoo.datamodules.keys import KeyColumn
@@ -88,16 +89,26 @@ class Passes:
         """Writes the columns of every split that has rows, and the vocabularies."""
         rates = Rates(self.plan.schema())
         files = {split: SplitFiles(folder / split, rows) for split, rows in rows_of.items() if rows}
+
+        def write(name: str, columns: list[npt.NDArray[Any]], order: Places, places: dict[str, slice]) -> None:
+            sorted_columns = [values.take(order, axis=0) for values in columns] if len(places) > 1 else columns
+            for split, place in places.items():
+                part = [values[place] for values in sorted_columns]
+                rates.add(split, name, part)
+                files[split].append(name, part)
+
+        def write_ids(ids: pl.DataFrame, order: Places, places: dict[str, slice]) -> None:
+            sorted_ids = ids[order] if len(places) > 1 else ids
+            for split, place in places.items():
+                files[split].append_ids(sorted_ids[place])
+
         for columns, ids, rows in self._encoded():
-            codes = self.splitter.codes(rows)
-            for code in np.flatnonzero(np.bincount(codes)):
-                split, here = self.splitter.names[code], np.flatnonzero(codes == code)
-                part, part_ids = columns, ids
-                if len(here) < len(rows):
-                    part = {name: [values.take(here, axis=0) for values in parts] for name, parts in columns.items()}
-                    part_ids = ids[here] if ids.width else ids
-                rates.add(split, part)
-                files[split].append(part, part_ids)
+            order, places = self._sorted(rows)
+            writes = [self.pool.submit(write, name, parts, order, places) for name, parts in columns.items()]
+            if ids.width:
+                writes.append(self.pool.submit(write_ids, ids, order, places))
+            for one in writes:
+                one.result()
             advance(len(rows))
         for file in files.values():
             file.close()
@@ -106,11 +117,19 @@ class Passes:
             table.save(folder / "vocabulary" / f"{name}.parquet")
         return rates
 
+    def _sorted(self, rows: range) -> tuple[Places, dict[str, slice]]:
+        """The order of a chunk's rows by split, and where each split that has some lies in it."""
+        codes = self.splitter.codes(rows)
+        ends = np.cumsum(np.bincount(codes, minlength=len(self.splitter.names))).tolist()
+        bounds = zip(self.splitter.names, pairwise([0, *ends]), strict=True)
+        places = {name: slice(start, end) for name, (start, end) in bounds if end > start}
+        return np.argsort(codes, kind="stable"), places
+
     def _staged(self, frame: pl.DataFrame, rows: range) -> list[pa.Array]:
         ids = (to_arrow(column.check(frame[column.name], rows)) for column in self.ids)
         return [*self.pool.map(lambda encoder: encoder.stage(frame, rows), self.encoders), *ids]
 
-    def _observe(self, columns: list[pa.Array], train: npt.NDArray[np.int64]) -> None:
+    def _observe(self, columns: list[pa.Array], train: Places) -> None:
         for _ in self.pool.map(lambda encoder, staged: encoder.observe(staged, train), self.encoders, columns):
             pass
 

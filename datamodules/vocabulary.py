@@ -14,7 +14,7 @@ from mtlzoo.datamodules.keys import as_keys, common_type
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 
 Ids = npt.NDArray[np.int32]
-_PENDING = 1 << 21
+_PENDING = 1 << 20
 
 
 class Table(ABC):
