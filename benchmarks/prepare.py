@@ -7,10 +7,11 @@ process of its own:
 
 * mtlzoo prepares it: reads the CSV, checks every value, splits by date, fits vocabularies and statistics on train,
   encodes and writes all columns (4 categorical, 1 numeric, 9 labels, group, 3 identifying columns) and syncs them;
-* pandas reads the same 15 columns with `read_csv` and numbers the 4 categorical ones with `factorize`: no checks, no
+* pandas reads the same 16 columns with `read_csv` and numbers the 4 categorical ones with `factorize`: no checks, no
   split, nothing written.
 
-Times are the fastest of the repeats, taken in turns, and leave out imports; memory is the process's peak, imports included. Result: benchmarks/results/prepare.json.
+Times are the fastest of the repeats, taken in turns, and leave out imports; memory is the process's peak, imports
+included. Result: benchmarks/results/prepare.json.
 """
 
 import argparse
