@@ -112,6 +112,8 @@ def dictionary(keys: pl.Series) -> pa.DictionaryArray:
     low, high = (keys.min(), keys.max()) if keys.dtype == pl.Int64 else (None, None)
     if isinstance(low, int) and isinstance(high, int) and high - low < len(keys):
         # Codes and the like: the values themselves are places, which is several times faster than hashing.
+        if low >= 0 and high < len(keys):
+            return pa.DictionaryArray.from_arrays(to_arrow(keys.cast(pl.Int32)), np.arange(high + 1))
         return pa.DictionaryArray.from_arrays(to_arrow((keys - low).cast(pl.Int32)), np.arange(low, high + 1))
     return to_arrow(keys).dictionary_encode()
 

@@ -26,6 +26,7 @@ class LabelEncoder(Encoder):
     def __init__(self, label: Label) -> None:
         self.label = label
         self.moments = Moments()
+        self.staged = pl.Int8() if label.kind == "binary" else pl.Float32()
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
@@ -35,7 +36,7 @@ class LabelEncoder(Encoder):
             require((x == 0) | (x == 1), raw, self.label.column, rows, f"0 or 1, {_REMEDY}")
         if self.label.kind == "multiclass":
             _require_classes(x, self.label, rows)
-        return to_arrow(_observed(x.cast(pl.Float32), chunk, self.label, rows))
+        return to_arrow(_observed(x.cast(self.staged), chunk, self.label, rows))
 
     @override
     def observe(self, staged: pa.Array, train: Places) -> None:
@@ -45,7 +46,7 @@ class LabelEncoder(Encoder):
 
     @override
     def encode(self, staged: pa.Array) -> npt.NDArray[np.float32]:
-        return np.asarray(staged.to_numpy(zero_copy_only=False))[:, None]
+        return np.asarray(staged.to_numpy(zero_copy_only=False), np.float32)[:, None]
 
     def task(self) -> Task:
         """The task, with centre and scale of what was observed in train."""
