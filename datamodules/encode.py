@@ -1,7 +1,7 @@
 """What every encoder of raw columns does, and the encoder of one id per row."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ class Encoder(ABC):
     rows of train; `encode` gives the final numbers. Every chunk passes each of them once, in order. `settle` is called
     between staging and learning, `fit` between learning and encoding.
     """
+
+    dtype: ClassVar[npt.DTypeLike] = np.float32
+    """Of the prepared column; `encode` may return any type that it can be cast from without loss."""
 
     @abstractmethod
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
@@ -75,6 +78,8 @@ class Keys(KeyColumn):
 class CategoricalEncoder(Encoder):
     """One id per row."""
 
+    dtype = np.int32
+
     def __init__(self, column: str, table: Table) -> None:
         self.keys = Keys(column, table)
 
@@ -100,6 +105,11 @@ def to_arrow(values: pl.Series) -> pa.Array:
     return values.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
+def compact(values: pl.Series) -> pa.Array:
+    """The values; integers in the smallest type that holds them, as what waits on disk costs time by its size."""
+    return to_arrow(values.shrink_dtype() if values.dtype.is_integer() else values)
+
+
 def from_arrow(values: pa.Array) -> pl.Series:
     """The values as a series."""
     series = pl.from_arrow(values)
@@ -112,13 +122,16 @@ def dictionary(keys: pl.Series) -> pa.DictionaryArray:
     low, high = (keys.min(), keys.max()) if keys.dtype == pl.Int64 else (None, None)
     if isinstance(low, int) and isinstance(high, int) and high - low < len(keys):
         # Codes and the like: the values themselves are places, which is several times faster than hashing.
-        if low >= 0 and high < len(keys):
-            return pa.DictionaryArray.from_arrays(to_arrow(keys.cast(pl.Int32)), np.arange(high + 1))
-        return pa.DictionaryArray.from_arrays(to_arrow((keys - low).cast(pl.Int32)), np.arange(low, high + 1))
+        low = 0 if low >= 0 and high < len(keys) else low
+        # One place more than there are values: `_places` needs it for null.
+        places = pl.Int16 if high - low < 2**15 - 1 else pl.Int32
+        return pa.DictionaryArray.from_arrays(
+            to_arrow((keys - low if low else keys).cast(places)), np.arange(low, high + 1)
+        )
     return to_arrow(keys).dictionary_encode()
 
 
-def _places(keys: pa.DictionaryArray) -> npt.NDArray[np.int32]:
+def _places(keys: pa.DictionaryArray) -> npt.NDArray[np.integer[Any]]:
     """Place of each row's value in the dictionary; one past its end for null."""
-    places: npt.NDArray[np.int32] = keys.indices.fill_null(len(keys.dictionary)).to_numpy()
+    places: npt.NDArray[np.integer[Any]] = keys.indices.fill_null(len(keys.dictionary)).to_numpy()
     return places

@@ -57,6 +57,7 @@ class ColumnFile:
 
     Args:
         path: The file.
+        dtype: Of the numbers in it.
         rows: Rows that will be appended in all.
         flat: Whether it has one dimension only.
     """
@@ -64,8 +65,9 @@ class ColumnFile:
     block = 8192
     """Rows that are put together at once; few enough for the processor's cache."""
 
-    def __init__(self, path: Path, rows: int, *, flat: bool) -> None:
+    def __init__(self, path: Path, dtype: npt.DTypeLike, rows: int, *, flat: bool) -> None:
         self.file = path.open("wb")
+        self.dtype = np.dtype(dtype)
         self.rows, self.flat = rows, flat
         self.begun = False
 
@@ -74,11 +76,12 @@ class ColumnFile:
         if not self.begun:
             width = sum(part.shape[1] for part in parts)
             shape = (self.rows,) if self.flat else (self.rows, width)
-            header = {"descr": parts[0].dtype.str, "fortran_order": False, "shape": shape}
+            header = {"descr": self.dtype.str, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(self.file, header)
             self.begun = True
         for start in range(0, len(parts[0]), self.block):
-            self.file.write(np.concatenate([part[start : start + self.block] for part in parts], axis=1).data)
+            block = [part[start : start + self.block] for part in parts]
+            self.file.write(np.concatenate(block, axis=1, dtype=self.dtype, casting="same_kind").data)
 
     def close(self) -> None:
         """Ends the file."""
@@ -100,10 +103,10 @@ class SplitFiles:
         self.columns: dict[str, ColumnFile] = {}
         self.ids: pq.ParquetWriter | None = None
 
-    def append(self, name: str, columns: Sequence[npt.NDArray[Any]]) -> None:
+    def append(self, name: str, columns: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> None:
         """Appends rows to a file of columns; threads may append to different files at once."""
         if name not in self.columns:
-            self.columns[name] = ColumnFile(self.folder / f"{name}.npy", self.rows, flat=name in FLAT)
+            self.columns[name] = ColumnFile(self.folder / f"{name}.npy", dtype, self.rows, flat=name in FLAT)
         self.columns[name].append(columns)
 
     def append_ids(self, ids: pl.DataFrame) -> None:

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from mtlzoo.datamodules.checks import numbers, require
 from mtlzoo.datamodules.columns import Label
-from mtlzoo.datamodules.encode import Encoder, Keys, Places, dictionary, from_arrow, to_arrow
+from mtlzoo.datamodules.encode import Encoder, Keys, Places, compact, dictionary, from_arrow, to_arrow
 from mtlzoo.datamodules.numeric import Moments
 from mtlzoo.datamodules.sequences import as_array, as_lists, flatten
 from mtlzoo.datamodules.vocabulary import Vocabulary
@@ -45,8 +45,9 @@ class LabelEncoder(Encoder):
             self.moments.add(x[~np.isnan(x)])
 
     @override
-    def encode(self, staged: pa.Array) -> npt.NDArray[np.float32]:
-        return np.asarray(staged.to_numpy(zero_copy_only=False), np.float32)[:, None]
+    def encode(self, staged: pa.Array) -> npt.NDArray[Any]:
+        values: npt.NDArray[Any] = staged.to_numpy(zero_copy_only=False)
+        return values[:, None]
 
     def task(self) -> Task:
         """The task, with centre and scale of what was observed in train."""
@@ -107,6 +108,8 @@ class WeightEncoder(Encoder):
 class GroupEncoder(Encoder):
     """A number per distinct value: integers as they are, everything else numbered over all splits."""
 
+    dtype = np.int64
+
     def __init__(self, column: str) -> None:
         self.column = column
         self.values = Vocabulary()
@@ -117,7 +120,7 @@ class GroupEncoder(Encoder):
         keys = self.keys.check(chunk[self.column], rows)
         there = keys.is_not_null() & (keys != "" if keys.dtype == pl.String else True)
         require(there.fill_null(False), keys, self.column, rows, "a value in every row, as grouped metrics need one")
-        return to_arrow(keys) if self._whole else dictionary(keys)
+        return compact(keys) if self._whole else dictionary(keys)
 
     @override
     def settle(self) -> None:
@@ -133,9 +136,9 @@ class GroupEncoder(Encoder):
         self.values.fit()
 
     @override
-    def encode(self, staged: pa.Array) -> npt.NDArray[np.int64]:
+    def encode(self, staged: pa.Array) -> npt.NDArray[np.integer[Any]]:
         codes: npt.NDArray[Any] = staged.to_numpy() if self._whole else self.keys.ids(staged) - FIRST_KNOWN
-        return codes.astype(np.int64)[:, None]
+        return codes[:, None]
 
     @property
     def _whole(self) -> bool:

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from mtlzoo.datamodules.checks import numbers
 from mtlzoo.datamodules.columns import NumericColumn
-from mtlzoo.datamodules.encode import Encoder, Places, to_arrow
+from mtlzoo.datamodules.encode import Encoder, Places, compact
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.hashing import splitmix64
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
@@ -62,7 +62,7 @@ class NumericEncoder(Encoder):
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
-        return to_arrow(numbers(chunk[self.column.name], self.column.name, rows).cast(pl.Float64))
+        return compact(numbers(chunk[self.column.name], self.column.name, rows))
 
     @override
     def observe(self, staged: pa.Array, train: Places) -> None:
@@ -98,6 +98,8 @@ class BucketEncoder(Encoder):
     the same in every run.
     """
 
+    dtype = np.int32
+
     def __init__(self, column: NumericColumn) -> None:
         self.column = column
         self.sample = np.empty(0)
@@ -111,7 +113,7 @@ class BucketEncoder(Encoder):
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
-        return to_arrow(numbers(chunk[self.column.name], self.column.name, rows).cast(pl.Float64))
+        return compact(numbers(chunk[self.column.name], self.column.name, rows))
 
     @override
     def observe(self, staged: pa.Array, train: Places) -> None:
@@ -146,5 +148,4 @@ class BucketEncoder(Encoder):
 
 def _numpy(staged: pa.Array) -> npt.NDArray[np.float64]:
     """Numbers, NaN where null."""
-    x: npt.NDArray[np.float64] = staged.to_numpy(zero_copy_only=False)
-    return x
+    return np.asarray(staged.to_numpy(zero_copy_only=False), np.float64)

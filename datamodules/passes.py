@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from mtlzoo.datamodules.columns import Recipe
-from mtlzoo.datamodules.encode import Places, from_arrow, to_arrow
+from mtlzoo.datamodules.encode import Places, compact, from_arrow
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.files import SplitFiles, Stage
 from mtlzoo.datamodules.keys import KeyColumn
@@ -95,7 +95,7 @@ class Passes:
             for split, place in places.items():
                 part = [values[place] for values in sorted_columns]
                 rates.add(split, name, part)
-                files[split].append(name, part)
+                files[split].append(name, part, self.plan.outputs[name][0].dtype)
 
         def write_ids(ids: pl.DataFrame, order: Places, places: dict[str, slice]) -> None:
             sorted_ids = ids[order] if len(places) > 1 else ids
@@ -126,7 +126,7 @@ class Passes:
         return np.argsort(codes, kind="stable"), places
 
     def _staged(self, frame: pl.DataFrame, rows: range) -> list[pa.Array]:
-        ids = (to_arrow(column.check(frame[column.name], rows)) for column in self.ids)
+        ids = (compact(column.check(frame[column.name], rows)) for column in self.ids)
         return [*self.pool.map(lambda encoder: encoder.stage(frame, rows), self.encoders), *ids]
 
     def _observe(self, columns: list[pa.Array], train: Places) -> None:

@@ -47,6 +47,8 @@ def as_array(items: pl.Series, lengths: npt.NDArray[np.int64]) -> pa.Array:
 class SequenceEncoder(Encoder):
     """The first or last `max_length` ids of each row, padded at the end with 0."""
 
+    dtype = np.int32
+
     def __init__(self, column: SequenceColumn, table: Table) -> None:
         self.column = column
         self.keys = Keys(column.name, table)
