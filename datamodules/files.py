@@ -115,6 +115,11 @@ class SplitFiles:
         self.ids = self.ids or _parquet_writer(self.folder / "ids.parquet", table.schema)
         self.ids.write_table(table)
 
+    def flush(self) -> None:
+        """Waits until the columns written so far are on the disk; other threads may append meanwhile."""
+        for column in list(self.columns.values()):
+            os.fdatasync(column.file.fileno())
+
     def close(self) -> None:
         """Ends all files."""
         for file in (*self.columns.values(), *filter(None, [self.ids])):

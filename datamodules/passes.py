@@ -102,14 +102,18 @@ class Passes:
             for split, place in places.items():
                 files[split].append_ids(sorted_ids[place])
 
-        for columns, ids, rows in self._encoded():
-            order, places = self._sorted(rows)
-            writes = [self.pool.submit(write, name, parts, order, places) for name, parts in columns.items()]
-            if ids.width:
-                writes.append(self.pool.submit(write_ids, ids, order, places))
-            for one in writes:
-                one.result()
-            advance(len(rows))
+        with ThreadPoolExecutor(1) as background:
+            for columns, ids, rows in self._encoded():
+                order, places = self._sorted(rows)
+                writes = [self.pool.submit(write, name, parts, order, places) for name, parts in columns.items()]
+                if ids.width:
+                    writes.append(self.pool.submit(write_ids, ids, order, places))
+                for one in writes:
+                    one.result()
+                # The disk works while we encode, so that the sync at the end has little to wait for.
+                for split in places:
+                    background.submit(files[split].flush)
+                advance(len(rows))
         for file in files.values():
             file.close()
         (folder / "vocabulary").mkdir()

@@ -30,7 +30,7 @@ def read_csv(
     null_values: Sequence[str] = (),
     quote: bool = True,
     strip: bool = False,
-    batch_bytes: int = 16 << 20,
+    batch_bytes: int = 4 << 20,
 ) -> Iterator[pl.DataFrame]:
     """Yields the rows of a text table, plain or gzipped, in file order; empty fields are null, blank lines skipped.
 

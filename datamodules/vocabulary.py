@@ -15,6 +15,8 @@ from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 
 Ids = npt.NDArray[np.int32]
 _PENDING = 1 << 20
+_SPREAD = 16
+"""Integers between lowest and highest value, per value, up to which an id is looked up by place, not searched."""
 
 
 class Table(ABC):
@@ -110,6 +112,7 @@ class Vocabulary(Table):
         self.entries = known.with_columns(id=pl.int_range(FIRST_KNOWN, FIRST_KNOWN + pl.len(), dtype=pl.Int32))
         self.cardinality = FIRST_KNOWN + len(self.entries)
         self._sorted = self.entries.sort("value")
+        self._dense = _dense(self._sorted)
         self._counted = []
 
     @override
@@ -118,6 +121,11 @@ class Vocabulary(Table):
         found = np.full(len(keys), UNKNOWN, np.int32)
         if not len(self._sorted):
             return found
+        if self._dense is not None:
+            low, ids = self._dense
+            places = keys.fill_null(low).to_numpy() - low
+            within = (places >= 0) & (places < len(ids)) & keys.is_not_null().to_numpy()
+            return np.where(within, ids.take(places, mode="clip"), np.int32(UNKNOWN))
         # Sorted queries walk the vocabulary in order: ten times faster than random ones where it has millions.
         queries = pl.DataFrame({"key": keys}).with_row_index("at").drop_nulls().sort("key")
         place = self._sorted["value"].search_sorted(queries["key"]).clip(upper_bound=len(self._sorted) - 1)
@@ -133,3 +141,16 @@ class Vocabulary(Table):
         if self._counted:
             self._counted = [pl.concat(self._counted).group_by("value").agg(pl.col("count").sum())]
         self._pending = 0
+
+
+def _dense(entries: pl.DataFrame) -> tuple[int, Ids] | None:
+    """The lowest of integer values and the id of every integer from it on, where there are few others between."""
+    if entries.schema["value"] != pl.Int64 or not len(entries):
+        return None
+    values = entries["value"].to_numpy()
+    low, high = int(values[0]), int(values[-1])
+    if high - low >= _SPREAD * len(values):
+        return None
+    ids = np.full(high - low + 1, UNKNOWN, np.int32)
+    ids[values - low] = entries["id"].to_numpy()
+    return low, ids
