@@ -90,28 +90,10 @@ class Passes:
         rates = Rates(self.plan.schema())
         files = {split: SplitFiles(folder / split, rows) for split, rows in rows_of.items() if rows}
 
-        def write(name: str, columns: list[npt.NDArray[Any]], order: Places, places: dict[str, slice]) -> None:
-            sorted_columns = [values.take(order, axis=0) for values in columns] if len(places) > 1 else columns
-            for split, place in places.items():
-                part = [values[place] for values in sorted_columns]
-                rates.add(split, name, part)
-                files[split].append(name, part, self.plan.outputs[name][0].dtype)
-
-        def write_ids(ids: pl.DataFrame, order: Places, places: dict[str, slice]) -> None:
-            sorted_ids = ids[order] if len(places) > 1 else ids
-            for split, place in places.items():
-                files[split].append_ids(sorted_ids[place])
-
         with ThreadPoolExecutor(1) as background:
             for columns, ids, rows in self._encoded():
-                order, places = self._sorted(rows)
-                writes = [self.pool.submit(write, name, parts, order, places) for name, parts in columns.items()]
-                if ids.width:
-                    writes.append(self.pool.submit(write_ids, ids, order, places))
-                for one in writes:
-                    one.result()
-                # The disk works while we encode, so that the sync at the end has little to wait for.
-                for split in places:
+                for split in self._write(files, rates, columns, ids, rows):
+                    # The disk works while we encode, so that the sync at the end has little to wait for.
                     background.submit(files[split].flush)
                 advance(len(rows))
         for file in files.values():
@@ -120,6 +102,31 @@ class Passes:
         for name, table in self.plan.tables.items():
             table.save(folder / "vocabulary" / f"{name}.parquet")
         return rates
+
+    def _write(
+        self, files: dict[str, SplitFiles], rates: Rates, columns: Columns, ids: pl.DataFrame, rows: range
+    ) -> Iterable[str]:
+        """Appends a chunk to the files of its splits; returns those splits."""
+        order, places = self._sorted(rows)
+
+        def write(name: str, columns: list[npt.NDArray[Any]]) -> None:
+            sorted_columns = [values.take(order, axis=0) for values in columns] if len(places) > 1 else columns
+            for split, place in places.items():
+                part = [values[place] for values in sorted_columns]
+                rates.add(split, name, part)
+                files[split].append(name, part, self.plan.outputs[name][0].dtype)
+
+        def write_ids() -> None:
+            sorted_ids = ids[order] if len(places) > 1 else ids
+            for split, place in places.items():
+                files[split].append_ids(sorted_ids[place])
+
+        writes = [self.pool.submit(write, name, parts) for name, parts in columns.items()]
+        if ids.width:
+            writes.append(self.pool.submit(write_ids))
+        for one in writes:
+            one.result()
+        return places
 
     def _sorted(self, rows: range) -> tuple[Places, dict[str, slice]]:
         """The order of a chunk's rows by split, and where each split that has some lies in it."""
