@@ -1,0 +1,105 @@
+"""What several Gramian rules share: checks of arguments, places in a state, cosines, singular systems."""
+
+import torch
+from torch import Tensor, nn
+
+EPS = torch.finfo(torch.float64).eps
+TINY = torch.finfo(torch.float64).tiny
+
+
+def tolerance(tasks: int) -> float:
+    """Below this part of the largest one, eigenvalues of a Gramian are the rounding of its entries."""
+    return 256 * tasks * EPS
+
+
+def check(rule: nn.Module, name: str, value: object, allowed: str, ok: bool) -> None:
+    """Refuses an argument.
+
+    Raises:
+        ValueError: Not `ok`.
+    """
+    if not ok:
+        raise ValueError(f"{type(rule).__name__}: {name}={value!r} is not possible; allowed: {allowed}.")
+
+
+def read_state(rule: nn.Module, state: Tensor, leading: torch.Size, tasks: int, groups: Tensor | None) -> Tensor:
+    """The state [groups, tasks, ...] at the places `groups`, all of them for None, as [*leading, tasks, ...].
+
+    Raises:
+        ValueError: `allocate` was not called, or for other sizes.
+    """
+    count = leading.numel() if groups is None else state.shape[0]
+    if state.dim() < 2 or state.shape[0] != count or state.shape[1] != tasks:
+        raise ValueError(
+            f"{type(rule).__name__} has a state of the shape {tuple(state.shape)} [groups, tasks, ...], and was called "
+            f"with {leading.numel()} groups of {tasks} tasks: call allocate(groups, tasks) with the number of all "
+            f"groups before the first call, and pass groups= where only some are there."
+        )
+    return state.reshape(*leading, *state.shape[1:]) if groups is None else state[groups]
+
+
+def write_state(state: Tensor, old: Tensor, values: Tensor, groups: Tensor | None) -> None:
+    """Puts `values` where `read_state` took `old`; what is not finite stays old, so one bad step does not last."""
+    values = torch.where(values.isfinite(), values, old)
+    if groups is None:
+        state.copy_(values.reshape(state.shape))
+    else:
+        state[groups] = values
+
+
+def norms_of(gramian: Tensor, active: Tensor) -> Tensor:
+    """The norms [..., T]; 1 for a task without gradient, so that it can be divided by."""
+    # The smallest squares may vanish where the Gramian was divided by its largest one.
+    return torch.where(active, gramian.diagonal(dim1=-2, dim2=-1).clamp_min(TINY).sqrt(), 1.0)
+
+
+def cosines_of(gramian: Tensor, active: Tensor) -> Tensor:
+    """The cosines [..., T, T] of the gradients, which their scales don't touch; 0 with a task without gradient."""
+    norms = norms_of(gramian, active)
+    cosines = gramian / norms[..., :, None] / norms[..., None, :]
+    both = active[..., :, None] & active[..., None, :]
+    cosines = torch.where(both, cosines, 0.0)
+    return torch.where(torch.eye(gramian.shape[-1], dtype=torch.bool, device=gramian.device), both.double(), cosines)
+
+
+def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """`torch.linalg.eigh`, the order of the rows not mattering, and NaN eigenvalues where it would refuse its input.
+
+    LAPACK keeps the small eigenvalues of gradients of very different lengths exact if the long ones come first. On a
+    GPU torch waits for the result, to check it.
+
+    Args:
+        matrices: [..., T, T], symmetric.
+
+    Returns:
+        Eigenvalues [..., T], ascending, and eigenvectors [..., T, T] in columns.
+    """
+    finite = matrices.isfinite().all(-1).all(-1, keepdim=True)
+    matrices = torch.where(finite[..., None], matrices, 0.0)
+    order = matrices.diagonal(dim1=-2, dim2=-1).argsort(dim=-1, descending=True, stable=True)
+    rows, columns = order[..., :, None].expand_as(matrices), order[..., None, :].expand_as(matrices)
+    eigenvalues, vectors = torch.linalg.eigh(matrices.gather(-2, rows).gather(-1, columns))
+    return torch.where(finite, eigenvalues, torch.nan), torch.zeros_like(vectors).scatter(-2, rows, vectors)
+
+
+def solve_psd(matrices: Tensor, right: Tensor) -> Tensor:
+    """The shortest of the best solutions x of ``matrices x = right``: ``pinv(matrices) right``.
+
+    Components of `right` that are the rounding of the eigenvectors count as none, so a right side that is orthogonal
+    to the range gives exactly 0.
+
+    Args:
+        matrices: [..., T, T], positive semi-definite.
+        right: [..., T].
+
+    Returns:
+        [..., T].
+    """
+    eigenvalues, vectors = eigh(matrices)
+    along = (vectors * right[..., :, None]).sum(-2)
+    # |along| <= |right|: what passes also has an eigenvalue above the rounding.
+    floor = tolerance(right.shape[-1]) * eigenvalues.amax(-1) * right.square().sum(-1).sqrt()
+    keep = eigenvalues * along.abs() > floor[..., None]
+    along = torch.where(keep | eigenvalues.isnan(), along / torch.where(keep, eigenvalues, 1.0), 0.0)
+    along = torch.where(eigenvalues.isnan(), torch.nan, along)
+    return (vectors * along[..., None, :]).sum(-1)

@@ -1,0 +1,267 @@
+"""What every rule on Gramians promises, whatever it computes: found by what `mtlzoo.callbacks.rules` exports."""
+
+import copy
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from mtlzoo.callbacks import rules
+from mtlzoo.callbacks.rules import GramianRule
+
+Build = Callable[[int], GramianRule]
+SIZES = (2, 3, 7, 16)
+# Rules whose defaults don't say all; the others are built without arguments.
+VARIANTS: dict[str, dict[str, Build]] = {
+    "AlignedMTL": {
+        "min": lambda tasks: rules.AlignedMTL(),
+        "median": lambda tasks: rules.AlignedMTL("median"),
+        "rmse, preference": lambda tasks: rules.AlignedMTL("rmse", [1.0 + t for t in range(tasks)]),
+    },
+    "ConFIG": {
+        "equal": lambda tasks: rules.ConFIG(),
+        "preference": lambda tasks: rules.ConFIG([1.0 + t for t in range(tasks)]),
+    },
+    "Fixed": {"1..T": lambda tasks: rules.Fixed([1.0 + t for t in range(tasks)])},
+    "GradNorm": {"fast": lambda tasks: rules.GradNorm(lr=1.0)},
+    "MetaBalance": {
+        "both": lambda tasks: rules.MetaBalance(main_task=1),
+        "reduce": lambda tasks: rules.MetaBalance(strategy="reduce"),
+        "enlarge": lambda tasks: rules.MetaBalance(strategy="enlarge"),
+    },
+    "PCGrad": {
+        "random": lambda tasks: rules.PCGrad(),
+        "fixed": lambda tasks: rules.PCGrad("fixed"),
+        "mean": lambda tasks: rules.PCGrad("mean"),
+    },
+    "PMTRecRule": {
+        "plain": lambda tasks: rules.PMTRecRule(tau=0.5),
+        "masked": lambda tasks: rules.PMTRecRule(main_task=1, mask_untouched=True),
+    },
+}
+
+
+def builders() -> list[Any]:
+    found = []
+    for name in rules.__all__:
+        exported = getattr(rules, name)
+        if isinstance(exported, type) and issubclass(exported, GramianRule) and exported is not GramianRule:
+            for variant, build in VARIANTS.get(name, {"": lambda tasks, rule=exported: rule()}).items():
+                found.append(pytest.param(build, id=f"{name} {variant}".strip()))
+    return found
+
+
+each_rule = pytest.mark.parametrize("build", builders())
+each_size = pytest.mark.parametrize("tasks", SIZES)
+
+
+def catalogue(tasks: int) -> tuple[list[str], Tensor]:
+    """Gradients [N, T, d] that ordinary, sparse and broken training gives, and what they are."""
+    generator = torch.Generator().manual_seed(tasks)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    width = 2 * tasks + 3
+    plain = random(tasks, width)
+    scales = torch.logspace(-12, 12, tasks, dtype=torch.float64)[torch.randperm(tasks, generator=generator)]
+    mild = torch.logspace(-2, 2, tasks, dtype=torch.float64)[:, None]
+    silent, alone, equal, opposite, parallel = (plain.clone() for _ in range(5))
+    silent[1] = 0.0
+    alone[1:] = 0.0
+    equal[-1] = equal[0]
+    opposite[-1] = -opposite[0]
+    parallel[-1] = 3.0 * parallel[0]
+    found = {
+        "plain": plain,
+        "conflicts": plain - 1.2 * plain.mean(0),
+        "tiny": 1e-12 * plain,
+        "huge": 1e12 * plain,
+        "scales": mild * plain,
+        "far scales": scales[:, None] * plain,
+        "one silent": silent,
+        "all but one silent": alone,
+        "silent": torch.zeros_like(plain),
+        "equal": equal,
+        "all equal": plain[:1].expand(tasks, -1),
+        "opposite": opposite,
+        "parallel": parallel,
+        "rank": random(tasks, max(1, tasks // 2)) @ random(max(1, tasks // 2), width),
+        "line": random(tasks, 1) * random(1, width),
+        "right angles": torch.eye(tasks, width, dtype=torch.float64),
+    }
+    return list(found), torch.stack(list(found.values()))
+
+
+def solve(rule: GramianRule, gramian: Tensor, groups: Tensor | None = None, order: Tensor | None = None) -> Tensor:
+    """Weights, with losses where needed; a rule that refuses so many tasks skips the test."""
+    losses = torch.linspace(0.3, 0.9, gramian.shape[-1], dtype=torch.float64)
+    losses = losses if order is None else losses[order]
+    given = {"losses": losses} if rule.needs_losses else {}
+    try:
+        return rule(gramian, groups=groups, **given)  # type: ignore[no-any-return]
+    except ValueError as error:
+        if "at most" in str(error):
+            pytest.skip(str(error))
+        raise
+
+
+def built(build: Build, groups: int, tasks: int) -> GramianRule:
+    rule = build(tasks)
+    rule.allocate(groups, tasks)
+    return rule
+
+
+def same_gradient(ours: Tensor, expected: Tensor, rows: Tensor, names: list[str]) -> None:
+    """J^T w agrees beside the lengths of its parts: weights may differ where gradients depend on each other."""
+    parts = (expected.abs() * rows.norm(dim=-1)).amax(-1)
+    distance = ((ours - expected)[..., None] * rows).sum(-2).norm(dim=-1)
+    for name, off, part in zip(names, distance.tolist(), parts.tolist(), strict=True):
+        assert off <= 1e-7 * part, f"{name}: off by {off}, beside parts of {part}"
+
+
+@each_rule
+@each_size
+def test_finite(build: Build, tasks: int) -> None:
+    names, rows = catalogue(tasks)
+    for dtype in (torch.float64, torch.float32):
+        rule = built(build, len(rows), tasks)
+        gramians = (rows @ rows.mT).to(dtype)
+        for _ in range(2):
+            weights = solve(rule, gramians)
+            assert weights.dtype == dtype
+            assert weights.shape == (len(rows), tasks)
+            for name, gramian, found in zip(names, gramians, weights, strict=True):
+                assert bool(found.isfinite().all()), f"{name} {dtype}: {found}"
+                if rule.masks_inactive:
+                    assert not found[gramian.diagonal() == 0].any(), f"{name} {dtype}: {found}"
+
+
+@each_rule
+@each_size
+def test_no_order_of_the_tasks(build: Build, tasks: int) -> None:
+    if getattr(build(tasks), "order", "mean") != "mean":
+        pytest.skip("goes through the tasks in an order; test_golden_rules.py knows the orders")
+    names, rows = catalogue(tasks)
+    order = torch.randperm(tasks)
+    rule, other = built(build, len(rows), tasks), built(build, len(rows), tasks)
+    if hasattr(rule, "main_task"):
+        setattr(other, "main_task", order.tolist().index(rule.main_task))  # noqa: B010  # not in the base
+    for name in ("weights", "preference"):
+        if isinstance(numbers := getattr(other, name, None), list):
+            setattr(other, name, [numbers[t] for t in order])
+    for factor in (1.0, -2.0):
+        moved = torch.linspace(1.0, factor, tasks, dtype=torch.float64)[:, None] * rows
+        expected = solve(rule, moved @ moved.mT)
+        weights = solve(other, (moved @ moved.mT)[:, order][..., order], order=order)
+        same_gradient(weights, expected[:, order], moved[:, order], names)
+
+
+@each_rule
+@each_size
+def test_degree(build: Build, tasks: int) -> None:
+    names, rows = catalogue(tasks)
+    rule, other, similar = (built(build, len(rows), tasks) for _ in range(3))
+    if rule.degree is None:
+        pytest.skip("sees the Gramian as it is")
+    for _ in range(2):
+        expected = solve(rule, rows @ rows.mT)
+        assert torch.equal(solve(other, 2.0**34 * (rows @ rows.mT)), 2.0 ** (34 * rule.degree) * expected)
+        same_gradient(solve(similar, 3.7 * (rows @ rows.mT)), 3.7**rule.degree * expected, rows, names)
+
+
+@each_rule
+@pytest.mark.parametrize("tasks", [2, 6])
+def test_a_batch_is_each_alone(build: Build, tasks: int) -> None:
+    names, rows = catalogue(tasks)
+    gramians = rows @ rows.mT
+    rule, backwards = built(build, len(rows), tasks), built(build, len(rows), tasks)
+    alone = [built(build, 1, tasks) for _ in rows]
+    places = torch.arange(len(rows)).flip(0)
+    for factor in (1.0, 0.5):
+        expected = torch.stack([solve(r, factor * g) for r, g in zip(alone, gramians, strict=True)])
+        same_gradient(solve(rule, factor * gramians), expected, rows, names)
+        same_gradient(solve(backwards, factor * gramians.flip(0), places).flip(0), expected, rows, names)
+    shape = (1, len(rows), 1, tasks, tasks)
+    assert solve(built(build, len(rows), tasks), gramians.reshape(shape)).shape == shape[:-1]
+
+
+@each_rule
+def test_absent_groups_and_silent_tasks_keep_their_state(build: Build) -> None:
+    tasks = 4
+    rule = built(build, 3, tasks)
+    rows = torch.randn(3, tasks, 9, dtype=torch.float64)
+    solve(rule, rows @ rows.mT)
+    before = {name: buffer.clone() for name, buffer in rule.named_buffers()}
+    rows = rows[1:2].roll(1, -2)
+    rows[:, 2] = 0.0
+    solve(rule, rows @ rows.mT, torch.tensor([1]))
+    for name, buffer in rule.named_buffers():
+        if buffer.shape[:2] == (3, tasks):
+            assert torch.equal(buffer[[0, 2]], before[name][[0, 2]]), name
+            if bool(((buffer[1].sum(-1) - 1).abs() < 1e-9).all()):
+                continue  # shares of a whole: they cannot rest while the others move
+            assert torch.equal(buffer[1, 2], before[name][1, 2]), name
+            if buffer.shape[2:] == (tasks,):
+                assert torch.equal(buffer[1, :, 2], before[name][1, :, 2]), name
+
+
+@each_rule
+def test_resumes(build: Build) -> None:
+    tasks = 5
+    rule = built(build, 4, tasks)
+
+    def step() -> Tensor:
+        rows = torch.randn(4, tasks, 9, dtype=torch.float64)
+        return rows @ rows.mT
+
+    for _ in range(3):
+        solve(rule, step())
+    file = io.BytesIO()
+    torch.save(rule.state_dict(), file)
+    file.seek(0)
+    loaded = build(tasks)
+    loaded.load_state_dict(torch.load(file, weights_only=True))
+    loaded.allocate(4, tasks)
+    for gramian in (step(), step()):
+        twin = copy.deepcopy(rule)
+        expected = solve(rule, gramian)
+        assert torch.equal(solve(twin, gramian), expected)
+        assert torch.equal(solve(loaded, gramian), expected)
+
+
+@each_rule
+def test_a_bad_step_does_not_last(build: Build) -> None:
+    tasks = 4
+    rule = built(build, 1, tasks)
+    rows = torch.randn(tasks, 9, dtype=torch.float64)
+    solve(rule, rows @ rows.T)
+    for bad in (torch.nan, torch.inf):
+        broken = rows.clone()
+        broken[2, 0] = bad
+        weights = solve(rule, broken @ broken.T)
+        assert not bool((weights @ broken).isfinite().all())
+    assert bool(solve(rule, rows @ rows.T).isfinite().all())
+
+
+@each_rule
+def test_never_waits_for_a_value(build: Build) -> None:
+    """Tensors without numbers: asking for one raises."""
+    tasks = 4
+    with FakeTensorMode():
+        rule = built(build, 10, tasks)
+        for _ in range(2):
+            assert solve(rule, torch.zeros(7, tasks, tasks), torch.arange(7)).shape == (7, tasks)
+
+
+@each_rule
+def test_stays_on_its_device(build: Build) -> None:
+    tasks = 4
+    rule = built(build, 10, tasks).to("meta")
+    losses = {"losses": torch.ones(tasks, device="meta")} if rule.needs_losses else {}
+    places = torch.arange(7, device="meta")
+    assert rule(torch.zeros(7, tasks, tasks, device="meta"), groups=places, **losses).device.type == "meta"
