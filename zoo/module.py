@@ -205,6 +205,11 @@ class MultiTaskModule(L.LightningModule, ABC):
             )
         self.log_dict({"train/loss": sum(values.values())} | {f"train/{name}/loss": v for name, v in values.items()})
 
+    @property
+    def task_names(self) -> list[str]:
+        """Names of the tasks, in the order of the losses; callbacks that weigh tasks read them."""
+        return [task.name for task in self.schema.tasks]
+
     # ---- several processes
 
     def tables(self) -> dict[str, Tensor]:

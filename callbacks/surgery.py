@@ -1,0 +1,296 @@
+"""`GradientSurgery`: any rule, at any level, in any Lightning project."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mtlzoo.callbacks import processes
+from mtlzoo.callbacks.combine import Groups, Level, combine, private
+from mtlzoo.callbacks.graph import read
+from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
+from mtlzoo.callbacks.takeover import Backward, check_losses
+from mtlzoo.callbacks.task_gradients import TaskGradients
+from mtlzoo.callbacks.weighted import weighted_backward
+
+Rule: TypeAlias = GramianRule | GradientRule | Callable[[Tensor], Tensor]
+
+
+class GradientSurgery(L.Callback):
+    """Replaces the sum of the tasks' gradients by what a rule makes of them, in zoo models and any other module.
+
+    The module hands over its losses as a vector [T], one per task, in automatic optimisation
+    (``return {"loss": torch.stack(losses)}``) or manual (``self.manual_backward(torch.stack(losses))``); nothing else
+    is said or changed. Parameters that two tasks or more reach are shared, and get the rule's gradient; one that a
+    single task reaches gets that task's plain gradient, unweighted. The cost is one backward pass per task, each over
+    its own head and the shared part; gradients of embedding tables hold touched rows only, dense or ``sparse=True``.
+
+    Under DDP the rule sees the gradients of the global batch, as one process would on it. With accumulation (automatic,
+    or several `manual_backward` before a step) it sees their sums. Under fp16 it sees unscaled gradients, and a step
+    that overflows leaves no trace. The state of a rule is saved and resumed with the checkpoint.
+
+    If the losses are not made by `torch.stack` or `torch.cat` of one tensor per task (a mean over the rows of a matrix,
+    say), every pass walks all heads, and a parameter that gets a gradient from one task only is taken as its own.
+
+    Args:
+        rule: A rule of `mtlzoo.callbacks.rules`, or anything that makes weights [T] of a Gramian [T, T], such as a
+            ``torchjd.aggregation`` weighting.
+        level: What one Gramian is taken over: ``model``: all shared parameters; ``parameter``: each tensor; ``row``:
+            each row of each embedding table, and each other tensor.
+        every_n_steps: Steps that use the same weights; all but the first of them cost one ordinary backward pass.
+            Level ``model`` only.
+        tasks: Names of the tasks in the order of the losses, for rules with a main task and for logs; by default the
+            module's `task_names`, or their numbers.
+
+    Raises:
+        ValueError: Options, or a module, trainer or loss, that cannot be served; with what to do instead.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        level: Level = "model",
+        every_n_steps: int = 1,
+        tasks: Sequence[str] | None = None,
+    ) -> None:
+        if isinstance(rule, LossRule):
+            raise ValueError(f"{type(rule).__name__} weighs losses; use LossBalancing({type(rule).__name__}(...)).")
+        if isinstance(rule, type) or not callable(rule):
+            raise ValueError(f"rule={rule!r}: give an object, as in GradientSurgery(PCGrad()).")
+        if level not in ("model", "parameter", "row"):
+            raise ValueError(f"level={level!r}; allowed are 'model', 'parameter' and 'row'.")
+        if every_n_steps < 1 or (every_n_steps > 1 and (level != "model" or isinstance(rule, GradientRule))):
+            raise ValueError(
+                f"every_n_steps={every_n_steps} with level={level!r} and {type(rule).__name__}; allowed are 1, or more "
+                "with level='model' and a rule that gives weights."
+            )
+        self.rule = rule
+        self.level: Level = level
+        self.every_n_steps = every_n_steps
+        self.tasks = None if tasks is None else list(tasks)
+        self.gramians: Tensor | None = None
+        """Gramians of the last step, [G, T, T] in float64, of unscaled gradients of the global batch."""
+        self.weights: Tensor | None = None
+        """The weights that the rule gave for them, [G, T]."""
+        self._steps = 0
+        self._backward = Backward(self)
+        # Known from `setup` to `teardown`; groups and steps only once losses have come.
+        self._trainer: L.Trainer
+        self._module: L.LightningModule
+        self._groups: Groups | None = None
+        self._open: _Step | None = None
+
+    # ---- Lightning
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Takes over `LightningModule.backward`."""
+        if stage != "fit":
+            return
+        self._backward.take(trainer, pl_module, self._run)
+        self._trainer, self._module = trainer, pl_module
+        # A compiled backward that gives its buffers away runs once; we run it once per task.
+        torch._functorch.config.donated_buffer = False
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Moves the state of the rule to the module's device."""
+        if isinstance(self.rule, nn.Module):
+            self.rule.to(pl_module.device)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Tells the rule the epoch, if it asks for it."""
+        if hasattr(self.rule, "set_epoch"):
+            self.rule.set_epoch(trainer.current_epoch)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Keeps DDP's reducer out: it would average gradients of single tasks, or wait for ones that never come."""
+        if isinstance(trainer.strategy.model, nn.parallel.DistributedDataParallel):
+            trainer.strategy.model.require_backward_grad_sync = False
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
+        """Ends the accumulation: the next losses are those of a new step."""
+        self._open = None
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Gives `LightningModule.backward` back."""
+        self._backward.give_back()
+        self._groups = self._open = None
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Gives `LightningModule.backward` back."""
+        self.teardown(trainer, pl_module, "fit")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the rule, and the weights in use."""
+        rule = self.rule.state_dict() if hasattr(self.rule, "state_dict") else {}
+        return {"rule": rule, "weights": self.weights, "steps": self._steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues from `state_dict`."""
+        if hasattr(self.rule, "load_state_dict"):
+            self.rule.load_state_dict(state_dict["rule"])
+        self.weights, self._steps = state_dict["weights"], state_dict["steps"]
+
+    # ---- one backward pass
+
+    def _run(self, losses: Tensor, *args: Any, **kwargs: Any) -> None:
+        check_losses(self, losses, kwargs | {str(i): argument for i, argument in enumerate(args)})
+        if self._groups is None:
+            self._groups = self._prepare(len(losses))
+        if self._open is None or self._open.touched():
+            self._open = self._started(len(losses))
+        graph = read(losses)
+        retain = bool(kwargs.get("retain_graph"))
+        if self._open.reuse is not None and graph.separate:
+            weighted_backward(graph, self._open.reuse, retain_graph=retain)
+            if processes.world_size() > 1:
+                processes.average_grads(self._parameters())
+            return
+        self._open.gradients.collect(graph, self._parameters(), retain_graph=retain)
+        self._open.losses += losses.detach().double() / self._scale()
+        # In automatic optimisation Lightning knows whether more micro-batches follow; in manual nobody does, so the
+        # gradient is made anew with each, from the rule's state before the first.
+        if not (self._module.automatic_optimization and self._trainer.fit_loop._should_accumulate()):
+            self._write(self._open, self._groups)
+
+    def _started(self, tasks: int) -> "_Step":
+        reuse = self._steps % self.every_n_steps != 0 and self.weights is not None
+        self._steps += 1
+        return _Step(tasks, self._module.device, self.weights[0] if reuse and self.weights is not None else None)
+
+    def _prepare(self, tasks: int) -> Groups:
+        names = list(self.tasks or getattr(self._module, "task_names", None) or map(str, range(tasks)))
+        if len(names) != tasks:
+            raise ValueError(f"GradientSurgery: {tasks} losses for the tasks {names}. Give one name per loss.")
+        rule: Any = self.rule
+        if isinstance(main := getattr(rule, "main_task", None), str):
+            if main not in names:
+                raise ValueError(f"{type(rule).__name__}: main_task={main!r}; allowed are {names}.")
+            rule.main_task = names.index(main)
+        tables = [m.weight for m in self._module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
+        groups = Groups.of(self.level, self._parameters(), tables)
+        if isinstance(rule, GramianRule):
+            rule.allocate(groups.total, tasks)
+            rule.to(self._module.device)
+        return groups
+
+    def _write(self, step: "_Step", groups: Groups) -> None:
+        """Puts the rule's gradient into ``.grad``."""
+        gradients, tasks, losses = step.gradients, len(step.losses), step.losses
+        for parameter, entry in gradients:
+            entry.settle(parameter)
+        if processes.world_size() > 1:
+            processes.average(gradients, self._parameters(), tasks)
+            losses = processes.mean(losses)
+        for parameter, entry in gradients:
+            if not entry.shared and (gradient := private(parameter, entry)) is not None:
+                step.write(parameter, gradient)
+        shared = {p: entry for p, entry in gradients if entry.shared and (entry.rows or entry.dense)}
+        if not shared:
+            return
+
+        def weigh(gramians: Tensor, numbers: Tensor) -> Tensor:
+            gramians = gramians / self._scale() ** 2
+            if step.reuse is not None:
+                return step.reuse.expand(gramians.shape[:-1])
+            if self._scaler() is not None and not gramians.isfinite().all():
+                # The scaler skips this step: what is not finite in the gradients tells it. No state changes.
+                return gramians.new_ones(gramians.shape[:-1])
+            weights = self._weights(gramians, None if groups.level == "model" else numbers, losses, step)
+            self.gramians, self.weights = gramians, weights
+            return weights
+
+        rule = self.rule if isinstance(self.rule, GradientRule) else weigh
+        for parameter, gradient in combine(shared, tasks, groups, rule).items():
+            step.write(parameter, gradient)
+
+    def _weights(self, gramians: Tensor, numbers: Tensor | None, losses: Tensor, step: "_Step") -> Tensor:
+        if not isinstance(self.rule, GramianRule):
+            return torch.stack([self._call(gramian) for gramian in gramians])
+        if not self._module.automatic_optimization:
+            step.rewind(self.rule, numbers)
+        weights: Tensor = self.rule(gramians, losses=losses if self.rule.needs_losses else None, groups=numbers)
+        return weights
+
+    def _call(self, gramian: Tensor) -> Tensor:
+        weights: Tensor = self.rule(gramian).detach()
+        if weights.shape != gramian.shape[:1]:
+            raise ValueError(
+                f"The rule {self.rule!r} made {tuple(weights.shape)} of a Gramian {tuple(gramian.shape)}; it must give "
+                "one weight per task, [T]. (Of torchjd take the ...Weighting classes, not the aggregators.)"
+            )
+        return weights.to(gramian)
+
+    def _parameters(self) -> list[Tensor]:
+        """What trains: parameters of the module, and any others that an optimiser holds."""
+        groups = (group for optimizer in self._trainer.optimizers for group in optimizer.param_groups)
+        held = (parameter for group in groups for parameter in group["params"])
+        return list(dict.fromkeys([*self._module.parameters(), *held]))
+
+    def _scaler(self) -> Any:
+        return getattr(self._trainer.precision_plugin, "scaler", None)
+
+    def _scale(self) -> float:
+        scaler = self._scaler()
+        return 1.0 if scaler is None else float(scaler.get_scale())
+
+
+class _Step:
+    """What belongs to one step of the optimiser: gradients so far, what was written, the rule's state before it."""
+
+    def __init__(self, tasks: int, device: torch.device, reuse: Tensor | None) -> None:
+        self.gradients = TaskGradients()
+        self.losses = torch.zeros(tasks, dtype=torch.float64, device=device)
+        self.reuse = reuse
+        self.base: dict[Tensor, Tensor | None] = {}
+        self.written: dict[Tensor, tuple[Tensor, int]] = {}
+        self.extra: Any = None
+        self.buffers: dict[str, tuple[Tensor | None, Tensor]] = {}
+
+    def touched(self) -> bool:
+        """Whether someone has changed, cleared or replaced what we wrote: then these gradients are used up."""
+        return any(
+            parameter.grad is not gradient or (not gradient.is_sparse and gradient._version != version)
+            for parameter, (gradient, version) in self.written.items()
+        )
+
+    def write(self, parameter: Tensor, gradient: Tensor) -> None:
+        """Adds to what ``.grad`` held before this step, in place of what this step wrote earlier."""
+        if parameter not in self.base:
+            base = parameter.grad
+            if base is not None and processes.world_size() > 1:
+                if base.to_dense().any() if base.is_sparse else base.any():
+                    raise RuntimeError(
+                        "GradientSurgery found gradients from elsewhere before it wrote its own; under DDP nobody has "
+                        "averaged them. Call zero_grad() before manual_backward, and put every loss into the vector."
+                    )
+                base = None
+            self.base[parameter] = base
+        base = self.base[parameter]
+        gradient = gradient.to(parameter.dtype)
+        parameter.grad = gradient if base is None else base + gradient
+        self.written[parameter] = (parameter.grad, parameter.grad._version)
+
+    def rewind(self, rule: GramianRule, groups: Tensor | None) -> None:
+        """Brings the rule back to where this step began, if it was asked for this step before."""
+        for name, (places, values) in self.buffers.items():
+            buffer = rule.get_buffer(name)
+            if places is None:
+                buffer.copy_(values)
+            else:
+                buffer[places] = values
+        if _has_extra(rule):
+            self.extra = rule.get_extra_state() if self.extra is None else self.extra
+            rule.set_extra_state(self.extra)
+        for name, buffer in rule.named_buffers():
+            # Of a state with a row per group only those that this step may change; the others stay untouched.
+            by_group = groups is not None and buffer.dim() > 0 and len(buffer) > len(groups)
+            self.buffers[name] = (groups, buffer[groups]) if by_group else (None, buffer.clone())
+
+
+def _has_extra(rule: GramianRule) -> bool:
+    return type(rule).get_extra_state is not nn.Module.get_extra_state
