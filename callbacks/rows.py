@@ -52,7 +52,7 @@ class Lookup:
             self._read_bags(saved)
         if saved._saved_scale_grad_by_freq and self.largest is None:
             counts = torch.zeros(rows, dtype=torch.int64, device=self.index.device)
-            counts = counts.index_add_(0, self.index, torch.ones_like(self.index))
+            counts = counts.index_add_(0, self.index, torch.ones_like(self.index, dtype=torch.int64))
             self._rescale(1 / counts[self.index])
         padding = saved._saved_padding_idx
         if 0 <= padding < rows and self.largest is None:

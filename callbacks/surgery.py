@@ -16,7 +16,8 @@ from mtlzoo.callbacks.takeover import Backward, check_losses
 from mtlzoo.callbacks.task_gradients import TaskGradients
 from mtlzoo.callbacks.weighted import weighted_backward
 
-Rule: TypeAlias = GramianRule | GradientRule | Callable[[Tensor], Tensor]
+# The command line offers subclasses of what a callable returns, and tensors are no rules: hence Any.
+Rule: TypeAlias = GramianRule | GradientRule | Callable[[Tensor], Any]
 
 
 class GradientSurgery(L.Callback):

@@ -1,0 +1,186 @@
+"""`LossBalancing`: weights of the tasks from their losses alone, at the cost of an ordinary step."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mtlzoo.callbacks import processes
+from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
+from mtlzoo.callbacks.takeover import Backward, check_losses
+
+
+class LossBalancing(L.Callback):
+    """Weighs the tasks' losses by a rule, in zoo models and any other module.
+
+    The module hands over its losses as a vector [T], one per task, in automatic optimisation
+    (``return {"loss": torch.stack(losses)}``) or manual (``self.manual_backward(torch.stack(losses))``). What follows
+    is one ordinary backward pass of ``(weights * losses).sum()``: heads are weighted too, as in the rules' papers, and
+    DDP, AMP and sparse gradients work as they do without us.
+
+    Under DDP the rule sees the losses' means over the processes, so all have the same weights. Under fp16 it sees
+    unscaled losses, and a step that the scaler skips leaves no trace in the rule. With accumulation it sees every
+    micro-batch for itself: the losses as `training_step` returns them in automatic optimisation (not divided by their
+    number); as `manual_backward` gets them in manual, which for zoo models with ``accumulate=k`` are a k-th of a batch's
+    losses, so that rules which depend on the losses' scale (UW, IMTLL) settle on other weights. The state of a rule is
+    saved and resumed with the checkpoint.
+
+    FAMO also needs the losses of the same batch after the optimiser's step: the module must have a method
+    ``task_losses(batch) -> Tensor [T]``, as zoo models do. It is called without gradients in training mode, so layers
+    that count batches (BatchNorm) see each of them twice. With automatic accumulation, the last micro-batch is compared.
+
+    The weights are logged every `log_every_n_steps` of the trainer, as ``balancing/weight/<task>``.
+
+    Args:
+        rule: A loss rule of `mtlzoo.callbacks.rules`, or one of your own.
+        tasks: Names of the tasks in the order of the losses, for logs; by default the module's `task_names`, or their
+            numbers.
+
+    Raises:
+        ValueError: A rule, module, trainer or loss that cannot be served; with what to do instead.
+    """
+
+    def __init__(self, rule: LossRule, tasks: Sequence[str] | None = None) -> None:
+        if isinstance(rule, GramianRule | GradientRule):
+            name = type(rule).__name__
+            raise ValueError(f"{name} weighs gradients; use GradientSurgery({name}(...)).")
+        if not isinstance(rule, LossRule):
+            raise ValueError(f"rule={rule!r}: give an object, as in LossBalancing(UW()); one's own extends LossRule.")
+        self.rule = rule
+        self.tasks = None if tasks is None else list(tasks)
+        self.weights: Tensor | None = None
+        """The last weights, [T] in float64."""
+        self._backward = Backward(self)
+        # Known from `setup` to `teardown`; names only once losses have come.
+        self._trainer: L.Trainer
+        self._module: L.LightningModule
+        self._names: list[str] = []
+        self._epoch: int | None = None
+        self._passes = 0
+        self._stepped = False
+        self._before: tuple[float, dict[str, Any]] | None = None
+
+    # ---- Lightning
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Takes over `LightningModule.backward`."""
+        if stage != "fit":
+            return
+        rule, module = type(self.rule).__name__, type(pl_module).__name__
+        if self.rule.needs_losses_after_step and not callable(getattr(pl_module, "task_losses", None)):
+            raise ValueError(
+                f"LossBalancing: {rule} needs the losses of a batch once more after the optimiser's step. Give {module} "
+                f"a method task_losses(batch) that returns the vector which training_step weighs, or take another rule."
+            )
+        self._backward.take(trainer, pl_module, self._run)
+        self._trainer, self._module = trainer, pl_module
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Moves the state of the rule to the module's device."""
+        self.rule.to(pl_module.device)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Tells the rule that the epoch before this one has ended.
+
+        Not at that one's end: checkpoints are written before, between and after the hooks of the end, and a resumed
+        training may run them twice or not at all.
+        """
+        if self._epoch not in (None, trainer.current_epoch):
+            self.rule.end_epoch()
+        self._epoch = trainer.current_epoch
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
+        """Notes that the losses so far are used up."""
+        self._stepped = self._passes > 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """After a step: tells the rule the new losses if it asks for them, or takes back what was skipped."""
+        if not self._stepped:
+            return
+        before, self._before, self._passes, self._stepped = self._before, None, 0, False
+        if before is not None and self._scale() < before[0]:
+            self.rule.load_state_dict(before[1])  # a scale that shrank says that the scaler skipped the step
+        elif self.rule.needs_losses_after_step:
+            self.rule.update(self._losses_again(batch))
+        if trainer._logger_connector.should_update_logs and self.weights is not None:
+            weights = dict(zip(self._names, self.weights.unbind(), strict=True))
+            pl_module.log_dict({f"balancing/weight/{name}": weight for name, weight in weights.items()})
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Gives `LightningModule.backward` back."""
+        self._backward.give_back()
+        self._names, self._before, self._passes, self._stepped = [], None, 0, False
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Gives `LightningModule.backward` back."""
+        self.teardown(trainer, pl_module, "fit")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the rule, and the epoch that it knows of."""
+        return {"rule": self.rule.state_dict(), "epoch": self._epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues from `state_dict`."""
+        self.rule.load_state_dict(state_dict["rule"])
+        self._epoch = state_dict["epoch"]
+
+    # ---- one backward pass
+
+    def _run(self, losses: Tensor, *args: Any, **kwargs: Any) -> None:
+        check_losses(self, losses, kwargs | {str(i): argument for i, argument in enumerate(args)})
+        if len(losses) != len(self._names):
+            self._prepare(len(losses))
+        self._passes += 1
+        if self._passes > 1 and self.rule.needs_losses_after_step and not self._module.automatic_optimization:
+            raise ValueError(
+                f"LossBalancing: {type(self.rule).__name__} compares the losses of a batch before and after the "
+                "optimiser's step; found several manual_backward calls before one. Don't cut batches up: accumulate=1."
+            )
+        weights = self._weights(losses.detach()).to(losses.dtype)
+        type(self._module).backward(self._module, (weights * losses).sum(), *args, **kwargs)
+
+    def _prepare(self, tasks: int) -> None:
+        names = list(self.tasks or getattr(self._module, "task_names", None) or map(str, range(tasks)))
+        if len(names) != tasks:
+            raise ValueError(f"LossBalancing: {tasks} losses for the tasks {names}. Give one name per loss.")
+        if self._names:
+            raise ValueError(f"LossBalancing: {tasks} losses, {len(self._names)} before. Give all tasks' in every step.")
+        self._names = names
+        self.rule.allocate(tasks)
+        self.rule.to(self._module.device)
+
+    def _weights(self, losses: Tensor) -> Tensor:
+        scale = self._scale()
+        # Lightning has divided the losses by the number of micro-batches, and multiplied them by the scale.
+        losses = processes.mean(losses.double() * (self._trainer.accumulate_grad_batches / scale))
+        if self._scaler() is not None:
+            if self._before is None:
+                self._before = scale, copy.deepcopy(self.rule.state_dict())
+            if not losses.isfinite().all():
+                return torch.ones_like(losses)  # what is not finite tells the scaler to skip this step
+        self.weights = self.rule(losses)
+        return self.weights
+
+    def _losses_again(self, batch: Any) -> Tensor:
+        module: Any = self._module
+        with torch.no_grad(), self._trainer.precision_plugin.train_step_context():
+            losses = module.task_losses(batch)
+        if not isinstance(losses, Tensor) or losses.shape != (len(self._names),):
+            raise ValueError(
+                f"LossBalancing: {type(module).__name__}.task_losses must return {len(self._names)} losses, as "
+                f"training_step weighs them; found {losses!r}."
+            )
+        return processes.mean(losses.double())
+
+    def _scaler(self) -> Any:
+        return getattr(self._trainer.precision_plugin, "scaler", None)
+
+    def _scale(self) -> float:
+        scaler = self._scaler()
+        return 1.0 if scaler is None else float(scaler.get_scale())
