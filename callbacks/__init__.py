@@ -1,5 +1,7 @@
 """Callbacks for any Lightning project; nothing here imports the models or the data sets of mtlzoo."""
 
+from mtlzoo.callbacks.balancing import LossBalancing
+from mtlzoo.callbacks.conflict_monitor import ConflictMonitor
 from mtlzoo.callbacks.predictions import ParquetPredictions
 from mtlzoo.callbacks.rules import (
     DBMTL,
@@ -37,6 +39,7 @@ from mtlzoo.callbacks.rules import (
     Sum,
     UPGrad,
 )
+from mtlzoo.callbacks.step_cost import StepCost
 from mtlzoo.callbacks.surgery import GradientSurgery
 
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "AlignedMTL",
     "CAGrad",
     "ConFIG",
+    "ConflictMonitor",
     "DualProj",
     "Equal",
     "FairGrad",
@@ -66,6 +70,7 @@ __all__ = [
     "GradientRule",
     "GradientSurgery",
     "GramianRule",
+    "LossBalancing",
     "LossRule",
     "Mean",
     "MetaBalance",
@@ -74,6 +79,7 @@ __all__ = [
     "PMTRecRule",
     "ParquetPredictions",
     "SDMGrad",
+    "StepCost",
     "Sum",
     "UPGrad",
 ]

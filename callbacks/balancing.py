@@ -24,14 +24,14 @@ class LossBalancing(L.Callback):
 
     Under DDP the rule sees the losses' means over the processes, so all have the same weights. Under fp16 it sees
     unscaled losses, and a step that the scaler skips leaves no trace in the rule. With accumulation it sees every
-    micro-batch for itself: the losses as `training_step` returns them in automatic optimisation (not divided by their
-    number); as `manual_backward` gets them in manual, which for zoo models with ``accumulate=k`` are a k-th of a batch's
-    losses, so that rules which depend on the losses' scale (UW, IMTLL) settle on other weights. The state of a rule is
-    saved and resumed with the checkpoint.
+    micro-batch for itself: in automatic optimisation the losses as `training_step` returns them, not divided by the
+    number of micro-batches; in manual what `manual_backward` gets. For zoo models with ``accumulate=k`` that is a k-th
+    of a batch's losses, so that rules which depend on the losses' scale (UW, IMTLL) settle on other weights. The state
+    of a rule is saved and resumed with the checkpoint.
 
     FAMO also needs the losses of the same batch after the optimiser's step: the module must have a method
     ``task_losses(batch) -> Tensor [T]``, as zoo models do. It is called without gradients in training mode, so layers
-    that count batches (BatchNorm) see each of them twice. With automatic accumulation, the last micro-batch is compared.
+    that count batches (BatchNorm) see each of them twice. With automatic accumulation the last micro-batch is compared.
 
     The weights are logged every `log_every_n_steps` of the trainer, as ``balancing/weight/<task>``.
 
@@ -73,8 +73,8 @@ class LossBalancing(L.Callback):
         rule, module = type(self.rule).__name__, type(pl_module).__name__
         if self.rule.needs_losses_after_step and not callable(getattr(pl_module, "task_losses", None)):
             raise ValueError(
-                f"LossBalancing: {rule} needs the losses of a batch once more after the optimiser's step. Give {module} "
-                f"a method task_losses(batch) that returns the vector which training_step weighs, or take another rule."
+                f"LossBalancing: {rule} needs the losses of a batch again after the optimiser's step. Give {module} a "
+                "method task_losses(batch) that returns the vector which training_step weighs, or take another rule."
             )
         self._backward.take(trainer, pl_module, self._run)
         self._trainer, self._module = trainer, pl_module
@@ -83,11 +83,12 @@ class LossBalancing(L.Callback):
         """Moves the state of the rule to the module's device."""
         self.rule.to(pl_module.device)
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Tells the rule that the epoch before this one has ended.
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Tells the rule that the epoch before this batch's has ended.
 
-        Not at that one's end: checkpoints are written before, between and after the hooks of the end, and a resumed
-        training may run them twice or not at all.
+        Not in a hook of epochs: a training resumed from around the end of one may run them twice or not at all.
         """
         if self._epoch not in (None, trainer.current_epoch):
             self.rule.end_epoch()
@@ -150,7 +151,9 @@ class LossBalancing(L.Callback):
         if len(names) != tasks:
             raise ValueError(f"LossBalancing: {tasks} losses for the tasks {names}. Give one name per loss.")
         if self._names:
-            raise ValueError(f"LossBalancing: {tasks} losses, {len(self._names)} before. Give all tasks' in every step.")
+            raise ValueError(
+                f"LossBalancing: {tasks} losses, {len(self._names)} before. Give all tasks' in every step."
+            )
         self._names = names
         self.rule.allocate(tasks)
         self.rule.to(self._module.device)

@@ -1,6 +1,7 @@
 """The wheel beside a foreign project that has folders of the same names: callbacks, datamodules, configs, zoo."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,9 @@ FOLDERS = {
     "configs": "mtlzoo/configs",
 }
 DECOY = "class Foreign:\n    pass\n"
+PAGE = (REPOSITORY / "docs/own_project.md").read_text(encoding="utf-8")
+PROJECT = dict(re.findall(r"^```python (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+SCRIPTS = [path for path, code in PROJECT.items() if ".fit(" in code]
 pytestmark = pytest.mark.slow
 
 
@@ -115,3 +119,37 @@ def test_trains_and_tests_in_the_foreign_project(project: Path, tmp_path: Path) 
     (config,) = (tmp_path / "runs").glob("*/*/config.yaml")
     assert "auc" in _python(project, "-m", "mtlzoo", "test", "-c", str(config), "--ckpt_path", "best")
     assert (config.parent / "results.json").is_file()
+
+
+@pytest.fixture(scope="module")
+def own_project(project: Path) -> Path:
+    """The project that docs/own_project.md describes, without the zoo's folders."""
+    folder = project / "own"
+    for path, code in PROJECT.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(code)
+    return folder
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_project_of_the_docs_trains_with_surgery(project: Path, own_project: Path, script: str) -> None:
+    """As it stands on the page; of mtlzoo, the callbacks alone are loaded."""
+    watch = """
+import runpy, sys
+sys.path.insert(0, ".")
+found = runpy.run_path(sys.argv[1])
+ours = [name for name in sys.modules if name.startswith("mtlzoo.")]
+assert ours and all(name == "mtlzoo.version" or name.startswith("mtlzoo.callbacks") for name in ours), ours
+assert "site-packages" in sys.modules["mtlzoo"].__file__, sys.modules["mtlzoo"]
+assert "own" in sys.modules["datamodules"].__file__, sys.modules["datamodules"]
+weights = found["surgery"].weights
+assert weights.shape[1] == 2 and weights.isfinite().all() and weights.any(), weights
+"""
+    printed = _run([str(project / ".venv/bin/python"), "-c", watch, script], own_project)
+    assert "of the last step: " in printed
+
+
+def test_the_docs_have_such_a_project() -> None:
+    assert {"callbacks/__init__.py", "datamodules/__init__.py"} < set(PROJECT)
+    assert {"train.py", "manual.py"} < set(SCRIPTS)
+    assert "GradientSurgery(PCGrad()" in PROJECT["train.py"]

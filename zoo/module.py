@@ -150,6 +150,10 @@ class MultiTaskModule(L.LightningModule, ABC):
         counts = parallel.mean(counts.to(self.task_weights.dtype))
         return torch.where(counts > 0, counts, 1.0)
 
+    def task_losses(self, batch: Batch) -> Tensor:
+        """Losses of the tasks on one batch as `training_step` hands them on, [T]: for rules that look at it twice."""
+        return torch.stack(self.losses(self(batch), batch, self.count_observed(batch)))
+
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One step of the optimiser on one batch."""
         optimizer = self.optimizers()

@@ -27,7 +27,7 @@ class RLW(LossRule):
 
     def solve(self, losses: Tensor, active: Tensor) -> Tensor:
         """The weights; see the class."""
-        logits = torch.randn(len(losses), generator=self.draws.generator()).to(losses)
+        logits = torch.randn(len(losses), generator=self.draws.generator(), dtype=losses.dtype).to(losses.device)
         return masked_softmax(logits, active)
 
     def get_extra_state(self) -> dict[str, Any]:

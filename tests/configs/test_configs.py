@@ -13,6 +13,7 @@ import mtlzoo
 from fixtures.census import write_census
 from fixtures.kuairand import write_kuairand
 from mtlzoo import datamodules
+from mtlzoo.callbacks import rules
 from mtlzoo.cli import main
 
 CONFIGS = Path(str(files("mtlzoo.configs")))
@@ -103,6 +104,28 @@ def test_every_model_and_data_set_has_a_config() -> None:
             public = getattr(package, name)
             if isinstance(public, type) and issubclass(public, base) and public is not base:
                 assert f"{package.__name__}.{name}" in classes
+
+
+def test_every_rule_has_a_config() -> None:
+    """One file each, for the callback that takes the rule."""
+    parts = [
+        yaml.safe_load((CONFIGS / file).read_text())["trainer"]["callbacks+"]
+        for file in FILES
+        if "callbacks" in file.parts
+    ]
+    used = [(p["init_args"]["rule"]["class_path"], p["class_path"]) for p in parts if "rule" in p["init_args"]]
+    bases = {
+        rules.GramianRule: "GradientSurgery",
+        rules.GradientRule: "GradientSurgery",
+        rules.LossRule: "LossBalancing",
+    }
+    wanted = [
+        (f"mtlzoo.callbacks.{name}", f"mtlzoo.callbacks.{callback}")
+        for name in rules.__all__
+        for base, callback in bases.items()
+        if issubclass(getattr(rules, name), base) and getattr(rules, name) not in bases
+    ]
+    assert sorted(used) == sorted(wanted)
 
 
 def test_shipped_files_are_found_by_name_from_any_folder(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_type_hints
 
 import lightning as L
 from jsonargparse import Namespace
@@ -54,23 +54,42 @@ class Parser(LightningArgumentParser):
 
 def explain(message: str) -> str:
     """The parser's message, or a shorter one with the nearest match where a class or an option is unknown."""
-    key = re.search(r'Parser key "([\w.]+)"', message)
-    unknown_class = re.search(r"Expected a dot import path string: (\S+)", message)
-    if key and unknown_class and key[1] in BASES:
-        return _hint(f"--{key[1]}: no class or file {unknown_class[1]!r}", unknown_class[1], _names(key[1]))
-    unknown_option = re.search(r"class_path '([\w.]+)':\s+Option '(\S+)' is not accepted", message)
-    if key and unknown_option:
-        cls = import_class(unknown_option[1])
-        text = f"--{key[1]}.{unknown_option[2]}: {cls.__name__} has no option {unknown_option[2]!r}"
-        return _hint(text, unknown_option[2], _options(cls))
-    if missing := re.search(r"arguments are required: \w+\.(\w+)", message):
-        return (
-            f"--{missing[1]} is required: {', '.join(sorted(_names(missing[1])))}, or the path of a class or a config."
-        )
-    if "Subtypes:" in message and (errors := re.findall(r"^ *- (.+(?:\n +[^- ].*)*)", message, re.MULTILINE)):
-        # An optional value failed as a class and as null; only the first tells anything.
-        told = [re.sub(r"\s+", " ", error.partition("Given value")[0]) for error in errors if "NoneType" not in error]
-        return (f"--{key[1]}: " if key else "") + "; ".join(told)
+    told = _told(message)
+    option = ".".join(re.findall(r'Parser key "([\w.]+)"', told))
+    cls = (re.findall(r"class_path '([\w.]+)'", told) or [None])[-1]
+    if (word := re.search(r"Expected a dot import path string: (\S+)", told)) and (known := _names(option, cls)):
+        return _hint(f"--{option}: no class or file {word[1]!r}", word[1], known) + _taker_of(word[1])
+    if cls and (word := re.search(r"Option '(\S+)' is not accepted", told)):
+        kind = import_class(cls)
+        return _hint(f"--{option}.{word[1]}: {kind.__name__} has no option {word[1]!r}", word[1], _options(kind))
+    if word := re.search(r"arguments are required: ([\w.]+)", told):
+        option = f"{option}.{word[1]}" if cls else word[1].partition(".")[2]
+        names = ", ".join(sorted(_names(option, cls)))
+        return f"--{option} is required" + (f": {names}, or the path of a class or a config." if names else ".")
+    lines = [line.strip().removeprefix("- ") for line in told.splitlines() if not _FRAME.match(line)]
+    # The kinds of a union tell the same error, some with more words.
+    errors = [e for e in dict.fromkeys(lines) if not any(e != other and e.startswith(other) for other in lines)]
+    if option and not errors and (word := re.search(r"Option '(\S+)' is not accepted", message)):
+        return f"--{option}.{word[1]}: of which class? Say that before it: --{option}+=NAME."
+    return (f"--{option}: " if option and errors else "") + ("; ".join(errors) or message)
+
+
+_FRAME = re.compile(
+    r"\W*(Parser key|Problem with|Does not validate|Subtypes:|Errors:|Given value|Expected a path but|$)"
+)
+"""Lines that lead to an error, and are none."""
+
+
+def _told(message: str) -> str:
+    """The message without attempts that nobody meant: the base class of callbacks, null, the other kinds of rule."""
+    for attempt in (
+        r"- Problem with given class_path 'lightning\.\w+':\n +Option '\S+' is not accepted",
+        r"- Not a valid subclass of .*(?:\n +.*?(?:expect one of:|- a (?:class path|dict) .*))*",
+        r"- Import path .*does not correspond to a subclass of .*",
+        r"- Type \S*Callable\[.*",
+        r"- Expected a <class 'NoneType'>.*",
+    ):
+        message = re.sub(attempt, "", message)
     return message
 
 
@@ -91,9 +110,24 @@ def _hint(text: str, word: str, known: Iterable[str]) -> str:
     return text + (f". Did you mean {near[0]!r}?" if near else ".") + f" Known are {', '.join(names)}."
 
 
-def _names(option: str) -> set[str]:
-    classes = (cls for cls in _subclasses(BASES[option]) if not inspect.isabstract(cls))
-    return {cls.__name__ for cls in classes if not cls.__name__.startswith("_")}
+def _names(option: str, cls: str | None = None) -> set[str]:
+    """Short names that an option takes; one below those of `BASES` is an argument of the class at the path `cls`."""
+    if option in BASES:
+        classes = _subclasses(BASES[option])
+    else:
+        hints = get_type_hints(import_class(cls).__init__) if cls else {}
+        hint = hints.get(option.rpartition(".")[2])
+        bases = [base for base in get_args(hint) or [hint] if inspect.isclass(base)]
+        public = import_module("mtlzoo.callbacks").__all__
+        classes = {kind for base in bases for kind in _subclasses(base) if kind.__name__ in public}
+    return {kind.__name__ for kind in classes if not inspect.isabstract(kind) and not kind.__name__.startswith("_")}
+
+
+def _taker_of(name: str) -> str:
+    """Says which callback takes the rule of a name."""
+    callbacks = [cls for cls in _subclasses(L.Callback) if cls.__module__.startswith("mtlzoo.callbacks")]
+    takers = [cls.__name__ for cls in callbacks if name in _names("rule", f"{cls.__module__}.{cls.__name__}")]
+    return f" {name} is a rule of {takers[0]}." if takers else ""
 
 
 def _subclasses(base: type) -> set[type]:
@@ -103,10 +137,12 @@ def _subclasses(base: type) -> set[type]:
 
 def _options(cls: type) -> set[str]:
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = [p for base in cls.__mro__ if "__init__" in vars(base) for p in _parameters(base)]
-    return {p.name for p in parameters if p.kind in named and p.name not in ("self", "schema")}
-
-
-def _parameters(cls: Any) -> Iterable[inspect.Parameter]:
-    # nn.Module and LightningModule end the options: nothing of theirs can be set from the command line.
-    return inspect.signature(cls.__init__).parameters.values() if cls.__module__.partition(".")[0] != "torch" else ()
+    options: set[str] = set()
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+            options |= {p.name for p in parameters if p.kind in named}
+            # Without **options nothing goes on to the next class.
+            if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+                break
+    return options - {"self", "schema"}

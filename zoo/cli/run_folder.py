@@ -24,7 +24,7 @@ def describe(options: Namespace) -> dict[str, Any]:
     """
     model, data = (options[key].class_path.rpartition(".")[2] for key in ("model", "data"))
     arguments = [callback.get("init_args") or {} for callback in listed(options.trainer.callbacks)]
-    rule = "+".join(a["rule"].class_path.rpartition(".")[2] for a in arguments if a.get("rule")) or None
+    rule = "+".join(_name(a["rule"]) for a in arguments if a.get("rule")) or None
     seed = options.seed_everything
     names = {"model_name": model, "data_name": data, "rule_name": rule or "sum", "seed": seed}
     return {"run_name": run_name(model, data, rule, seed), **names}
@@ -83,6 +83,11 @@ def write_json(path: Path, value: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def _name(rule: Any) -> str:
+    """Of a class with arguments, or of a function."""
+    return str(rule.class_path.rpartition(".")[2] if isinstance(rule, Namespace) else rule.__name__)
 
 
 def _number(folder: Path) -> int:

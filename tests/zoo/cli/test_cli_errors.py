@@ -25,7 +25,10 @@ Run = Callable[..., str]
             ["--model", "PLE", "--data", "Synthetic", "--model.learning_rate", "3"],
             "--model.learning_rate: PLE has no option 'learning_rate'.",
         ),
-        (["--model", "MMoE", "--data", "Synthetic", "--model.lr", "fast"], 'Parser key "lr": Expected a'),
+        (
+            ["--model", "MMoE", "--data", "Synthetic", "--model.lr", "fast"],
+            "--model.lr: Expected a <class 'float'>. Got value: fast",
+        ),
         (["--model", "MMoE", "--data", "Synthetic", "--model.optimizer", "lion"], "adagrad"),
         (["--data", "Synthetic"], "MMoE, OMoE, PLE, SharedBottom, SingleTask, or the path of a class or a config"),
         (["--model", "MMoE"], "--data is required: "),

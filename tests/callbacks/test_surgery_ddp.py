@@ -1,0 +1,90 @@
+"""N gloo processes with gradient surgery equal one process on the same global batches."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mtlzoo.callbacks import rules
+
+SCRIPT = Path(__file__).with_name("surgery_script.py")
+NAMED = "{}: {}".format
+RULES = sorted(
+    name
+    for name, rule in vars(rules).items()
+    if isinstance(rule, type)
+    and issubclass(rule, rules.GramianRule | rules.GradientRule)
+    and rule not in (rules.GramianRule, rules.GradientRule)
+)
+OPTIONS: dict[str, dict[str, Any]] = {"Fixed": {"weights": [0.5, 1.0, 2.0]}}
+NETWORK = {"expert_units": [6], "tower_units": [4], "lr": 0.003, "optimizer": "sgd"}
+
+
+def run(folder: Path, world_size: int, cases: list[dict[str, Any]]) -> list[list[dict[str, torch.Tensor]]]:
+    """Weights of every case, by rank."""
+    folder.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    processes = []
+    for rank in range(world_size):
+        one = {"RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(world_size)}
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        environment = {**os.environ, **(one | where if world_size > 1 else {})}
+        command = [sys.executable, str(SCRIPT), str(folder), json.dumps(cases)]
+        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL))
+    errors = [process.communicate(timeout=540)[1].decode() for process in processes]
+    assert all(process.returncode == 0 for process in processes), "\n".join(errors)
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(world_size)]
+
+
+def case(rule: str, level: str, *, sparse: bool, model: str = "MMoE", **more: Any) -> dict[str, Any]:
+    arguments = NETWORK | {"sparse": sparse} | ({"experts": 2} if model == "MMoE" else {}) | more.pop("arguments", {})
+    if model == "SharedBottom":
+        arguments["bottom_units"] = arguments.pop("expert_units")
+    options = OPTIONS.get(rule, {})
+    return {"rule": rule, "options": options, "level": level, "model": model, "arguments": arguments, **more}
+
+
+def compare(folder: Path, world_size: int, cases: list[dict[str, Any]], tolerance: float = 1e-8) -> None:
+    cases = [{"steps": 50, "batch_size": 24} | one for one in cases]
+    (single,) = run(folder / "one", 1, cases)
+    for rank in run(folder / "many", world_size, cases):
+        for one, got, wanted in zip(cases, rank, single, strict=True):
+            for name, weight in wanted.items():
+                torch.testing.assert_close(
+                    got[name],
+                    weight,
+                    rtol=tolerance,
+                    atol=tolerance,
+                    msg=partial(NAMED, f"{one['rule']} {one['level']} {name}"),
+                )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("world_size", "level"), [(2, "model"), (3, "parameter"), (2, "row")])
+def test_ranks_equal_one_for_every_rule(tmp_path: Path, world_size: int, level: str) -> None:
+    compare(tmp_path, world_size, [case(rule, level, sparse=level == "row") for rule in RULES])
+
+
+@pytest.mark.slow
+def test_three_ranks_equal_one_in_every_model_and_form(tmp_path: Path) -> None:
+    compare(
+        tmp_path,
+        3,
+        [
+            case("PCGrad", "row", sparse=True, model="PLE", arguments={"levels": 2}),
+            case("UPGrad", "model", sparse=True, model="SharedBottom"),
+            case("GradVac", "row", sparse=False, arguments={"accumulate": 2}),
+            case("PCGrad", "model", sparse=True, arguments={"accumulate": 3, "clip_norm": 0.1}),
+            case("AlignedMTL", "model", sparse=True, every_n_steps=3),
+            case("MetaBalance", "parameter", sparse=False, every_n_steps=1, arguments={"optimizer": "adam"}),
+        ],
+    )
