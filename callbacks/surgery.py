@@ -33,6 +33,9 @@ class GradientSurgery(L.Callback):
     or several `manual_backward` before a step) it sees their sums. Under fp16 it sees unscaled gradients, and a step
     that overflows leaves no trace. The state of a rule is saved and resumed with the checkpoint.
 
+    A module that calls `manual_backward` several times before a step may set ``self.accumulating = True`` while more
+    calls follow: the rule then runs once, at the last, and processes may differ in how many calls they make.
+
     If the losses are not made by `torch.stack` or `torch.cat` of one tensor per task (a mean over the rows of a matrix,
     say), every pass walks all heads, and a parameter that gets a gradient from one task only is taken as its own.
 
@@ -61,6 +64,9 @@ class GradientSurgery(L.Callback):
             raise ValueError(f"{type(rule).__name__} weighs losses; use LossBalancing({type(rule).__name__}(...)).")
         if isinstance(rule, type) or not callable(rule):
             raise ValueError(f"rule={rule!r}: give an object, as in GradientSurgery(PCGrad()).")
+        if any(base.__name__ == "Aggregator" for base in type(rule).__mro__):
+            name = type(rule).__name__
+            raise ValueError(f"{name} takes gradients, not a Gramian; use torchjd.aggregation.{name}Weighting.")
         if level not in ("model", "parameter", "row"):
             raise ValueError(f"level={level!r}; allowed are 'model', 'parameter' and 'row'.")
         if every_n_steps < 1 or (every_n_steps > 1 and (level != "model" or isinstance(rule, GradientRule))):
@@ -100,15 +106,13 @@ class GradientSurgery(L.Callback):
         if isinstance(self.rule, nn.Module):
             self.rule.to(pl_module.device)
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Tells the rule the epoch, if it asks for it."""
-        if hasattr(self.rule, "set_epoch"):
-            self.rule.set_epoch(trainer.current_epoch)
-
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Keeps DDP's reducer out: it would average gradients of single tasks, or wait for ones that never come."""
+        """Keeps DDP's reducer out, which would wait for gradients that never come, and tells the rule the epoch."""
+        # Not at the start of the epoch: Lightning leaves that hook out after some resumes.
+        if hasattr(self.rule, "set_epoch"):
+            self.rule.set_epoch(trainer.current_epoch)
         if isinstance(trainer.strategy.model, nn.parallel.DistributedDataParallel):
             trainer.strategy.model.require_backward_grad_sync = False
 
@@ -153,9 +157,13 @@ class GradientSurgery(L.Callback):
             return
         self._open.gradients.collect(graph, self._parameters(), retain_graph=retain)
         self._open.losses += losses.detach().double() / self._scale()
-        # In automatic optimisation Lightning knows whether more micro-batches follow; in manual nobody does, so the
-        # gradient is made anew with each, from the rule's state before the first.
-        if not (self._module.automatic_optimization and self._trainer.fit_loop._should_accumulate()):
+        # In automatic optimisation Lightning knows whether more micro-batches follow; in manual only the module does.
+        # If it doesn't say, the gradient is made anew with each, from the rule's state before the first.
+        automatic = self._module.automatic_optimization
+        more = (
+            self._trainer.fit_loop._should_accumulate() if automatic else getattr(self._module, "accumulating", False)
+        )
+        if not more:
             self._write(self._open, self._groups)
 
     def _started(self, tasks: int) -> "_Step":

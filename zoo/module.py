@@ -105,6 +105,8 @@ class MultiTaskModule(L.LightningModule, ABC):
         weights = torch.tensor([task.weight for task in self.schema.tasks])
         self.task_weights: Tensor
         self.register_buffer("task_weights", weights, persistent=False)
+        self.accumulating = False
+        """Whether more micro-batches of this step follow; callbacks that take over `backward` wait for the last."""
         self._sums: Tensor | None = None
         self._steps = 0
         self._total_steps = 0
@@ -162,6 +164,7 @@ class MultiTaskModule(L.LightningModule, ABC):
         observed = self.count_observed(batch)
         total = torch.zeros_like(self.task_weights)
         for micro_batch, last in self._micro_batches(batch):
+            self.accumulating = not last
             with nullcontext() if last or parallel.world_size() == 1 else self.trainer.model.no_sync():  # type: ignore[union-attr,operator]
                 losses = torch.stack(self.losses(self(micro_batch), micro_batch, observed))
                 self.manual_backward(losses)

@@ -22,7 +22,6 @@ from train_script import SCHEMA, InMemory
 import mtlzoo
 from mtlzoo.callbacks import GradientSurgery, rules
 
-
 ENVIRONMENT = dict(os.environ)
 
 
