@@ -1,0 +1,193 @@
+"""What gradient surgery costs: time and memory of a step, as ratios to the plain step of the same module.
+
+    python benchmarks/surgery.py [--tasks 2 4 8] [--rows 10000 1000000 10000000] [--repeats 15]
+
+The module is an MMoE of three experts 128-128-64, a gate and a tower 64-32-1 per task, on eight tables that hold
+`rows` rows of width 16 together, batch 4096, uniform ids (the worst case for anything that works by row), sparse
+gradients, SGD. Every way is a `Trainer.fit` in a process of its own; peaks are of that process, above what it held
+before the first step. Times are medians of steps after the first three; the plain step runs before and after, and the
+faster of the two counts. torchjd refuses sparse tables, so it gets dense ones.
+
+Result: benchmarks/results/surgery.json.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+import lightning as L
+import torch
+from report import show, write
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from mtlzoo.callbacks import GradientSurgery, rules
+
+BATCH, TABLES, DIM = 4096, 8, 16
+WAYS = {
+    "sum": None,
+    "PCGrad model": lambda: GradientSurgery(rules.PCGrad()),
+    "PCGrad parameter": lambda: GradientSurgery(rules.PCGrad(), level="parameter"),
+    "PCGrad row": lambda: GradientSurgery(rules.PCGrad(), level="row"),
+    "AlignedMTL row": lambda: GradientSurgery(rules.AlignedMTL(), level="row"),
+    "UPGrad model": lambda: GradientSurgery(rules.UPGrad()),
+    "PCGrad model, every 4": lambda: GradientSurgery(rules.PCGrad(), every_n_steps=4),
+}
+PEERS = ("torchjd PCGrad", "autograd PCGrad")
+
+
+class Module(L.LightningModule):
+    """The network; sums the losses where no callback takes over."""
+
+    def __init__(self, tasks: int, rows: int, *, sparse: bool = True) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.tables = nn.ModuleList(nn.Embedding(rows // TABLES, DIM, sparse=sparse) for _ in range(TABLES))
+        width = TABLES * DIM
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 64))
+            for _ in range(3)
+        )
+        self.gates = nn.ModuleList(nn.Linear(width, 3) for _ in range(tasks))
+        self.towers = nn.ModuleList(nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)) for _ in range(tasks))
+        self.seconds: list[float] = []
+
+    def losses(self, batch: Tensor, labels: Tensor) -> list[Tensor]:
+        """One per task."""
+        x = torch.cat([table(ids) for table, ids in zip(self.tables, batch.unbind(1), strict=True)], 1)
+        h = torch.stack([expert(x) for expert in self.experts], 1)
+        mixed = [torch.einsum("be,beh->bh", gate(x).softmax(1), h) for gate in self.gates]
+        logits = [tower(m).squeeze(1) for tower, m in zip(self.towers, mixed, strict=True)]
+        return [F.binary_cross_entropy_with_logits(o, labels[:, t]) for t, o in enumerate(logits)]
+
+    def gradients(self, losses: list[Tensor]) -> None:
+        """Fills ``.grad``."""
+        self.manual_backward(torch.stack(losses))
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Descends the sum."""
+        loss.sum().backward(*args, **kwargs)
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        """One timed step."""
+        start = time.perf_counter()
+        optimizer = self.optimizers()
+        optimizer.zero_grad()  # type: ignore[union-attr]
+        self.gradients(self.losses(*batch))
+        optimizer.step()  # type: ignore[union-attr]
+        self.seconds.append(time.perf_counter() - start)
+
+    def configure_optimizers(self) -> Any:
+        """Plain SGD."""
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    def shared(self) -> list[nn.Parameter]:
+        """What two tasks or more reach."""
+        return [*self.tables.parameters(), *self.experts.parameters()]
+
+
+class TorchJD(Module):
+    """`mtl_backward` and `jac_to_grad` in their best mode: Gramian per parameter, no vmap from four tasks on."""
+
+    def gradients(self, losses: list[Tensor]) -> None:
+        """Heads by themselves, then the shared part."""
+        from torchjd.aggregation import PCGrad
+        from torchjd.autojac import backward, jac_to_grad
+
+        heads = [[*gate.parameters(), *tower.parameters()] for gate, tower in zip(self.gates, self.towers, strict=True)]
+        for loss, own in zip(losses, heads, strict=True):
+            loss.backward(inputs=own, retain_graph=True)
+        chunk = None if len(losses) < 4 else 1
+        backward(losses, inputs=self.shared(), parallel_chunk_size=chunk)
+        jac_to_grad(self.shared(), PCGrad(), optimize_gramian_computation=True)
+
+
+class Autograd(Module):
+    """PCGrad as its papers' code does it: a dense row of all shared gradients per task, projected row by row."""
+
+    def gradients(self, losses: list[Tensor]) -> None:
+        """Heads by themselves, then the shared part."""
+        shared = self.shared()
+        for loss, *own in zip(losses, self.gates, self.towers, strict=True):
+            loss.backward(inputs=[p for module in own for p in module.parameters()], retain_graph=True)
+        rows = []
+        for number, loss in enumerate(losses):
+            found = torch.autograd.grad(loss, shared, retain_graph=number < len(losses) - 1)
+            rows.append(torch.cat([gradient.reshape(-1) for gradient in found]))
+        total = torch.zeros_like(rows[0])
+        for i, row in enumerate(rows):
+            projected = row.clone()
+            for j in torch.randperm(len(rows)).tolist():
+                if j != i and (inner := projected @ rows[j]) < 0:
+                    projected -= inner / (rows[j] @ rows[j]) * rows[j]
+            total += projected
+        for parameter, part in zip(shared, total.split([p.numel() for p in shared]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+
+def measure(way: str, tasks: int, rows: int, repeats: int) -> None:
+    """Prints seconds of a step and peak memory as JSON."""
+    torch.manual_seed(0)
+    kind = {"torchjd PCGrad": TorchJD, "autograd PCGrad": Autograd}.get(way, Module)
+    module = kind(tasks, rows, sparse=way not in PEERS)
+    make = WAYS.get(way)
+    data = [(torch.randint(0, rows // TABLES, (BATCH, TABLES)), torch.rand(BATCH, tasks).round()) for _ in range(4)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=repeats + 3,
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[make()] if make is not None else [],
+    )
+    trainer.fit(module, DataLoader(data, batch_size=None))  # type: ignore[arg-type]
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    times = torch.tensor(module.seconds[3:])
+    print(json.dumps({"ms": round(times.median().item() * 1e3, 1), "added_mib": round(peak)}))
+
+
+def run(way: str, tasks: int, rows: int, repeats: int) -> dict[str, Any]:
+    """One way in a process of its own."""
+    words = ["--measure", way, "--tasks", str(tasks), "--rows", str(rows), "--repeats", str(repeats)]
+    done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{way}: {done.stderr[-2000:]}")
+    measured: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return measured
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--tasks", type=int, nargs="+", default=[2, 4, 8])
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000, 10_000_000])
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--measure", choices=[*WAYS, *PEERS], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.measure, options.tasks[0], options.rows[0], options.repeats)
+        return
+    table: list[dict[str, Any]] = []
+    for rows in options.rows:
+        for tasks in options.tasks:
+            found = {way: run(way, tasks, rows, options.repeats) for way in WAYS}
+            slow = max(3, options.repeats // 5) if rows > 10**6 else options.repeats
+            found |= {way: run(way, tasks, rows, slow) for way in PEERS}
+            plain = min(found["sum"]["ms"], run("sum", tasks, rows, options.repeats)["ms"])
+            for way, one in found.items():
+                ratio = round(one["ms"] / plain, 2)
+                table.append({"rows": rows, "tasks": tasks, "way": way, **one, "to_sum": ratio})
+                print(table[-1], flush=True)
+    show("Surgery: ms and MiB of a step", table)
+    write("surgery", {"tasks": options.tasks, "rows": options.rows, "repeats": options.repeats}, table)
+
+
+if __name__ == "__main__":
+    main()
