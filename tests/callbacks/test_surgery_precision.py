@@ -1,0 +1,88 @@
+"""Surgery in mixed precision: rules see unscaled gradients, and a step that overflows leaves no trace."""
+
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from foreign import Batch, Foreign, Manual, SparseTables, batch
+from lightning.pytorch.plugins.precision import MixedPrecision
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mtlzoo.callbacks import GradientSurgery, rules
+
+
+def fit(module: Foreign, surgery: GradientSurgery, plugin: Any, steps: int = 3) -> L.Trainer:
+    """Trains on a few batches with a precision plugin."""
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = L.Trainer(accelerator="cpu", max_epochs=1, plugins=[plugin], callbacks=[surgery], **quiet)  # type: ignore[arg-type]
+    data: Any = [batch(seed=seed, dtype=torch.float32) for seed in range(steps)]
+    trainer.fit(module, DataLoader(data, batch_size=None))
+    return trainer
+
+
+def scaled(scale: float) -> MixedPrecision:
+    """A GradScaler around arithmetic in float32, so that only the scaling differs."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1000)  # type: ignore[attr-defined]
+    plugin = MixedPrecision("16-mixed", "cpu", scaler=scaler)
+    plugin.autocast_context_manager = lambda: torch.autocast("cpu", enabled=False)  # type: ignore[method-assign]
+    return plugin
+
+
+class ManualSparse(Manual, SparseTables):
+    """Sparse tables in manual optimisation."""
+
+
+@pytest.mark.parametrize("module_class", [Foreign, Manual, ManualSparse])
+@pytest.mark.parametrize("level", ["model", "parameter", "row"])
+@pytest.mark.parametrize("rule", [rules.NashMTL, rules.PMTRecRule, rules.MetaBalance])
+def test_scaling_changes_nothing(module_class: type[Foreign], level: Any, rule: Any) -> None:
+    # NashMTL and PMTRec depend on the scale of gradients: scaled ones would give other weights.
+    ends = []
+    for scale in (1.0, 2.0**12):
+        torch.manual_seed(0)
+        module = module_class()
+        surgery = GradientSurgery(rule(), level=level)
+        torch.manual_seed(3)
+        fit(module, surgery, scaled(scale))
+        ends.append((module.state_dict(), surgery.weights))
+    for name, weight in ends[0][0].items():
+        torch.testing.assert_close(ends[1][0][name], weight, rtol=1e-5, atol=1e-7)
+
+
+class Overflowing(Foreign):
+    """The loss of the second batch is too large to be scaled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+
+    def losses(self, batch: Batch) -> Tensor:
+        self.number += 1
+        return super().losses(batch) * (1e38 if self.number == 2 else 1.0)
+
+
+@pytest.mark.parametrize("rule", [rules.GradVac, rules.MetaBalance, rules.PCGrad])
+def test_an_overflowing_step_leaves_no_trace(rule: Any) -> None:
+    states = []
+    for steps in (1, 2):
+        torch.manual_seed(0)
+        module = Overflowing()
+        surgery = GradientSurgery(rule())
+        fit(module, surgery, scaled(2.0**12), steps)
+        states.append(({n: p.clone() for n, p in module.state_dict().items()}, surgery.state_dict()["rule"]))
+    (weights, state), (after, kept) = states
+    assert all(torch.equal(after[name], weight) for name, weight in weights.items())
+    assert set(kept) == set(state)
+    for name, value in state.items():
+        same = torch.equal(kept[name], value) if torch.is_tensor(value) else kept[name] == value
+        assert same, name
+
+
+@pytest.mark.parametrize("level", ["model", "row"])
+def test_bfloat16(level: Any) -> None:
+    torch.manual_seed(0)
+    module = SparseTables()
+    fit(module, GradientSurgery(rules.PCGrad(), level=level), MixedPrecision("bf16-mixed", "cpu"))
+    assert all(p.isfinite().all() and p.dtype == torch.float32 for p in module.parameters())
