@@ -62,6 +62,10 @@ class PCGrad(OrderedRule):
         return total / count
 
 
+_BLOCK = 4096
+"""Groups at a time on a CPU, so that they stay in its cache."""
+
+
 def project(gramian: Tensor, orders: Tensor) -> Tensor:
     """Weights of PCGrad in given orders.
 
@@ -72,11 +76,26 @@ def project(gramian: Tensor, orders: Tensor) -> Tensor:
     Returns:
         [..., T], or [..., P, T].
     """
-    squares = gramian.diagonal(dim1=-2, dim2=-1).clamp_min(TINY)
-    eye = torch.eye(gramian.shape[-1], dtype=gramian.dtype, device=gramian.device)
-    coefficients = eye.expand(*gramian.shape[:-2], *orders.shape[:-1], gramian.shape[-1])
+    tasks, flat = gramian.shape[-1], gramian.flatten(0, -3) if gramian.dim() > 2 else gramian[None]
+    block = _BLOCK if gramian.device.type == "cpu" else max(len(flat), 1)
+    parts = [_project(part, orders.reshape(-1, orders.shape[-1])) for part in flat.split(block)]
+    return torch.cat(parts).reshape(*gramian.shape[:-2], *orders.shape[:-2], tasks)
+
+
+def _project(gramian: Tensor, orders: Tensor) -> Tensor:
+    """[n, T, T] and [P T, K] -> [n, P T]."""
+    tasks = gramian.shape[-1]
+    # Groups last: every operation runs over contiguous numbers, and a step costs only the steps before it.
+    products = gramian.permute(1, 2, 0).reshape(tasks * tasks, -1)
+    rows = torch.arange(len(orders), device=orders.device)
+    own, first = rows % tasks, rows - rows % tasks
+    weights = products.new_ones(len(orders), products.shape[1])
+    steps: list[tuple[Tensor, Tensor]] = []
     for other in orders.unbind(-1):
-        inner = (coefficients * gramian[..., other, :]).sum(-1)
-        step = -inner.clamp_max(0.0) / squares[..., other]
-        coefficients = torch.addcmul(coefficients, step[..., None], eye[other])
-    return coefficients.sum(-2)
+        inner = products[own * tasks + other]
+        for before, step in steps:
+            inner = torch.addcmul(inner, step, products[before * tasks + other])
+        step = -inner.clamp_max(0.0) / products[other * (tasks + 1)].clamp_min(TINY)
+        steps.append((other, step))
+        weights = weights.index_add(0, first + other, step)
+    return weights.T
