@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def with_mtlzoo(path: Path) -> Callable[[], object]:
     )
 
 
-def with_pandas(path: Path, columns: Sequence[str] | None = None) -> Callable[[], object]:
+def with_pandas(path: Path, columns: list[str] | None = None) -> Callable[[], object]:
     import pandas as pd
 
     def read() -> None:
@@ -112,7 +112,11 @@ def with_pandas(path: Path, columns: Sequence[str] | None = None) -> Callable[[]
     return read
 
 
-WAYS = {"mtlzoo": with_mtlzoo, "pandas": with_pandas, "pandas usecols": lambda path: with_pandas(path, COLUMNS)}
+WAYS: dict[str, Callable[[Path], Callable[[], object]]] = {
+    "mtlzoo": with_mtlzoo,
+    "pandas": with_pandas,
+    "pandas usecols": lambda path: with_pandas(path, list(COLUMNS)),
+}
 
 
 def measure(way: str, path: Path) -> None:

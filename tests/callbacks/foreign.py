@@ -63,7 +63,7 @@ class Manual(Foreign):
         self.automatic_optimization = False
 
     def training_step(self, batch: Batch, batch_idx: int) -> Any:
-        optimizer = self.optimizers()
+        optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         self.manual_backward(self.losses(batch))
         optimizer.step()
@@ -73,7 +73,8 @@ class TwoOptimizers(Manual):
     """Trunk and heads have an optimiser each."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Any:
-        trunk, heads = self.optimizers()
+        optimizers: Any = self.optimizers()
+        trunk, heads = optimizers
         trunk.zero_grad()
         heads.zero_grad(set_to_none=False)
         self.manual_backward(self.losses(batch))

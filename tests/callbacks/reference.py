@@ -17,7 +17,7 @@ def jacobian(losses: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, list
         for loss in losses
     ]
     return {
-        name: [None if row[i] is None or not row[i].to_dense().any() else row[i].to_dense() for row in rows]
+        name: [None if g is None or not g.to_dense().any() else g.to_dense() for g in (row[i] for row in rows)]
         for i, name in enumerate(parameters)
     }
 

@@ -24,7 +24,7 @@ def fit(module: Foreign, surgery: GradientSurgery, plugin: Any, steps: int = 3) 
 
 def scaled(scale: float) -> MixedPrecision:
     """A GradScaler around arithmetic in float32, so that only the scaling differs."""
-    scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1000)  # type: ignore[attr-defined]
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1000)
     plugin = MixedPrecision("16-mixed", "cpu", scaler=scaler)
     plugin.autocast_context_manager = lambda: torch.autocast("cpu", enabled=False)  # type: ignore[method-assign]
     return plugin
