@@ -27,8 +27,6 @@ def fit(module: L.LightningModule, *callbacks: L.Callback, steps: int = 1, rows:
     defaults: dict[str, Any] = {"precision": "64-true", "max_epochs": 1, "accelerator": "cpu", "devices": 1}
     off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     quiet: dict[str, Any] = dict.fromkeys(off, False)
-        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
-    )
     trainer = L.Trainer(**(defaults | quiet | options), callbacks=list(callbacks))
     trainer.fit(module, data)
     return trainer
