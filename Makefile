@@ -44,6 +44,7 @@ bench: $(VENV)/.bench $(PEERS)
 	$(BIN)/python benchmarks/experts.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/surgery.py
 	$(BIN)/python benchmarks/training.py --peers $(PEERS)
 
 # A stamp per set of packages: installed again only when the versions or the package list change.
