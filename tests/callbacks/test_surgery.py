@@ -266,3 +266,24 @@ def test_gives_backward_back() -> None:
     fit(module, GradientSurgery(rules.Sum()))
     assert "backward" not in module.__dict__
     fit(module, GradientSurgery(rules.Sum()))
+
+
+class Compiled(Foreign):
+    """A compiled trunk, whose backward runs once per task."""
+
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        h = torch.compile(self.trunk, backend="aot_eager")(batch["x"])
+        return [head(h).squeeze(1) for head in self.heads]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler
+def test_compiled_modules() -> None:
+    seen = []
+    for module_class in (Foreign, Compiled):
+        torch.manual_seed(0)
+        module = module_class()
+        fit(module, GradientSurgery(rules.PCGrad(order="fixed")), steps=2)
+        seen.append(module.seen[-1])
+    for name, gradient in seen[0].items():
+        torch.testing.assert_close(seen[1][name], gradient, rtol=1e-9, atol=1e-11)
