@@ -36,6 +36,9 @@ WAYS = {
     "PCGrad row": lambda: GradientSurgery(rules.PCGrad(), level="row"),
     "AlignedMTL row": lambda: GradientSurgery(rules.AlignedMTL(), level="row"),
     "UPGrad model": lambda: GradientSurgery(rules.UPGrad()),
+    "PCGrad representation": lambda: GradientSurgery(
+        rules.PCGrad(), at="representation", modules=[f"experts.{k}" for k in range(3)]
+    ),
     "PCGrad model, every 4": lambda: GradientSurgery(rules.PCGrad(), every_n_steps=4),
 }
 PEERS = ("torchjd PCGrad", "autograd PCGrad")

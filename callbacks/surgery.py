@@ -1,7 +1,7 @@
 """`GradientSurgery`: any rule, at any level, in any Lightning project."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import lightning as L
 import torch
@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mtlzoo.callbacks import processes
-from mtlzoo.callbacks.combine import Groups, Level, combine, private
-from mtlzoo.callbacks.graph import read
+from mtlzoo.callbacks.combine import Groups, Level, Weigh, combine, private
+from mtlzoo.callbacks.graph import TaskGraph, read
+from mtlzoo.callbacks.representation import Taps
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
 from mtlzoo.callbacks.takeover import Backward, check_losses
 from mtlzoo.callbacks.task_gradients import TaskGradients
@@ -44,10 +45,14 @@ class GradientSurgery(L.Callback):
             ``torchjd.aggregation`` weighting.
         level: What one Gramian is taken over: ``model``: all shared parameters; ``parameter``: each tensor; ``row``:
             each row of each embedding table, and each other tensor.
+        at: Where the Gramian is taken. ``parameters``: exact. ``representation``: at the outputs of shared modules, for
+            which heads alone run backward; then one weighted pass. Nearly free, but another Gramian, as in MGDA-UB
+            (NeurIPS 2018) and MultiBalance (arXiv 2411.11871). Level ``model``, no accumulation.
         every_n_steps: Steps that use the same weights; all but the first of them cost one ordinary backward pass.
             Level ``model`` only.
         tasks: Names of the tasks in the order of the losses, for rules with a main task and for logs; by default the
             module's `task_names`, or their numbers.
+        modules: Names of the modules at whose outputs the representation is; by default the module's `shared_modules`.
 
     Raises:
         ValueError: Options, or a module, trainer or loss, that cannot be served; with what to do instead.
@@ -57,8 +62,10 @@ class GradientSurgery(L.Callback):
         self,
         rule: Rule,
         level: Level = "model",
+        at: Literal["parameters", "representation"] = "parameters",
         every_n_steps: int = 1,
         tasks: Sequence[str] | None = None,
+        modules: Sequence[str] | None = None,
     ) -> None:
         if isinstance(rule, LossRule):
             raise ValueError(f"{type(rule).__name__} weighs losses; use LossBalancing({type(rule).__name__}(...)).")
@@ -74,8 +81,17 @@ class GradientSurgery(L.Callback):
                 f"every_n_steps={every_n_steps} with level={level!r} and {type(rule).__name__}; allowed are 1, or more "
                 "with level='model' and a rule that gives weights."
             )
+        if at not in ("parameters", "representation"):
+            raise ValueError(f"at={at!r}; allowed are 'parameters' and 'representation'.")
+        if at == "representation" and (level != "model" or isinstance(rule, GradientRule)):
+            raise ValueError(
+                f"at='representation' with level={level!r} and {type(rule).__name__}; allowed is level='model' with a "
+                "rule that gives weights."
+            )
         self.rule = rule
         self.level: Level = level
+        self.at = at
+        self.modules = modules
         self.every_n_steps = every_n_steps
         self.tasks = None if tasks is None else list(tasks)
         self.gramians: Tensor | None = None
@@ -89,6 +105,7 @@ class GradientSurgery(L.Callback):
         self._module: L.LightningModule
         self._groups: Groups | None = None
         self._open: _Step | None = None
+        self._taps: Taps | None = None
 
     # ---- Lightning
 
@@ -98,6 +115,9 @@ class GradientSurgery(L.Callback):
             return
         self._backward.take(trainer, pl_module, self._run)
         self._trainer, self._module = trainer, pl_module
+        if self.at == "representation":
+            names = self.modules if self.modules is not None else getattr(pl_module, "shared_modules", [])
+            self._taps = Taps(pl_module, names)
         # A compiled backward that gives its buffers away runs once; we run it once per task.
         torch._functorch.config.donated_buffer = False
 
@@ -123,6 +143,9 @@ class GradientSurgery(L.Callback):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Gives `LightningModule.backward` back."""
         self._backward.give_back()
+        if self._taps is not None:
+            self._taps.remove()
+            self._taps = None
         self._groups = self._open = None
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
@@ -155,16 +178,34 @@ class GradientSurgery(L.Callback):
             if processes.world_size() > 1:
                 processes.average_grads(self._parameters())
             return
+        if self._taps is not None:
+            self._represent(graph, losses, self._open, self._taps, retain)
+            return
         self._open.gradients.collect(graph, self._parameters(), retain_graph=retain)
         self._open.losses += losses.detach().double() / self._scale()
-        # In automatic optimisation Lightning knows whether more micro-batches follow; in manual only the module does.
-        # If it doesn't say, the gradient is made anew with each, from the rule's state before the first.
-        automatic = self._module.automatic_optimization
-        more = (
-            self._trainer.fit_loop._should_accumulate() if automatic else getattr(self._module, "accumulating", False)
-        )
-        if not more:
+        # A manual module that doesn't say gets the gradient anew with each call, from the state before the first.
+        if not self._accumulates():
             self._write(self._open, self._groups)
+
+    def _represent(self, graph: TaskGraph, losses: Tensor, step: "_Step", taps: Taps, retain: bool) -> None:
+        if self._accumulates() or step.losses.any() or not graph.separate:
+            raise ValueError(
+                "GradientSurgery(at='representation') needs all rows of a step in one backward pass, and losses made "
+                "by torch.stack of one tensor per task. Use at='parameters', or take the accumulation out."
+            )
+        step.losses += losses.detach().double() / self._scale()
+        weigh = self._weigher(step, processes.mean(step.losses) if processes.world_size() > 1 else step.losses)
+        (weights,) = weigh(taps.gramian(graph)[None], torch.zeros(1, dtype=torch.int64, device=losses.device))
+        weighted_backward(graph, weights, retain_graph=retain)
+        if processes.world_size() > 1:
+            processes.average_grads(self._parameters())
+
+    def _accumulates(self) -> bool:
+        """Whether more micro-batches of this step follow, as far as is known."""
+        # In automatic optimisation Lightning knows; in manual only the module does.
+        if self._module.automatic_optimization:
+            return self._trainer.fit_loop._should_accumulate()
+        return bool(getattr(self._module, "accumulating", False))
 
     def _started(self, tasks: int) -> "_Step":
         reuse = self._steps % self.every_n_steps != 0 and self.weights is not None
@@ -202,6 +243,13 @@ class GradientSurgery(L.Callback):
         if not shared:
             return
 
+        rule = self.rule if isinstance(self.rule, GradientRule) else self._weigher(step, losses)
+        for parameter, gradient in combine(shared, tasks, groups, rule).items():
+            step.write(parameter, gradient)
+
+    def _weigher(self, step: "_Step", losses: Tensor) -> Weigh:
+        """The rule, for Gramians of gradients as they are: scaled, perhaps not finite."""
+
         def weigh(gramians: Tensor, numbers: Tensor) -> Tensor:
             gramians = gramians / self._scale() ** 2
             if step.reuse is not None:
@@ -209,13 +257,11 @@ class GradientSurgery(L.Callback):
             if self._scaler() is not None and not gramians.isfinite().all():
                 # The scaler skips this step: what is not finite in the gradients tells it. No state changes.
                 return gramians.new_ones(gramians.shape[:-1])
-            weights = self._weights(gramians, None if groups.level == "model" else numbers, losses, step)
+            weights = self._weights(gramians, None if self.level == "model" else numbers, losses, step)
             self.gramians, self.weights = gramians, weights
             return weights
 
-        rule = self.rule if isinstance(self.rule, GradientRule) else weigh
-        for parameter, gradient in combine(shared, tasks, groups, rule).items():
-            step.write(parameter, gradient)
+        return weigh
 
     def _weights(self, gramians: Tensor, numbers: Tensor | None, losses: Tensor, step: "_Step") -> Tensor:
         if not isinstance(self.rule, GramianRule):

@@ -217,6 +217,11 @@ class MultiTaskModule(L.LightningModule, ABC):
         """Names of the tasks, in the order of the losses; callbacks that weigh tasks read them."""
         return [task.name for task in self.schema.tasks]
 
+    @property
+    def shared_modules(self) -> list[str]:
+        """Names of the modules whose outputs the tasks share, for surgery at the representation."""
+        return []
+
     # ---- several processes
 
     def tables(self) -> dict[str, Tensor]:

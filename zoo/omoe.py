@@ -55,6 +55,11 @@ class OMoE(MultiTaskModule):
         self.gate = Gate(width, experts, gate_units, bias=gate_bias, activation=activation)
         self.towers = Towers(self.schema.tasks, expert_units[-1], tower_units, **hidden)
 
+    @property
+    def shared_modules(self) -> list[str]:
+        """The experts."""
+        return [f"experts.{k}" for k in range(len(self.experts))]
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""
         x = self.embedding(batch)

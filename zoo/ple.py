@@ -73,6 +73,7 @@ class PLE(MultiTaskModule):
         tasks = len(self.schema.tasks)
         width = self.embedding.width
         self.levels = nn.ModuleList()
+        self.shared_experts = shared_experts
         for level in range(levels):
             shared = shared_gate if level < levels - 1 else None
             self.levels.append(
@@ -80,6 +81,11 @@ class PLE(MultiTaskModule):
             )
             width = expert_units[-1]
         self.towers = Towers(self.schema.tasks, width, tower_units, **hidden)
+
+    @property
+    def shared_modules(self) -> list[str]:
+        """The shared experts of the last level."""
+        return [f"levels.{len(self.levels) - 1}.shared_experts.{k}" for k in range(self.shared_experts)]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""

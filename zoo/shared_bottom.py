@@ -46,6 +46,11 @@ class SharedBottom(MultiTaskModule):
         self.bottom = MLP(self.embedding.width, bottom_units, **hidden)
         self.towers = Towers(self.schema.tasks, self.bottom.width, tower_units, **hidden)
 
+    @property
+    def shared_modules(self) -> list[str]:
+        """The bottom."""
+        return ["bottom"]
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""
         h = self.bottom(self.embedding(batch))

@@ -44,7 +44,7 @@ def train(case: dict[str, Any]) -> dict[str, torch.Tensor]:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[GradientSurgery(rule, level=case["level"], every_n_steps=case.get("every_n_steps", 1))],
+        callbacks=[GradientSurgery(rule, case["level"], case.get("at", "parameters"), case.get("every_n_steps", 1))],
     )
     trainer.fit(model, InMemory(case["batch_size"] // world_size))
     assert (trainer.global_step, trainer.world_size) == (case["steps"], world_size)

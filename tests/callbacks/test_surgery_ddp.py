@@ -85,6 +85,7 @@ def test_three_ranks_equal_one_in_every_model_and_form(tmp_path: Path) -> None:
             case("GradVac", "row", sparse=False, arguments={"accumulate": 2}),
             case("PCGrad", "model", sparse=True, arguments={"accumulate": 3, "clip_norm": 0.1}),
             case("AlignedMTL", "model", sparse=True, every_n_steps=3),
+            case("MGDA", "model", sparse=True, at="representation"),
             case("MetaBalance", "parameter", sparse=False, every_n_steps=1, arguments={"optimizer": "adam"}),
         ],
     )

@@ -1,0 +1,94 @@
+"""The Gramian at the outputs of shared modules, instead of at their parameters: heads alone run backward for it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+from torch.utils.hooks import RemovableHandle
+
+from mtlzoo.callbacks import processes
+from mtlzoo.callbacks.graph import TaskGraph, reach
+
+
+class Taps:
+    """Keeps what named modules return in a training step.
+
+    Args:
+        module: The module that has them.
+        names: Of submodules, as `named_modules` calls them. No output may feed another's module.
+
+    Raises:
+        ValueError: No names, or ones that the module does not have.
+    """
+
+    def __init__(self, module: L.LightningModule, names: Sequence[str]) -> None:
+        found = dict(module.named_modules())
+        if not names or (missing := [name for name in names if name not in found]):
+            what = f"has no modules {missing}; it has {sorted(filter(None, found))}" if names else "declares none"
+            raise ValueError(
+                f"GradientSurgery(at='representation') needs the shared modules whose outputs all tasks read; "
+                f"{type(module).__name__} {what}. Name them: modules=['trunk']."
+            )
+        self.names = list(names)
+        self.outputs: list[Tensor] = []
+        self.handles: list[RemovableHandle] = [found[name].register_forward_hook(self._keep) for name in names]
+
+    def _keep(self, module: Any, inputs: Any, output: Any) -> None:
+        tensors = output if isinstance(output, tuple | list) else [output]
+        self.outputs += [tensor for tensor in tensors if isinstance(tensor, Tensor) and tensor.requires_grad]
+
+    def gramian(self, graph: TaskGraph) -> Tensor:
+        """Inner products of the tasks' gradients at the outputs, [T, T] in float64, over the global batch.
+
+        Rows of a batch lie on one process each, so the processes' Gramians add up exactly.
+
+        Args:
+            graph: Of the losses; it is kept.
+
+        Raises:
+            ValueError: Modules that returned nothing, or one of which feeds another.
+        """
+        edges = [GradientEdge(z.grad_fn, z.output_nr) for z in self.outputs if z.grad_fn is not None]
+        self.outputs = []
+        self._check(edges)
+        total = torch.zeros(len(graph.roots), len(graph.roots), dtype=torch.float64, device=_device(graph))
+        found = [
+            torch.autograd.grad([root.edge], edges, [root.gradient], retain_graph=True, allow_unused=True)
+            if root is not None
+            else [None] * len(edges)
+            for root in graph.roots
+        ]
+        for gradients in zip(*found, strict=True):
+            like = next((g for g in gradients if g is not None), None)
+            if like is not None:
+                rows = torch.stack([torch.zeros_like(like) if g is None else g for g in gradients]).flatten(1).double()
+                total.addmm_(rows, rows.T)
+        if processes.world_size() > 1:
+            dist.all_reduce(total)
+            total /= processes.world_size() ** 2
+        return total
+
+    def _check(self, edges: Sequence[GradientEdge]) -> None:
+        if not edges:
+            raise ValueError(f"GradientSurgery(at='representation'): {self.names} returned no tensor that trains.")
+        nodes = {edge.node for edge in edges}
+        for node in nodes:
+            below, _ = reach([(child, 1) for child, _ in node.next_functions if child is not None])
+            if nodes & below.keys():
+                raise ValueError(
+                    f"GradientSurgery(at='representation'): among {self.names} one module feeds another, so gradients "
+                    "would count twice. Name only modules of which none reads what another returns."
+                )
+
+    def remove(self) -> None:
+        """Takes the hooks out."""
+        for handle in self.handles:
+            handle.remove()
+
+
+def _device(graph: TaskGraph) -> torch.device:
+    return next(root.gradient.device for root in graph.roots if root is not None)
