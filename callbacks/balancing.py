@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mtlzoo.callbacks import processes
+from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
 from mtlzoo.callbacks.takeover import Backward, check_losses
 
@@ -161,7 +161,7 @@ class LossBalancing(L.Callback):
     def _weights(self, losses: Tensor) -> Tensor:
         scale = self._scale()
         # Lightning has divided the losses by the number of micro-batches, and multiplied them by the scale.
-        losses = processes.mean(losses.double() * (self._trainer.accumulate_grad_batches / scale))
+        losses = collectives.mean(losses.double() * (self._trainer.accumulate_grad_batches / scale))
         if self._scaler() is not None:
             if self._before is None:
                 self._before = scale, copy.deepcopy(self.rule.state_dict())
@@ -179,7 +179,7 @@ class LossBalancing(L.Callback):
                 f"LossBalancing: {type(module).__name__}.task_losses must return {len(self._names)} losses, as "
                 f"training_step weighs them; found {losses!r}."
             )
-        return processes.mean(losses.double())
+        return collectives.mean(losses.double())
 
     def _scaler(self) -> Any:
         return getattr(self._trainer.precision_plugin, "scaler", None)

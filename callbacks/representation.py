@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 from torch.utils.hooks import RemovableHandle
 
-from mtlzoo.callbacks import processes
+from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.graph import TaskGraph, reach
 
 
@@ -67,9 +67,9 @@ class Taps:
             if like is not None:
                 rows = torch.stack([torch.zeros_like(like) if g is None else g for g in gradients]).flatten(1).double()
                 total.addmm_(rows, rows.T)
-        if processes.world_size() > 1:
+        if collectives.world_size() > 1:
             dist.all_reduce(total)
-            total /= processes.world_size() ** 2
+            total /= collectives.world_size() ** 2
         return total
 
     def _check(self, edges: Sequence[GradientEdge]) -> None:

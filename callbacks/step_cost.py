@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks import processes
+from mtlzoo.callbacks import collectives
 
 Moment: TypeAlias = float | torch.cuda.Event
 MIB = 2**20
@@ -106,8 +106,8 @@ class StepCost(L.Callback):
         step = self._seconds(self._steps)
         mine = [self._rows, self._seconds(self._whole), step, self._seconds(self._backwards) / step, self._memory()]
         numbers = torch.tensor([mine], dtype=torch.float64)
-        if processes.world_size() > 1:
-            numbers = torch.cat(processes.gather(numbers.to(module.device))).cpu()
+        if collectives.world_size() > 1:
+            numbers = torch.cat(collectives.gather(numbers.to(module.device))).cpu()
         rows, whole, steps, share, memory = numbers.unbind(1)
         values = {
             "cost/rows_per_second": float(rows.sum() / whole.max()) if rows.any() else math.nan,

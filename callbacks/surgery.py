@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mtlzoo.callbacks import processes
+from mtlzoo.callbacks import collectives, processes
 from mtlzoo.callbacks.combine import Groups, Level, Weigh, combine, private
 from mtlzoo.callbacks.graph import TaskGraph, read
 from mtlzoo.callbacks.representation import Taps
@@ -175,7 +175,7 @@ class GradientSurgery(L.Callback):
         retain = bool(kwargs.get("retain_graph"))
         if self._open.reuse is not None and graph.separate:
             weighted_backward(graph, self._open.reuse, retain_graph=retain)
-            if processes.world_size() > 1:
+            if collectives.world_size() > 1:
                 processes.average_grads(self._parameters())
             return
         if self._taps is not None:
@@ -194,10 +194,10 @@ class GradientSurgery(L.Callback):
                 "by torch.stack of one tensor per task. Use at='parameters', or take the accumulation out."
             )
         step.losses += losses.detach().double() / self._scale()
-        weigh = self._weigher(step, processes.mean(step.losses) if processes.world_size() > 1 else step.losses)
+        weigh = self._weigher(step, collectives.mean(step.losses) if collectives.world_size() > 1 else step.losses)
         (weights,) = weigh(taps.gramian(graph)[None], torch.zeros(1, dtype=torch.int64, device=losses.device))
         weighted_backward(graph, weights, retain_graph=retain)
-        if processes.world_size() > 1:
+        if collectives.world_size() > 1:
             processes.average_grads(self._parameters())
 
     def _accumulates(self) -> bool:
@@ -233,9 +233,9 @@ class GradientSurgery(L.Callback):
         gradients, tasks, losses = step.gradients, len(step.losses), step.losses
         for parameter, entry in gradients:
             entry.settle(parameter)
-        if processes.world_size() > 1:
+        if collectives.world_size() > 1:
             processes.average(gradients, self._parameters(), tasks)
-            losses = processes.mean(losses)
+            losses = collectives.mean(losses)
         for parameter, entry in gradients:
             if not entry.shared and (gradient := private(parameter, entry)) is not None:
                 step.write(parameter, gradient)
@@ -317,7 +317,7 @@ class _Step:
         """Adds to what ``.grad`` held before this step, in place of what this step wrote earlier."""
         if parameter not in self.base:
             base = parameter.grad
-            if base is not None and processes.world_size() > 1:
+            if base is not None and collectives.world_size() > 1:
                 if base.to_dense().any() if base.is_sparse else base.any():
                     raise RuntimeError(
                         "GradientSurgery found gradients from elsewhere before it wrote its own; under DDP nobody has "

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from mtlzoo import parallel
+from mtlzoo.callbacks import collectives
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
 from mtlzoo.schedules import SCHEDULES, Schedule, rate_factor
@@ -149,7 +150,7 @@ class MultiTaskModule(L.LightningModule, ABC):
         known = ~batch["labels"].isnan()
         masks = torch.stack([known[:, columns].any(1) for _, columns in self.schema.label_columns], 1)
         counts = masks.sum(0) if "weight" not in batch else (masks * batch["weight"].unsqueeze(1)).sum(0)
-        counts = parallel.mean(counts.to(self.task_weights.dtype))
+        counts = collectives.mean(counts.to(self.task_weights.dtype))
         return torch.where(counts > 0, counts, 1.0)
 
     def task_losses(self, batch: Batch) -> Tensor:
@@ -165,7 +166,7 @@ class MultiTaskModule(L.LightningModule, ABC):
         total = torch.zeros_like(self.task_weights)
         for micro_batch, last in self._micro_batches(batch):
             self.accumulating = not last
-            with nullcontext() if last or parallel.world_size() == 1 else self.trainer.model.no_sync():  # type: ignore[union-attr,operator]
+            with nullcontext() if last or collectives.world_size() == 1 else self.trainer.model.no_sync():  # type: ignore[union-attr,operator]
                 losses = torch.stack(self.losses(self(micro_batch), micro_batch, observed))
                 self.manual_backward(losses)
             total += losses.detach()
@@ -201,7 +202,7 @@ class MultiTaskModule(L.LightningModule, ABC):
         self._steps += 1
         if self.trainer.global_step % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]  # set by a connector
             return
-        means = parallel.mean(self._sums / self._steps)
+        means = collectives.mean(self._sums / self._steps)
         values = dict(zip((task.name for task in self.schema.tasks), means.tolist(), strict=True))
         self._sums, self._steps = None, 0
         wrong = [name for name, value in values.items() if not math.isfinite(value)]

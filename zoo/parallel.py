@@ -6,34 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mtlzoo.callbacks.collectives import gather, world_size
 from mtlzoo.optim import coalesce
-
-
-def world_size() -> int:
-    """Number of processes of this training."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def mean(values: Tensor) -> Tensor:
-    """The mean of a tensor over the processes."""
-    if world_size() > 1:
-        values = values.clone()
-        dist.all_reduce(values)
-        values /= world_size()
-    return values
-
-
-def gather(mine: Tensor) -> list[Tensor]:
-    """[n, ...] of every process, in their order; n may differ."""
-    size = torch.tensor([len(mine)], device=mine.device)
-    sizes = [torch.zeros_like(size) for _ in range(world_size())]
-    dist.all_gather(sizes, size)
-    lengths = [int(size) for size in sizes]
-    padded = mine.new_zeros(max(lengths), *mine.shape[1:])
-    padded[: len(mine)] = mine
-    gathered = [torch.empty_like(padded) for _ in lengths]
-    dist.all_gather(gathered, padded)
-    return [part[:length] for part, length in zip(gathered, lengths, strict=True)]
 
 
 def mean_sparse_gradients(tables: Iterable[Tensor]) -> None:
