@@ -127,14 +127,18 @@ class UserSplit:
     Args:
         user: Column of the user.
         order: Column that orders a user's rows; the order in the files if empty.
-        val: Fraction of a user's rows for validation (floor of the cumulative count, so train is never short).
+        val: Fraction of a user's rows for validation.
         test: Fraction of a user's rows for test.
+        rounding: Where fractions give no whole rows: ``down`` rounds what is held out, test and validation with test,
+            down, so that train is never short; ``up`` rounds it up, so that test never is, and a user with one row has
+            it in test.
     """
 
     user: str
     order: str = ""
     val: float = 0.1
     test: float = 0.1
+    rounding: Literal["down", "up"] = "down"
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ def splitter(split: Split, folder: Path) -> Splitter:
         return GivenSplitter(split, folder)
     if min(split.val, split.test) < 0 or split.val + split.test >= 1:
         raise ValueError(f"{split}: val and test must be >= 0 and leave something for train.")
+    if isinstance(split, UserSplit) and split.rounding not in ("down", "up"):
+        raise ValueError(f"{split}: rounding={split.rounding!r}; allowed are 'down' and 'up'.")
     return RandomSplitter(split, folder) if isinstance(split, RandomSplit) else UserSplitter(split, folder)
 
 
@@ -139,8 +141,8 @@ class GivenSplitter(RowSplitter):
 class UserSplitter(Splitter):
     """Splits the rows of each user in order, wherever they are in the files.
 
-    User, order and row number go to files by a hash of the user, so that one file's users fit into memory; besides,
-    memory holds one byte per row.
+    User, order and row number go to files by a hash of the user, so that one file's users fit into memory. The codes,
+    one byte per row, are written through a mapped file.
     """
 
     files = 64
@@ -169,7 +171,8 @@ class UserSplitter(Splitter):
 
     @override
     def finish(self) -> None:
-        codes = np.empty(self.rows, np.uint8)
+        codes = np.memmap(self.file, np.uint8, "w+", shape=self.rows)
+        whole = _floor if self.declared.rounding == "down" else _ceil
         held_out, test = self.declared.val + self.declared.test, self.declared.test
         for file, writer in self._writers.items():
             writer.close()
@@ -177,11 +180,11 @@ class UserSplitter(Splitter):
             keys = keys.sort("user", *(["order"] if self.declared.order else []), "row")
             count = pl.len().over("user")
             left = count - 1 - pl.int_range(pl.len()).over("user")  # rows of the user that come later
-            code = (left < _floor(count * held_out)).cast(pl.UInt8) + (left < _floor(count * test)).cast(pl.UInt8)
+            code = (left < whole(count * held_out)).cast(pl.UInt8) + (left < whole(count * test)).cast(pl.UInt8)
             keys = keys.select("row", code=code)
             codes[keys["row"].to_numpy() - 1] = keys["code"].to_numpy()
             (self.folder / str(file)).unlink()
-        codes.tofile(self.file)
+        codes.flush()
 
 
 def _complete(values: pl.Series, column: str, rows: range) -> pl.Series:
@@ -191,6 +194,10 @@ def _complete(values: pl.Series, column: str, rows: range) -> pl.Series:
 
 def _floor(x: pl.Expr) -> pl.Expr:
     return (x + 1e-9).floor()  # 100 * 0.29 is 28.999999999999996
+
+
+def _ceil(x: pl.Expr) -> pl.Expr:
+    return (x - 1e-9).ceil()  # 30 * 0.1 is 3.0000000000000004
 
 
 def _iso(values: pl.Series, column: str, rows: range) -> pl.Series:

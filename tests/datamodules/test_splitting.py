@@ -1,8 +1,10 @@
 """Splits: against plain Python, whatever the chunks."""
 
 import itertools
+import math
 from collections import defaultdict
 from datetime import date, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +104,14 @@ def test_random_rows_do_not_depend_on_chunks(tmp_path: Path) -> None:
     assert set(split_of(RandomSplit(0, 0), frame, tmp_path)) == {"train"}
 
 
-def reference_user_split(users: list[Any], order: list[Any], val: float, test: float) -> list[str]:
+def reference_user_split(users: list[Any], order: list[Any], val: float, test: float, up: bool) -> list[str]:
     rows = defaultdict(list)
     for row in sorted(range(len(users)), key=lambda row: (order[row], row)):
         rows[users[row]].append(row)
     splits = [""] * len(users)
     for mine in rows.values():
-        tested, held_out = int(len(mine) * test + 1e-9), int(len(mine) * (val + test) + 1e-9)
+        exact = [Fraction(str(part)) * len(mine) for part in (test, round(val + test, 9))]
+        tested, held_out = (math.ceil(part) if up else math.floor(part) for part in exact)
         for place, row in enumerate(mine):
             left = len(mine) - 1 - place
             splits[row] = "test" if left < tested else "val" if left < held_out else "train"
@@ -118,17 +121,29 @@ def reference_user_split(users: list[Any], order: list[Any], val: float, test: f
 @pytest.mark.parametrize("text", [False, True])
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize(("val", "test"), [(0.1, 0.1), (0.29, 0.01), (0.0, 0.5)])
+@pytest.mark.parametrize("rounding", ["down", "up"])
 def test_users_in_order_wherever_their_rows_are(
-    text: bool, ordered: bool, val: float, test: float, tmp_path: Path
+    text: bool, ordered: bool, val: float, test: float, rounding: Any, tmp_path: Path
 ) -> None:
     random = np.random.default_rng(0)
     users = (random.pareto(1, 5000) * 3).astype(int) % 97
     times = random.integers(0, 500, 5000)  # with ties: the files decide
     names = [f"user{user}" for user in users] if text else users.tolist()
     frame = pl.DataFrame({"user": names, "time": times})
-    expected = reference_user_split(names, times.tolist() if ordered else list(range(5000)), val, test)
+    order = times.tolist() if ordered else list(range(5000))
+    expected = reference_user_split(names, order, val, test, up=rounding == "up")
+    declared = UserSplit("user", "time" if ordered else "", val, test, rounding)
     for chunk in (5000, 333):
-        assert split_of(UserSplit("user", "time" if ordered else "", val, test), frame, tmp_path, chunk) == expected
+        assert split_of(declared, frame, tmp_path, chunk) == expected
+
+
+def test_rounding_decides_who_gets_a_users_odd_rows(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user": [1] * 9 + [2]})
+    down, up = (split_of(UserSplit("user", rounding=rounding), frame, tmp_path) for rounding in ("down", "up"))
+    assert down == ["train"] * 8 + ["val", "train"]
+    assert up == ["train"] * 7 + ["val", "test", "test"]
+    with pytest.raises(ValueError, match="rounding='even'; allowed are 'down' and 'up'"):
+        split_of(UserSplit("user", rounding="even"), frame, tmp_path)  # type: ignore[arg-type]  # as from YAML
 
 
 def test_users_without_a_name_or_time(tmp_path: Path) -> None:
