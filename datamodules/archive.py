@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from filelock import FileLock
 
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.pages import refuse_page
 from mtlzoo.datamodules.progress import progress
 
 
@@ -30,11 +31,12 @@ def extract(archive: str | PathLike[str], folder: str | PathLike[str]) -> Path:
 
     Raises:
         DatasetNotFoundError: No such archive.
-        DataError: Not an archive, a damaged one, or one that would write outside of the folder.
+        DataError: Not an archive (a web page, say), a damaged one, or one that would write outside of the folder.
     """
     archive, folder = Path(archive), Path(folder)
     if not archive.is_file():
         raise DatasetNotFoundError(f"{archive}: no such file. Download it there, or correct the path.")
+    refuse_page(archive)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{archive.name}.partial"
     with FileLock(folder / f".{archive.name}.lock"):

@@ -11,6 +11,7 @@ from typing import IO, cast
 import numpy as np
 
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.pages import refuse_page
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _NEWLINE = 10
@@ -35,7 +36,8 @@ def read_blocks(path: Path, encoding: str, size: int) -> Iterator[Block]:
 
     Raises:
         DatasetNotFoundError: No such file.
-        DataError: An empty file, a truncated or damaged gzip, a line without end, bytes that `encoding` does not have.
+        DataError: An empty file, a web page, a truncated or damaged gzip, a line without end, bytes that are not of
+            `encoding`.
         ValueError: An encoding that Python does not know, or whose line breaks are not one byte.
     """
     encoding = _known(encoding)
@@ -63,6 +65,7 @@ def _known(encoding: str) -> str:
 def _open(path: Path) -> IO[bytes]:
     if not path.is_file():
         raise DatasetNotFoundError(f"{path}: no such file. Put it there, or correct the path.")
+    refuse_page(path)
     with path.open("rb") as file:
         packed = file.read(2) == _GZIP_MAGIC
     if path.suffix == ".gz" and not packed:

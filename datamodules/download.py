@@ -14,6 +14,7 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.pages import refuse_page
 from mtlzoo.datamodules.progress import progress
 
 WAITS = (1.0, 2.0, 4.0, 8.0)
@@ -39,14 +40,15 @@ def download(url: str, path: str | PathLike[str], *, md5: str = "", sha256: str 
 
     Raises:
         DatasetNotFoundError: The server does not have it or cannot be reached.
-        DataError: The checksum is wrong.
+        DataError: The checksum is wrong, or the file that is there is a web page.
     """
     path = Path(path)
     expected = {kind: digest.lower() for kind, digest in (("md5", md5), ("sha256", sha256)) if digest}
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         if path.exists():
-            _check(path, expected, f"Delete it, then it is downloaded again from {url}")
+            refuse_page(path)
+            _check(path, expected, f"Delete it and get it again from {url}")
             return path
         part = path.with_name(f"{path.name}.part")
         if not expected:

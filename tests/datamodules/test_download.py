@@ -126,7 +126,7 @@ def test_wrong_checksum(server: Server, tmp_path: Path) -> None:
         download(server.url, tmp_path / "x", md5="0" * 32)
     assert names(tmp_path) == []
     (tmp_path / "x").write_bytes(b"something else")
-    with pytest.raises(DataError, match=rf"x: md5 is .*, expected {MD5}. Delete it, then it is downloaded again"):
+    with pytest.raises(DataError, match=rf"x: md5 is .*, expected {MD5}. Delete it and get it again from"):
         download(server.url, tmp_path / "x", md5=MD5)
     assert (tmp_path / "x").read_bytes() == b"something else"
 

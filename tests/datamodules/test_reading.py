@@ -126,7 +126,7 @@ def test_damaged_gzip_and_no_gzip(tmp_path: Path) -> None:
     (tmp_path / "t.csv.gz").write_bytes(data)
     with pytest.raises(DataError, match="gzip truncated or damaged"):
         table(tmp_path / "t.csv.gz")
-    (tmp_path / "t.csv.gz").write_bytes(b"<html>not found</html>")
+    (tmp_path / "t.csv.gz").write_bytes(b"not found\n")
     with pytest.raises(DataError, match=r"named .gz but not a gzip file"):
         table(tmp_path / "t.csv.gz")
 
