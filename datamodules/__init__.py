@@ -12,6 +12,8 @@ columns on disk) and loads whole batches from there. Its `schema` is all that a 
 Data sets
     KuaiRand            short-video exposures, eight binary labels and the watched time; CC BY-SA 4.0, downloads itself
     CensusIncome        both task groups of the MMoE paper; CC BY 4.0, downloads itself
+    TikTok              ICME 2019, track 1 and 2: videos finished and liked; academic use
+    Tenrec              videos and articles in two of Tencent's feeds, one file or scenario each; CC BY-NC 4.0
     Synthetic           KuaiRand-shaped rows from a seed, with set correlation and conflict of the tasks; not data
 
 Your own data
@@ -40,6 +42,8 @@ from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.kuairand import KuaiRand
 from mtlzoo.datamodules.synthetic import Synthetic
 from mtlzoo.datamodules.tabular import TabularDataModule
+from mtlzoo.datamodules.tenrec import Tenrec
+from mtlzoo.datamodules.tiktok import TikTok
 
 __all__ = (
     "CategoricalColumn",
@@ -56,6 +60,8 @@ __all__ = (
     "SequenceColumn",
     "Synthetic",
     "TabularDataModule",
+    "Tenrec",
+    "TikTok",
     "TimeSplit",
     "UserSplit",
 )

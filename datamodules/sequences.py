@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from typing_extensions import override
 
 from mtlzoo.datamodules.columns import SequenceColumn
-from mtlzoo.datamodules.encode import Encoder, Keys, Places, dictionary, from_arrow, to_arrow
+from mtlzoo.datamodules.encode import Encoder, Keys, Places, compact, dictionary, from_arrow, to_arrow
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.vocabulary import Ids, Table
 
@@ -40,8 +40,8 @@ def flatten(lists: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64]]:
 
 
 def as_array(items: pl.Series, lengths: npt.NDArray[np.int64]) -> pa.Array:
-    """The inverse of `flatten`."""
-    return pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]), to_arrow(items))
+    """The inverse of `flatten`; integers in the smallest type that holds them."""
+    return pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]), compact(items))
 
 
 class SequenceEncoder(Encoder):
@@ -70,12 +70,17 @@ class SequenceEncoder(Encoder):
         items, lengths = flatten(staged)
         learned = np.zeros(len(staged), np.bool_)
         learned[train] = True
-        self.keys.count(dictionary(from_arrow(items)), np.flatnonzero(np.repeat(learned, lengths)))
+        self.keys.count(_dictionary(items), np.flatnonzero(np.repeat(learned, lengths)))
 
     @override
     def encode(self, staged: pa.Array) -> Ids:
         items, lengths = flatten(staged)
         ids = np.zeros((len(staged), self.column.max_length), np.int32)
         places = np.arange(len(items)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        ids[np.repeat(np.arange(len(staged)), lengths), places] = self.keys.ids(dictionary(from_arrow(items)))
+        ids[np.repeat(np.arange(len(staged)), lengths), places] = self.keys.ids(_dictionary(items))
         return ids
+
+
+def _dictionary(items: pa.Array) -> pa.DictionaryArray:
+    keys = from_arrow(items)
+    return dictionary(keys.cast(pl.Int64) if keys.dtype.is_integer() else keys)
