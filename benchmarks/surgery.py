@@ -1,12 +1,14 @@
 """What gradient surgery costs: time and memory of a step, as ratios to the plain step of the same module.
 
-    python benchmarks/surgery.py [--tasks 2 4 8] [--rows 10000 1000000 10000000] [--repeats 15]
+    python benchmarks/surgery.py [--tasks 2 4 8] [--rows 10000 1000000 10000000] [--repeats 15] [--busy]
 
 The module is an MMoE of three experts 128-128-64, a gate and a tower 64-32-1 per task, on eight tables that hold
 `rows` rows of width 16 together, batch 4096, uniform ids (the worst case for anything that works by row), sparse
-gradients, SGD. Every way is a `Trainer.fit` in a process of its own; peaks are of that process, above what it held
-before the first step. Times are medians of steps after the first three; the plain step runs before and after, and the
-faster of the two counts. torchjd refuses sparse tables, so it gets dense ones.
+gradients, SGD. Every way is a `Trainer.fit` in a process of its own. After each of its steps comes a plain step, of the
+summed losses, of a twin; a ratio is the median over these pairs. Peaks are of the process, above what it held before
+the first step. torchjd refuses sparse tables, so it gets dense ones. `T passes` is what any exact way has to do: one
+backward pass per task through the shared part, and nothing with what it finds. `--busy` is for a machine that others
+use meanwhile: one thread, and its CPU time.
 
 Result: benchmarks/results/surgery.json.
 """
@@ -16,9 +18,9 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from typing import Any
 
+import interleave
 import lightning as L
 import torch
 from report import show, write
@@ -41,7 +43,7 @@ WAYS = {
     ),
     "PCGrad model, every 4": lambda: GradientSurgery(rules.PCGrad(), every_n_steps=4),
 }
-PEERS = ("torchjd PCGrad", "autograd PCGrad")
+OTHERS = ("T passes", "torchjd PCGrad", "autograd PCGrad")
 
 
 class Module(L.LightningModule):
@@ -59,10 +61,13 @@ class Module(L.LightningModule):
         self.gates = nn.ModuleList(nn.Linear(width, 3) for _ in range(tasks))
         self.towers = nn.ModuleList(nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)) for _ in range(tasks))
         self.seconds: list[float] = []
+        self.plain: list[float] = []
+        self.twin: tuple[Module, torch.optim.Optimizer] | None = None
 
     def losses(self, batch: Tensor, labels: Tensor) -> list[Tensor]:
         """One per task."""
-        x = torch.cat([table(ids) for table, ids in zip(self.tables, batch.unbind(1), strict=True)], 1)
+        self.looked_up = [table(ids) for table, ids in zip(self.tables, batch.unbind(1), strict=True)]
+        x = torch.cat(self.looked_up, 1)
         h = torch.stack([expert(x) for expert in self.experts], 1)
         mixed = [torch.einsum("be,beh->bh", gate(x).softmax(1), h) for gate in self.gates]
         logits = [tower(m).squeeze(1) for tower, m in zip(self.towers, mixed, strict=True)]
@@ -78,12 +83,19 @@ class Module(L.LightningModule):
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """One timed step."""
-        start = time.perf_counter()
+        start = interleave.clock()
         optimizer = self.optimizers()
         optimizer.zero_grad()  # type: ignore[union-attr]
         self.gradients(self.losses(*batch))
         optimizer.step()  # type: ignore[union-attr]
-        self.seconds.append(time.perf_counter() - start)
+        end = interleave.clock()
+        self.seconds.append(end - start)
+        assert self.twin is not None
+        twin, plain = self.twin
+        plain.zero_grad()
+        torch.stack(twin.losses(*batch)).sum().backward()
+        plain.step()
+        self.plain.append(interleave.clock() - end)
 
     def configure_optimizers(self) -> Any:
         """Plain SGD."""
@@ -92,6 +104,17 @@ class Module(L.LightningModule):
     def shared(self) -> list[nn.Parameter]:
         """What two tasks or more reach."""
         return [*self.tables.parameters(), *self.experts.parameters()]
+
+
+class Passes(Module):
+    """One backward pass per task, down to the parameters and the looked-up rows; what it finds is thrown away."""
+
+    def gradients(self, losses: list[Tensor]) -> None:
+        """Each head by its task, the shared part by all."""
+        shared = [*self.experts.parameters(), *self.looked_up]
+        for loss, *own in zip(losses, self.gates, self.towers, strict=True):
+            heads = [p for module in own for p in module.parameters()]
+            torch.autograd.grad(loss, [*heads, *shared], retain_graph=loss is not losses[-1])
 
 
 class TorchJD(Module):
@@ -134,10 +157,12 @@ class Autograd(Module):
 
 
 def measure(way: str, tasks: int, rows: int, repeats: int) -> None:
-    """Prints seconds of a step and peak memory as JSON."""
+    """Prints seconds of a step, of a plain step, and peak memory as JSON."""
     torch.manual_seed(0)
-    kind = {"torchjd PCGrad": TorchJD, "autograd PCGrad": Autograd}.get(way, Module)
-    module = kind(tasks, rows, sparse=way not in PEERS)
+    kinds: dict[str, type[Module]] = {"T passes": Passes, "torchjd PCGrad": TorchJD, "autograd PCGrad": Autograd}
+    module = kinds.get(way, Module)(tasks, rows, sparse=not way.endswith("PCGrad") or way in WAYS)
+    twin = Module(tasks, rows)
+    module.twin = twin, torch.optim.SGD(twin.parameters(), lr=0.01)
     make = WAYS.get(way)
     data = [(torch.randint(0, rows // TABLES, (BATCH, TABLES)), torch.rand(BATCH, tasks).round()) for _ in range(4)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -153,13 +178,23 @@ def measure(way: str, tasks: int, rows: int, repeats: int) -> None:
     )
     trainer.fit(module, DataLoader(data, batch_size=None))  # type: ignore[arg-type]
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    times = torch.tensor(module.seconds[3:])
-    print(json.dumps({"ms": round(times.median().item() * 1e3, 1), "added_mib": round(peak)}))
+    times, plain = torch.tensor(module.seconds[3:]), torch.tensor(module.plain[3:])
+    print(
+        json.dumps(
+            {
+                "ms": round(times.median().item() * 1e3, 1),
+                "plain_ms": round(plain.median().item() * 1e3, 1),
+                "to_plain": round((times / plain).median().item(), 2),
+                "added_mib": round(peak),
+            }
+        )
+    )
 
 
-def run(way: str, tasks: int, rows: int, repeats: int) -> dict[str, Any]:
+def run(way: str, tasks: int, rows: int, repeats: int, busy: bool) -> dict[str, Any]:
     """One way in a process of its own."""
     words = ["--measure", way, "--tasks", str(tasks), "--rows", str(rows), "--repeats", str(repeats)]
+    words += ["--busy"] if busy else []
     done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{way}: {done.stderr[-2000:]}")
@@ -172,24 +207,23 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, nargs="+", default=[2, 4, 8])
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000, 10_000_000])
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--measure", choices=[*WAYS, *PEERS], help=argparse.SUPPRESS)
+    parser.add_argument("--busy", action="store_true", help="one thread's CPU time, where others use the machine")
+    parser.add_argument("--measure", choices=[*WAYS, *OTHERS], help=argparse.SUPPRESS)
     options = parser.parse_args()
+    interleave.busy(options.busy)
     if options.measure:
         measure(options.measure, options.tasks[0], options.rows[0], options.repeats)
         return
     table: list[dict[str, Any]] = []
     for rows in options.rows:
         for tasks in options.tasks:
-            found = {way: run(way, tasks, rows, options.repeats) for way in WAYS}
-            slow = max(3, options.repeats // 5) if rows > 10**6 else options.repeats
-            found |= {way: run(way, tasks, rows, slow) for way in PEERS}
-            plain = min(found["sum"]["ms"], run("sum", tasks, rows, options.repeats)["ms"])
-            for way, one in found.items():
-                ratio = round(one["ms"] / plain, 2)
-                table.append({"rows": rows, "tasks": tasks, "way": way, **one, "to_sum": ratio})
+            for way in [*WAYS, *OTHERS]:
+                repeats = max(3, options.repeats // 5) if way.endswith("PCGrad") and rows > 10**6 else options.repeats
+                one = run(way, tasks, rows, repeats, options.busy)
+                table.append({"rows": rows, "tasks": tasks, "way": way, **one})
                 print(table[-1], flush=True)
     show("Surgery: ms and MiB of a step", table)
-    write("surgery", {"tasks": options.tasks, "rows": options.rows, "repeats": options.repeats}, table)
+    write("surgery", vars(options), table)
 
 
 if __name__ == "__main__":

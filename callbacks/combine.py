@@ -1,6 +1,6 @@
 """From T gradients to one: groups, their Gramians, and the weighted sums."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -14,7 +14,8 @@ Level: TypeAlias = Literal["model", "parameter", "row"]
 Weigh: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Gramians [G, T, T] in float64 and the numbers of their groups [G], to weights [G, T]."""
 
-_COLUMNS = 1 << 16
+_COLUMNS = 1 << 14
+"""At a time, so that they stay in the cache of a processor."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ def combine(
         return {p: spread(p, shared[p], rule(block)) for p, block in blocks.items()}
     if groups.level == "model":
         device = next(iter(blocks.values())).device
-        gramian = torch.zeros(tasks, tasks, dtype=torch.float64, device=device)
+        total = torch.zeros(tasks, tasks, dtype=torch.float64, device=device)
         for block in blocks.values():
-            gramian += _gramian(block.flatten(1))
-        (weights,) = rule(gramian[None], torch.zeros(1, dtype=torch.int64, device=device))
+            total += gramian(block.flatten(1))
+        (weights,) = rule(total[None], torch.zeros(1, dtype=torch.int64, device=device))
         return {p: spread(p, shared[p], _weighted(block, weights)) for p, block in blocks.items()}
-    gramians = [_row_gramians(b) if p in groups.tables else _gramian(b.flatten(1))[None] for p, b in blocks.items()]
+    gramians = [_row_gramians(b) if p in groups.tables else gramian(b.flatten(1))[None] for p, b in blocks.items()]
     numbers = [_numbers(parameter, shared[parameter], groups) for parameter in blocks]
     parts = rule(torch.cat(gramians), torch.cat(numbers)).split([len(part) for part in gramians])
     return {
@@ -94,11 +95,11 @@ def _block(parameter: Tensor, entry: ParameterGradients, tasks: int) -> Tensor:
     return torch.stack([found.get(task, zeros) for task in range(tasks)])  # type: ignore[misc]  # zeros where needed
 
 
-def _gramian(block: Tensor) -> Tensor:
-    """[T, n] -> [T, T] in float64, however long n is."""
-    total = torch.zeros(len(block), len(block), dtype=torch.float64, device=block.device)
-    for columns in block.split(_COLUMNS, 1):
-        exact = columns.double()
+def gramian(rows: Sequence[Tensor] | Tensor) -> Tensor:
+    """Inner products of T rows of the same length, or of a matrix's: [T, T] in float64, however long they are."""
+    total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows[0].device)
+    for start in range(0, rows[0].numel(), _COLUMNS):
+        exact = torch.stack([row[start : start + _COLUMNS] for row in rows]).double()
         total.addmm_(exact, exact.T)
     return total
 

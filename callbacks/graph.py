@@ -23,6 +23,11 @@ _ELEMENTWISE = frozenset(
 )
 
 
+def alone(mask: Mask) -> bool:
+    """Whether one task at most reaches what has this mask."""
+    return mask & (mask - 1) == 0
+
+
 @dataclass(frozen=True)
 class Root:
     """Where the backward pass of one task starts.

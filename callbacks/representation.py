@@ -1,6 +1,6 @@
 """The Gramian at the outputs of shared modules, instead of at their parameters: heads alone run backward for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -11,7 +11,8 @@ from torch.autograd.graph import GradientEdge
 from torch.utils.hooks import RemovableHandle
 
 from mtlzoo.callbacks import collectives
-from mtlzoo.callbacks.graph import TaskGraph, reach
+from mtlzoo.callbacks.combine import gramian
+from mtlzoo.callbacks.graph import reach
 
 
 class Taps:
@@ -41,13 +42,8 @@ class Taps:
         tensors = output if isinstance(output, tuple | list) else [output]
         self.outputs += [tensor for tensor in tensors if isinstance(tensor, Tensor) and tensor.requires_grad]
 
-    def gramian(self, graph: TaskGraph) -> Tensor:
-        """Inner products of the tasks' gradients at the outputs, [T, T] in float64, over the global batch.
-
-        Rows of a batch lie on one process each, so the processes' Gramians add up exactly.
-
-        Args:
-            graph: Of the losses; it is kept.
+    def edges(self) -> list[GradientEdge]:
+        """Where the outputs of this step are in the graph; they are kept no longer.
 
         Raises:
             ValueError: Modules that returned nothing, or one of which feeds another.
@@ -55,22 +51,7 @@ class Taps:
         edges = [GradientEdge(z.grad_fn, z.output_nr) for z in self.outputs if z.grad_fn is not None]
         self.outputs = []
         self._check(edges)
-        total = torch.zeros(len(graph.roots), len(graph.roots), dtype=torch.float64, device=_device(graph))
-        found = [
-            torch.autograd.grad([root.edge], edges, [root.gradient], retain_graph=True, allow_unused=True)
-            if root is not None
-            else [None] * len(edges)
-            for root in graph.roots
-        ]
-        for gradients in zip(*found, strict=True):
-            like = next((g for g in gradients if g is not None), None)
-            if like is not None:
-                rows = torch.stack([torch.zeros_like(like) if g is None else g for g in gradients]).flatten(1).double()
-                total.addmm_(rows, rows.T)
-        if collectives.world_size() > 1:
-            dist.all_reduce(total)
-            total /= collectives.world_size() ** 2
-        return total
+        return edges
 
     def _check(self, edges: Sequence[GradientEdge]) -> None:
         if not edges:
@@ -90,5 +71,23 @@ class Taps:
             handle.remove()
 
 
-def _device(graph: TaskGraph) -> torch.device:
-    return next(root.gradient.device for root in graph.roots if root is not None)
+def tapped_gramian(tapped: Sequence[Mapping[int, Tensor]], tasks: int, device: torch.device) -> Tensor:
+    """Inner products of the tasks' gradients at the outputs, [T, T] in float64, over the global batch.
+
+    Rows of a batch lie on one process each, so the processes' Gramians add up exactly.
+
+    Args:
+        tapped: For each of the outputs, its gradients by task.
+        tasks: T.
+        device: Where it is computed.
+    """
+    total = torch.zeros(tasks, tasks, dtype=torch.float64, device=device)
+    for by_task in tapped:
+        if by_task:
+            zeros = None if len(by_task) == tasks else torch.zeros_like(next(iter(by_task.values())))
+            rows = [by_task.get(task, zeros) for task in range(tasks)]
+            total += gramian([row.reshape(-1) for row in rows if row is not None])
+    if collectives.world_size() > 1:
+        dist.all_reduce(total)
+        total /= collectives.world_size() ** 2
+    return total

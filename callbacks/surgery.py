@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mtlzoo.callbacks import collectives, processes
+from mtlzoo.callbacks.boundary import descend
 from mtlzoo.callbacks.combine import Groups, Level, Weigh, combine, private
 from mtlzoo.callbacks.graph import TaskGraph, read
-from mtlzoo.callbacks.representation import Taps
+from mtlzoo.callbacks.representation import Taps, tapped_gramian
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
 from mtlzoo.callbacks.takeover import Backward, check_losses
 from mtlzoo.callbacks.task_gradients import TaskGradients
@@ -195,8 +196,11 @@ class GradientSurgery(L.Callback):
             )
         step.losses += losses.detach().double() / self._scale()
         weigh = self._weigher(step, collectives.mean(step.losses) if collectives.world_size() > 1 else step.losses)
-        (weights,) = weigh(taps.gramian(graph)[None], torch.zeros(1, dtype=torch.int64, device=losses.device))
-        weighted_backward(graph, weights, retain_graph=retain)
+        edges = taps.edges()
+        boundary = descend(graph, self._parameters(), edges)
+        gramian = tapped_gramian(boundary.tapped, len(losses), losses.device)
+        (weights,) = weigh(gramian[None], torch.zeros(1, dtype=torch.int64, device=losses.device))
+        boundary.backward(weights, retain_graph=retain)
         if collectives.world_size() > 1:
             processes.average_grads(self._parameters())
 

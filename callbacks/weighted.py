@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.graph import TaskGraph
+from mtlzoo.callbacks.graph import TaskGraph, alone
 
 
 def weighted_backward(graph: TaskGraph, weights: Tensor, *, retain_graph: bool = False) -> None:
@@ -25,12 +25,12 @@ def weighted_backward(graph: TaskGraph, weights: Tensor, *, retain_graph: bool =
     roots, gradients = [], []
     for task, root in enumerate(graph.roots):
         if root is not None:
-            alone = _alone(graph.masks[root.edge.node])
+            one = alone(graph.masks[root.edge.node])
             roots.append(root.edge)
-            gradients.append(root.gradient if alone else root.gradient * factors[task].to(root.gradient.dtype))
+            gradients.append(root.gradient if one else root.gradient * factors[task].to(root.gradient.dtype))
     for node, mask in graph.masks.items():
-        if _alone(mask):
-            crossing = [child is not None and not _alone(graph.masks[child]) for child, _ in node.next_functions]
+        if alone(mask):
+            crossing = [child is not None and not alone(graph.masks[child]) for child, _ in node.next_functions]
             if any(crossing):
                 handles.append(node.register_hook(_scaling(crossing, factors[mask.bit_length() - 1])))
     try:
@@ -39,10 +39,6 @@ def weighted_backward(graph: TaskGraph, weights: Tensor, *, retain_graph: bool =
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _alone(mask: int) -> bool:
-    return mask & (mask - 1) == 0
 
 
 def _scaling(crossing: list[bool], weight: Tensor) -> Callable[..., Any]:
