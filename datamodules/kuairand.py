@@ -7,7 +7,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
@@ -24,6 +23,7 @@ from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.loader import BatchLoader
 from mtlzoo.datamodules.obtain import obtain
 from mtlzoo.datamodules.reading import read_csv
+from mtlzoo.datamodules.side_table import SideTable, present
 
 BINARY = ("is_click", "long_view", "is_like", "is_profile_enter", "is_comment", "is_follow", "is_forward", "is_hate")
 """Feedback that may be a task, most frequent first."""
@@ -109,7 +109,7 @@ class KuaiRand(MultiTaskDataModule):
         if not tasks:
             raise ValueError(f"KuaiRand: no task; allowed are {list(allowed)}.")
         for name, day in (("val_from", val_from), ("test_from", test_from)):
-            if not _is_day(day):
+            if not is_day(day):
                 raise ValueError(f"KuaiRand: {name}={day} is not a day; write it as yyyymmdd.")
         if not val_from < test_from:
             raise ValueError(f"KuaiRand: test_from={test_from} must be after val_from={val_from}.")
@@ -157,7 +157,7 @@ class KuaiRand(MultiTaskDataModule):
                 f"KuaiRand: no log_standard_*_{self.version}.csv(.gz) in {[str(f) for f in self._folders]}. Unpack "
                 f"{self._archive_url} in {self.root}, give its folder as root=, or allow download=True and writing."
             )
-        logs = _present(self._folder, self._logs)
+        logs = present(self._folder, self._logs)
         if self.random_log:
             logs += self._required("log_random_4_22_to_5_08")
         return (*logs, *self._required("user_features"), *self._required("video_features_basic"))
@@ -165,8 +165,8 @@ class KuaiRand(MultiTaskDataModule):
     def read(self) -> Iterator[pl.DataFrame]:
         """Log rows with user and video features, in file order; of the random log those from `test_from` on."""
         *logs, user_file, video_file = self.files()
-        users = _Table(user_file, "user_id", USER_NAMES, USER_CODES, USER_COUNTS)
-        videos = _Table(video_file, "video_id", VIDEO_NAMES, VIDEO_CODES, VIDEO_COUNTS)
+        users = SideTable.read(user_file, "user_id", names=USER_NAMES, codes=USER_CODES, counts=USER_COUNTS)
+        videos = SideTable.read(video_file, "video_id", names=VIDEO_NAMES, codes=VIDEO_CODES, counts=VIDEO_COUNTS)
         types = dict.fromkeys(("user_id", "video_id", "date", "hourmin", "time_ms", "tab", *self.tasks), pl.Int64)
         date = pl.col("date")
         split = pl.when(date < self.val_from).then(pl.lit("train")).when(date < self.test_from).then(pl.lit("val"))
@@ -194,7 +194,7 @@ class KuaiRand(MultiTaskDataModule):
 
     @property
     def _folder(self) -> Path | None:
-        return next((folder for folder in self._folders if _present(folder, self._logs)), None)
+        return next((folder for folder in self._folders if present(folder, self._logs)), None)
 
     @property
     def _logs(self) -> list[str]:
@@ -204,7 +204,7 @@ class KuaiRand(MultiTaskDataModule):
     def _required(self, stem: str) -> tuple[Path, ...]:
         assert self._folder is not None
         name = f"{stem}_{self.version}.csv"
-        if found := _present(self._folder, [name]):
+        if found := present(self._folder, [name]):
             return found
         raise DatasetNotFoundError(
             f"KuaiRand: {name}(.gz) is not in {self._folder}, beside the logs. It is part of {self._archive_url}."
@@ -215,35 +215,8 @@ class KuaiRand(MultiTaskDataModule):
         return f"{self.url}/files/{ARCHIVES[self.version][0]}.tar.gz"
 
 
-class _Table:
-    """A side table in memory, looked up by an id that counts from 0.
-
-    Integers are published as ``1`` in one column and ``1.0`` in the next, so every code is read as a float.
-    """
-
-    def __init__(self, path: Path, key: str, names: Sequence[str], codes: Sequence[str], counts: Sequence[str]) -> None:
-        types = dict.fromkeys(names, pl.String) | dict.fromkeys((*codes, *counts), pl.Float64)
-        narrow = [pl.col(codes).cast(pl.Int64), pl.col(counts).cast(pl.Float32)]
-        table = pl.concat([chunk.with_columns(narrow) for chunk in read_csv(path, columns={key: pl.Int64, **types})])
-        ids = table[key].to_numpy()
-        # Ids are dense: a plain array finds a row some ten times faster than a join with 4 million videos.
-        self._row = np.full(int(ids.max()) + 2, -1, dtype=np.int32)
-        self._row[ids] = np.arange(len(ids), dtype=np.int32)
-        self._columns = table.drop(key).rechunk()  # a gather from one piece is five times faster than from a hundred
-
-    def of(self, ids: pl.Series) -> pl.DataFrame:
-        """The rows of `ids`, in their order; null where the table has none."""
-        found = pl.Series(self._row[np.minimum(ids.to_numpy(), len(self._row) - 1)])
-        return self._columns.select(pl.all().gather(found.set(found < 0, None)))
-
-
-def _present(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
-    """Files of these names in `folder`, plain before gzipped."""
-    candidates = ((folder / name, folder / f"{name}.gz") for name in names)
-    return tuple(next(p for p in pair if p.is_file()) for pair in candidates if any(p.is_file() for p in pair))
-
-
-def _is_day(day: int) -> bool:
+def is_day(day: int) -> bool:
+    """Whether the number is a day, written as yyyymmdd."""
     try:
         return bool(datetime.strptime(str(day), "%Y%m%d"))
     except ValueError:
