@@ -11,6 +11,7 @@ columns on disk) and loads whole batches from there. Its `schema` is all that a 
 
 Data sets
     KuaiRand            short-video exposures, eight binary labels and the watched time; CC BY-SA 4.0, downloads itself
+    KuaiRec             watched ratios, and a matrix without gaps to test on; CC BY-SA 4.0, downloads itself
     CensusIncome        both task groups of the MMoE paper; CC BY 4.0, downloads itself
     TikTok              ICME 2019, track 1 and 2: videos finished and liked; academic use
     Tenrec              videos and articles in two of Tencent's feeds, one file or scenario each; CC BY-NC 4.0
@@ -40,6 +41,7 @@ from mtlzoo.datamodules.columns import (
 )
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.kuairand import KuaiRand
+from mtlzoo.datamodules.kuairec import KuaiRec
 from mtlzoo.datamodules.synthetic import Synthetic
 from mtlzoo.datamodules.tabular import TabularDataModule
 from mtlzoo.datamodules.tenrec import Tenrec
@@ -52,6 +54,7 @@ __all__ = (
     "DatasetNotFoundError",
     "GivenSplit",
     "KuaiRand",
+    "KuaiRec",
     "Label",
     "MultiTaskDataModule",
     "NumericColumn",

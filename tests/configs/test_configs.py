@@ -1,8 +1,9 @@
 """Every YAML that is shipped runs: a training of one batch and its validation, on small data of the right kind."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,6 +13,9 @@ import yaml
 import mtlzoo
 from fixtures.census import write_census
 from fixtures.kuairand import write_kuairand
+from fixtures.kuairec import write_kuairec
+from fixtures.tenrec import write_tenrec
+from fixtures.tiktok import write_tiktok
 from mtlzoo import datamodules
 from mtlzoo.callbacks import rules
 from mtlzoo.cli import main
@@ -30,12 +34,7 @@ def small_data(path: Path, root: Path) -> list[str]:
     name = config["class_path"].rpartition(".")[2]
     if name == "Synthetic":
         return ["--data.rows", "600"]
-    if name == "KuaiRand":
-        write_kuairand(root, config["init_args"]["version"])
-    elif name == "CensusIncome":
-        write_census(root)
-    else:
-        write_clicks(root)
+    WRITERS[name](root, config["init_args"])
     return ["--data.root", str(root)]
 
 
@@ -54,6 +53,17 @@ def write_clicks(root: Path) -> None:
             "day": [i // 10 for i in rows],
         }
     ).write_parquet(root / "clicks.parquet")
+
+
+WRITERS: dict[str, Callable[[Path, dict[str, Any]], object]] = {
+    "CensusIncome": lambda root, _: write_census(root),
+    "KuaiRand": lambda root, options: write_kuairand(root, options["version"]),
+    "KuaiRec": lambda root, _: write_kuairec(root),
+    "TabularDataModule": lambda root, _: write_clicks(root),
+    "Tenrec": lambda root, options: write_tenrec(root, options["scenario"]),
+    "TikTok": lambda root, options: write_tiktok(root, options["track"]),
+}
+"""Small files for the configs of a data set."""
 
 
 def words_of(file: Path, root: Path) -> list[str]:
