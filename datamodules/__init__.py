@@ -15,6 +15,7 @@ Data sets
     CensusIncome        both task groups of the MMoE paper; CC BY 4.0, downloads itself
     TikTok              ICME 2019, track 1 and 2: videos finished and liked; academic use
     Tenrec              videos and articles in two of Tencent's feeds, one file or scenario each; CC BY-NC 4.0
+    AliCCP              Taobao's impressions, click and conversion, multi-valued fields whole; Tianchi login
     Synthetic           KuaiRand-shaped rows from a seed, with set correlation and conflict of the tasks; not data
 
 Your own data
@@ -26,6 +27,7 @@ The columns of a data set are declared by a `Recipe` of `CategoricalColumn`, `Nu
 `DatasetNotFoundError`; both say what to do.
 """
 
+from mtlzoo.datamodules.aliccp import AliCCP
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.census import CensusIncome
 from mtlzoo.datamodules.columns import (
@@ -48,6 +50,7 @@ from mtlzoo.datamodules.tenrec import Tenrec
 from mtlzoo.datamodules.tiktok import TikTok
 
 __all__ = (
+    "AliCCP",
     "CategoricalColumn",
     "CensusIncome",
     "DataError",

@@ -15,6 +15,12 @@ def splitmix64(x: npt.NDArray[np.integer]) -> UInt64s:
     return z ^ (z >> np.uint64(31))
 
 
+def uniform(hashes: UInt64s, seed: int) -> npt.NDArray[np.float64]:
+    """A number in [0, 1) for each hash, the same for the same hash and seed."""
+    drawn = splitmix64(hashes ^ splitmix64(np.asarray([seed])))
+    return (drawn >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 def hash_values(values: pl.Series) -> UInt64s:
     """64-bit hash of each value; none may be null. Text is hashed by its UTF-8 bytes, the rest by its 64 bits."""
     if values.dtype == pl.String:

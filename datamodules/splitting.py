@@ -15,7 +15,7 @@ from typing_extensions import override
 from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import GivenSplit, RandomSplit, Split, TimeSplit, UserSplit
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.hashing import hash_values, splitmix64
+from mtlzoo.datamodules.hashing import hash_values, splitmix64, uniform
 from mtlzoo.datamodules.keys import KeyColumn
 
 Codes = npt.NDArray[np.uint8]
@@ -91,8 +91,7 @@ class RandomSplitter(RowSplitter):
 
     @override
     def split(self, chunk: pl.DataFrame, rows: range) -> npt.NDArray[Any]:
-        seed = splitmix64(np.asarray([self.declared.seed]))
-        drawn = (splitmix64(splitmix64(np.asarray(rows)) ^ seed) >> np.uint64(11)) * 2.0**-53
+        drawn = uniform(splitmix64(np.asarray(rows)), self.declared.seed)
         test, val = self.declared.test, self.declared.test + self.declared.val
         return np.where(drawn < test, TEST, np.where(drawn < val, VAL, TRAIN))
 

@@ -11,6 +11,7 @@ import torch.distributed as dist
 import yaml
 
 import mtlzoo
+from fixtures.aliccp import write_aliccp
 from fixtures.census import write_census
 from fixtures.kuairand import write_kuairand
 from fixtures.kuairec import write_kuairec
@@ -56,6 +57,7 @@ def write_clicks(root: Path) -> None:
 
 
 WRITERS: dict[str, Callable[[Path, dict[str, Any]], object]] = {
+    "AliCCP": lambda root, _: write_aliccp(root),
     "CensusIncome": lambda root, _: write_census(root),
     "KuaiRand": lambda root, options: write_kuairand(root, options["version"]),
     "KuaiRec": lambda root, _: write_kuairec(root),
