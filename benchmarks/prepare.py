@@ -6,7 +6,8 @@ Writes the raw files per number of rows (`formats.py`) to a temporary folder. Th
 
 * mtlzoo prepares them: reads the text, checks every value, splits, fits vocabularies and statistics on train, encodes
   and writes all columns and syncs them. KuaiRand: 4 categorical, 1 numeric, 9 labels, group, 3 identifying columns,
-  split by date. Tenrec: the data module with its defaults on ``ctr_data_1M``, split per user, ten items of history;
+  split by date. Tenrec: the data module with its defaults on ``ctr_data_1M``, split per user, ten items of history.
+  AliCCP: the data module with its defaults, 730,600 rows of common features joined to the rows;
 * with KuaiRand, pandas reads the file with `read_csv` and numbers the 4 categorical columns with `factorize`: no
   checks, no split, nothing written;
 * pandas does the same, but is told to read only the 16 columns that mtlzoo reads (`usecols`).
@@ -75,6 +76,12 @@ def tenrec(root: Path, prepared: Path) -> Callable[[], object]:
     return Tenrec(root, scenario="ctr_data_1M", prepared=prepared).prepare_data
 
 
+def aliccp(root: Path, prepared: Path) -> Callable[[], object]:
+    from mtlzoo.datamodules import AliCCP
+
+    return AliCCP(root, prepared=prepared).prepare_data
+
+
 class Case(NamedTuple):
     """A format and what reads it, ours first."""
 
@@ -92,6 +99,7 @@ CASES: dict[str, Case] = {
         },
     ),
     "Tenrec": Case(formats.tenrec, {"mtlzoo": tenrec}),
+    "AliCCP": Case(formats.aliccp, {"mtlzoo": aliccp}),
 }
 
 

@@ -16,7 +16,6 @@ import pyarrow.csv as pacsv
 
 from mtlzoo.datamodules.encode import from_arrow
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.sequences import as_array
 
 _AS_CSV = bytes.maketrans(b"\x01\x02\x03", b"\n,,")
 _TYPES = {"field": pa.dictionary(pa.int32(), pa.string()), "id": pa.int32(), "value": pa.float32()}
@@ -112,4 +111,4 @@ def _lists(
         rank = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         ids = ids[np.sort(order[rank < most])]
         lengths = lengths.clip(max=most)
-    return from_arrow(as_array(pl.Series(ids, dtype=pl.Int32), lengths))
+    return from_arrow(pa.LargeListArray.from_arrays(np.append(0, np.cumsum(lengths)), ids.astype(np.int32)))
