@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mtlzoo.schema import FeatureSchema as FeatureSchema
     from mtlzoo.shared_bottom import SharedBottom as SharedBottom
     from mtlzoo.single_task import SingleTask as SingleTask
+    from mtlzoo.stem_net import STEMNet as STEMNet
     from mtlzoo.tasks import Task as Task
 
 # Imported on first use, so that `mtlzoo.callbacks` alone loads no model and no data module.
@@ -28,6 +29,7 @@ _HOMES = {
     "MultiTaskModule": "module",
     "OMoE": "omoe",
     "PLE": "ple",
+    "STEMNet": "stem_net",
     "SharedBottom": "shared_bottom",
     "SingleTask": "single_task",
     "Task": "tasks",

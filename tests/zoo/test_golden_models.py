@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,13 @@ STEM_REPOSITORY = {
         (r"cgc_layers\.(\d+)\.gate\.(\d+)" + MLP, r"levels.\1.gates.\2.mlp.\3.\4"),
         TOWERS,
     ],
+    "stem": [
+        (r"stem_layers\.(\d+)\.specific_experts\.(\d+)\.(\d+)" + MLP, r"layers.\1.task_experts.\2.\3.\4.\5"),
+        (r"stem_layers\.(\d+)\.shared_experts\.(\d+)" + MLP, r"layers.\1.shared_experts.\2.\3.\4"),
+        (r"stem_layers\.(\d+)\.gate\.SHARED" + MLP, r"layers.\1.shared_gate.mlp.\2.\3"),
+        (r"stem_layers\.(\d+)\.gate\.(\d+)" + MLP, r"layers.\1.gates.\2.mlp.\3.\4"),
+        TOWERS,
+    ],
 }
 DEEPCTR = [
     (r"specific_experts\.(\d+)\.(\d+)\.(\d+)\.linears\.(\d+)\.(\w+)", r"levels.\1.task_experts.\2.\3.2*\4.\5"),
@@ -67,9 +74,10 @@ class Golden:
         self.parameters = dict(self.model.named_parameters())
         with torch.no_grad():
             for entry in self.file["parameters"]:
-                view = self.view(entry["name"], lambda tensor: tensor)
-                if view is not None:
-                    view.copy_(torch.tensor(entry["values"], dtype=torch.float64).reshape(view.shape))
+                for view, values in self.parts(entry["name"], entry["values"], lambda tensor: tensor):
+                    assert view is not None
+                    assert values is not None
+                    view.copy_(values)
 
     def _build(self) -> MultiTaskModule:
         c = self.config
@@ -94,18 +102,16 @@ class Golden:
         if self.kind in ("omoe", "mmoe"):
             kind = {"omoe": mtlzoo.OMoE, "mmoe": mtlzoo.MMoE}[self.kind]
             return kind(schema, experts=c["num_experts"], **common)
+        common |= {"task_experts": c["num_specific_experts"], "shared_experts": c["num_shared_experts"]}
+        if self.kind == "stem":
+            return mtlzoo.STEMNet(schema, layers=c["num_layers"], **common)
         return mtlzoo.PLE(
-            schema,
-            levels=c["num_layers"],
-            task_experts=c["num_specific_experts"],
-            shared_experts=c["num_shared_experts"],
-            shared_gate="all" if self.paper else "shared_experts",
-            **common,
+            schema, levels=c["num_layers"], shared_gate="all" if self.paper else "shared_experts", **common
         )
 
     def ours(self, name: str) -> str | None:
         """Our name of a reference parameter; None where we do not build it: the shared gate of the last level."""
-        if self.kind == "ple" and not self.paper:
+        if self.kind in ("ple", "stem") and not self.paper:
             name = name.replace(f".gate.{self.config['num_tasks']}.", ".gate.SHARED.")
         for pattern, replacement in DEEPCTR if self.paper else STEM_REPOSITORY[self.kind]:
             if re.fullmatch(pattern, name):
@@ -113,25 +119,38 @@ class Golden:
                 found = re.sub(r"2\*(\d+)", lambda match: str(2 * int(match[1])), found)
                 found = found.replace("LAST_GATE", str(2 * len(self.config.get("gate_hidden_units", []))))
                 found = found.replace("LAST_TOWER", str(2 * len(self.config["tower_hidden_units"])))
-                if f"levels.{self.config.get('num_layers', 0) - 1}.shared_gate" in found:
-                    return None
-                return found
+                last = self.config.get("num_layers", 0) - 1
+                return None if re.match(rf"(levels|layers)\.{last}\.shared_gate", found) else found
         raise KeyError(name)
 
-    def view(self, name: str, of: Callable[[Tensor], Tensor | None]) -> Tensor | None:
-        """The part of our parameter (or of its gradient, by `of`) that is the reference's `name`."""
+    def parts(
+        self, name: str, values: Any, of: Callable[[Tensor], Tensor | None]
+    ) -> Iterator[tuple[Tensor | None, Tensor | None]]:
+        """Our parameters (or, by `of`, their gradients) of the reference's `name`, each with its part of `values`.
+
+        One, but for STEM's tables, which hold those of all tasks and the shared one side by side; none where we do not
+        build it.
+        """
+        whole = None if values is None else torch.tensor(values, dtype=torch.float64)
         field = re.fullmatch(r"(?:embedding_layer.*embedding_layers|embedding_dict)\.(\w+)\.weight", name)
         if field is None:
             found = self.ours(name)
-            return None if found is None else of(self.parameters[found])
+            if found is not None:
+                yield of(self.parameters[found]), whole
+            return
         embedding: Any = self.model.embedding
+        sets = [*embedding.tasks, embedding.shared] if self.kind == "stem" else [embedding]
         numeric = [f.name for f in self.model.schema.numeric]
-        if field[1] in numeric:
-            whole = of(embedding.numeric)
-            return None if whole is None else whole[numeric.index(field[1])]
-        start = embedding.offsets[field[1]]
-        whole = of(embedding.table.weight)
-        return None if whole is None else whole[start : start + self.model.schema.tables[field[1]]]
+        for i, one in enumerate(sets):
+            columns = slice(i * one.dim, (i + 1) * one.dim)
+            if field[1] in numeric:
+                ours = of(one.numeric)
+                ours = None if ours is None else ours[numeric.index(field[1])]
+                yield ours, None if whole is None else whole.flatten()[columns]
+            else:
+                ours, start = of(one.table.weight), one.offsets[field[1]]
+                ours = None if ours is None else ours[start : start + self.model.schema.tables[field[1]]]
+                yield ours, None if whole is None else whole[:, columns]
 
     def batch(self) -> dict[str, Tensor]:
         """The file's six rows."""
@@ -168,19 +187,34 @@ def test_golden_gradients_of_every_task(golden: Golden) -> None:
     for i, task in enumerate(golden.config["tasks"]):
         golden.model.zero_grad()
         golden.losses()[i].backward()
-        for name, values in golden.file["gradients"][task].items():
-            gradient = golden.view(name, lambda tensor: tensor.grad)
-            if values is None:
-                assert gradient is None, f"{task} reaches {name}, which it must not"
-            elif gradient is None:
-                # DeepCTR-Torch returns all tasks in one tensor, so what a task does not reach is zero there.
-                assert golden.paper, f"{task} does not reach {name}"
-                assert not torch.tensor(values).any(), f"{task} does not reach {name}"
-            else:
-                expected = torch.tensor(values, dtype=torch.float64).reshape(gradient.shape)
-                torch.testing.assert_close(gradient, expected, **TOLERANCE, msg=partial("{}: {}".format, name))
-                compared += 1
+        for name, entry in golden.file["gradients"][task].items():
+            for gradient, values in golden.parts(name, entry, lambda tensor: tensor.grad):
+                if values is None:
+                    assert gradient is None, f"{task} reaches {name}, which it must not"
+                elif gradient is None:
+                    # DeepCTR-Torch returns all tasks in one tensor, and STEM's tables are one, so what a task does not
+                    # reach is zero there.
+                    assert golden.paper or golden.kind == "stem", f"{task} does not reach {name}"
+                    assert not values.any(), f"{task} does not reach {name}"
+                else:
+                    torch.testing.assert_close(gradient, values, **TOLERANCE, msg=partial("{}: {}".format, name))
+                    compared += 1
     assert compared > len(golden.config["tasks"])
+
+
+def test_golden_pattern_of_who_trains_what(golden: Golden) -> None:
+    """A task has no gradient at all, not one of zeros, where it must not reach."""
+    for i, task in enumerate(golden.config["tasks"]):
+        golden.model.zero_grad()
+        golden.losses()[i].backward()
+        for name, words in golden.file.get("gradient_pattern", {}).items():
+            found = [gradient for gradient, _ in golden.parts(name, None, lambda tensor: tensor.grad)]
+            expected = words[task] if isinstance(words[task], dict) else {"whole": words[task]}
+            for gradient, (part, word) in zip(found, expected.items(), strict=bool(found)):
+                # Of one wide table the reference can only say that a slice got zeros.
+                none = word == "none" or (word == "zero" and (part != "whole" or golden.paper))
+                assert (gradient is None) == none, f"{task}: {name}, {part}"
+                assert none or (gradient is not None and bool(gradient.any()) == (word == "nonzero"))
 
 
 def test_golden_three_adam_steps(golden: Golden) -> None:

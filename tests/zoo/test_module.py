@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "OMoE": {"experts": 2, "expert_units": [8], "tower_units": [4]},
     "MMoE": {"experts": 2, "expert_units": [8], "tower_units": [4]},
     "PLE": {"levels": 2, "expert_units": [8], "tower_units": [4]},
+    "STEMNet": {"layers": 2, "shared_experts": 2, "expert_units": [8], "tower_units": [4]},
 }
 """Options that keep the tests quick; a model that is not here is tested as it is by default."""
 MODELS = sorted(

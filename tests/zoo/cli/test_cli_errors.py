@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
+import mtlzoo
+from mtlzoo import MultiTaskModule
 from mtlzoo.cli import main
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 
 Run = Callable[..., str]
+EXPORTED = {name: getattr(mtlzoo, name) for name in mtlzoo.__all__ if name != "__version__"}
+MODELS = sorted(
+    name
+    for name, kind in EXPORTED.items()
+    if isinstance(kind, type) and issubclass(kind, MultiTaskModule) and kind is not MultiTaskModule
+)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +38,7 @@ Run = Callable[..., str]
             "--model.lr: Expected a <class 'float'>. Got value: fast",
         ),
         (["--model", "MMoE", "--data", "Synthetic", "--model.optimizer", "lion"], "adagrad"),
-        (["--data", "Synthetic"], "MMoE, OMoE, PLE, SharedBottom, SingleTask, or the path of a class or a config"),
+        (["--data", "Synthetic"], f"{', '.join(MODELS)}, or the path of a class or a config"),
         (["--model", "MMoE"], "--data is required: "),
         (["--modle", "MMoE", "--data", "Synthetic"], "--modle"),
         (["--model", "MMoE", "--data", "Synthetic", "--data.rows", "-3"], "Synthetic: rows=-3; allowed are"),
