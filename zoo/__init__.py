@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from mtlzoo.version import __version__
 
 if TYPE_CHECKING:
+    from mtlzoo.aitm import AITM as AITM
     from mtlzoo.checkpoint import load as load
+    from mtlzoo.esmm import ESMM as ESMM
     from mtlzoo.mmoe import MMoE as MMoE
     from mtlzoo.module import MultiTaskModule as MultiTaskModule
     from mtlzoo.omoe import OMoE as OMoE
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 # Imported on first use, so that `mtlzoo.callbacks` alone loads no model and no data module.
 _HOMES = {
+    "AITM": "aitm",
+    "ESMM": "esmm",
     "FeatureSchema": "schema",
     "MMoE": "mmoe",
     "MultiTaskModule": "module",

@@ -25,6 +25,8 @@ CONFIGS = Path(str(files("mtlzoo.configs")))
 FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
 MODEL = ["--model", "SharedBottom", "--model.bottom_units", "[8]"]
 DATA = ["--data", "Synthetic", "--data.rows", "600"]
+# The labels of Synthetic are no funnel.
+OPTIONS = {"esmm.yaml": ["--model.require_funnel", "false"]}
 # Nobody's laptop has eight GPUs: what stands for the machine is replaced, everything else stays.
 ON_CPU = ["--trainer.accelerator", "cpu", "--trainer.devices", "1"]
 
@@ -73,7 +75,7 @@ def words_of(file: Path, root: Path) -> list[str]:
     path = CONFIGS / file
     group = file.parts[0]
     if group == "model":
-        return ["--model", str(path), *DATA, *ON_CPU]
+        return ["--model", str(path), *OPTIONS.get(file.name, []), *DATA, *ON_CPU]
     if group == "data":
         return [*MODEL, "--data", str(path), *small_data(path, root), *ON_CPU]
     if group == "trainer":

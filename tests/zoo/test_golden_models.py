@@ -46,6 +46,16 @@ STEM_REPOSITORY = {
         (r"stem_layers\.(\d+)\.gate\.(\d+)" + MLP, r"layers.\1.gates.\2.mlp.\3.\4"),
         TOWERS,
     ],
+    "aitm": [
+        (r"bottom\.(\d+)" + MLP, r"bottoms.\1.\2.\3"),
+        (r"g\.(\d+)\.(weight|bias)", r"transfer.carry.\1.0.\2"),
+        (r"h1\.(weight|bias)", r"transfer.value.0.\1"),
+        (r"h2\.(weight|bias)", r"transfer.key.0.\1"),
+        (r"h3\.(weight|bias)", r"transfer.query.0.\1"),
+        TOWERS,
+    ],
+    # Its first tower is that of the second factor.
+    "esmm": [(r"tower\.0" + MLP, r"towers.1.\1.\2"), (r"tower\.1" + MLP, r"towers.0.\1.\2")],
 }
 DEEPCTR = [
     (r"specific_experts\.(\d+)\.(\d+)\.(\d+)\.linears\.(\d+)\.(\w+)", r"levels.\1.task_experts.\2.\3.2*\4.\5"),
@@ -94,6 +104,10 @@ class Golden:
         }
         if self.kind == "sharedbottom":
             return mtlzoo.SharedBottom(schema, bottom_units=c["bottom_hidden_units"], **common)
+        if self.kind == "aitm":
+            return mtlzoo.AITM(schema, bottom_units=c["bottom_hidden_units"], **common)
+        if self.kind == "esmm":
+            return mtlzoo.ESMM(schema, require_funnel=False, **common)  # its labels are random
         common |= {
             "expert_units": c["expert_hidden_units"],
             "gate_units": c["gate_hidden_units"],

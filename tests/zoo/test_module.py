@@ -17,6 +17,8 @@ from mtlzoo import MMoE, MultiTaskModule, SharedBottom
 from mtlzoo.schema import FeatureSchema
 
 SMALL: dict[str, dict[str, Any]] = {
+    "AITM": {"bottom_units": [8], "tower_units": [8]},
+    "ESMM": {"funnel": ["click", "like"], "require_funnel": False, "tower_units": [8]},
     "SingleTask": {"units": [8]},
     "SharedBottom": {"bottom_units": [8], "tower_units": [4]},
     "OMoE": {"experts": 2, "expert_units": [8], "tower_units": [4]},
