@@ -52,7 +52,7 @@ def test_weights_come_from_the_outputs_and_heads_stay_unweighted(module_class: t
         torch.testing.assert_close(module.seen[0][name], wanted, rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.parametrize("model", ["SharedBottom", "OMoE", "MMoE", "PLE", "STEMNet", "AITM"])
+@pytest.mark.parametrize("model", ["SharedBottom", "OMoE", "MMoE", "PLE"])
 def test_zoo_models_declare_their_representation(model: str) -> None:
     torch.manual_seed(0)
     module = getattr(mtlzoo, model)(SCHEMA, embedding_dim=4)
