@@ -44,6 +44,14 @@ def as_array(items: pl.Series, lengths: npt.NDArray[np.int64]) -> pa.Array:
     return pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]), compact(items))
 
 
+def from_columns(items: pl.DataFrame, padding: int) -> pl.Series:
+    """Lists of what stands side by side in columns of integers; null and `padding` are left out."""
+    table = items.select(pl.all().fill_null(padding)).to_numpy()
+    there = table != padding
+    # Ten times faster than `pl.concat_list`.
+    return from_arrow(as_array(pl.Series(table[there], dtype=pl.Int64), there.sum(1)))
+
+
 class SequenceEncoder(Encoder):
     """The first or last `max_length` ids of each row, padded at the end with 0."""
 

@@ -49,7 +49,8 @@ class SideTable:
 
     def of(self, ids: pl.Series) -> pl.DataFrame:
         """The rows of `ids`, in their order; null where the table has none."""
-        found = pl.Series(self._row[np.minimum(ids.to_numpy(), len(self._row) - 1)])
+        places = ids.fill_null(-1).to_numpy().view(np.uint64)  # negative ids become higher than all others
+        found = pl.Series(self._row[np.minimum(places, np.uint64(len(self._row) - 1))])
         return self._columns.select(pl.all().gather(found.set(found < 0, None)))
 
 

@@ -25,6 +25,7 @@ from mtlzoo.datamodules.keys import as_keys
 from mtlzoo.datamodules.obtain import obtain
 from mtlzoo.datamodules.parsing import DataType
 from mtlzoo.datamodules.reading import read_csv
+from mtlzoo.datamodules.sequences import from_columns
 
 Name: TypeAlias = Literal["ctr_data_1M", "QK-video", "QB-video", "QK-article", "QB-article"]
 
@@ -105,7 +106,7 @@ class Tenrec(MultiTaskDataModule):
             read and like for QK-article, both for QB-article; almost all articles are clicked.
         split: ``user``: the first 80 % of each user's rows are train, rounded down, then 10 % validation, the rest
             test. The STEM paper (AAAI 2024) does not say how it splits ``ctr_data_1M``, but the sizes that it states
-            are those of this rule. ``random``: 80, 10 and 10 % of the rows, as in the Tenrec paper's experiments.
+            fit this rule. ``random``: 80, 10 and 10 % of the rows, as in the Tenrec paper's experiments.
         negatives_per_click: Keep so many rows without click per row with one, drawn at random from the whole file;
             Tenrec's experiments keep 2. None keeps every row, as by its counts STEM does.
         min_count: Users and items seen less often in train are "unknown". 10 is what the STEM repository uses on
@@ -197,8 +198,7 @@ class Tenrec(MultiTaskDataModule):
                 rows = rows.filter((rows["click"] == 1) | pl.Series(draw.random(len(rows)) < kept))
             rows = rows.with_columns(as_keys(rows[name], pl.Int64(), name) for name in self._about.features)
             if history:
-                clicked = (pl.when(pl.col(name) != 0).then(pl.col(name)) for name in history)
-                rows = rows.with_columns(pl.concat_list(clicked).alias("history"))
+                rows = rows.with_columns(from_columns(rows.select(history), padding=0).alias("history"))
             yield rows
 
     def _kept(self, path: Path) -> float:
