@@ -8,6 +8,7 @@ import lightning as L
 import pytest
 import torch
 from foreign import TASKS, Batch, Foreign, Manual, PartlyShared, batch
+from reference import jacobian
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -23,7 +24,8 @@ def fit(module: L.LightningModule, surgery: GradientSurgery, data: Any = None, *
     off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     quiet: dict[str, Any] = dict.fromkeys(off, False)
     defaults: dict[str, Any] = {"accelerator": "cpu", "precision": "64-true", "max_steps": 2}
-    trainer = L.Trainer(**(defaults | quiet | options), callbacks=[surgery])
+    callbacks = [surgery, *options.pop("callbacks", [])]
+    trainer = L.Trainer(**(defaults | quiet | options), callbacks=callbacks)
     trainer.fit(module, data or DataLoader([batch()] * 2, batch_size=None))  # type: ignore[arg-type]
 
 
@@ -56,9 +58,77 @@ def test_weights_come_from_the_outputs_and_heads_stay_unweighted(module_class: t
 def test_zoo_models_declare_their_representation(model: str) -> None:
     torch.manual_seed(0)
     module = getattr(mtlzoo, model)(SCHEMA, embedding_dim=4)
-    surgery = GradientSurgery(rules.PCGrad(), at="representation")
-    fit(module, surgery, InMemory(32), limit_val_batches=0)
-    assert surgery.gramians is not None and (surgery.gramians[0].diagonal() > 0).all()  # noqa: PT018
+    twin = getattr(mtlzoo, model)(SCHEMA, embedding_dim=4).double()
+    twin.load_state_dict(module.state_dict())
+    surgery = GradientSurgery(rules.PCGrad(order="fixed"), at="representation")
+    seen: list[dict[str, Tensor]] = []
+    fit(module, surgery, InMemory(32), limit_val_batches=0, max_steps=1, callbacks=[Gradients(seen)])
+    assert surgery.gramians is not None
+    assert surgery.weights is not None
+    assert (surgery.gramians[0].diagonal() > 0).all()
+    found = jacobian(twin.task_losses(next(iter(InMemory(32).train_dataloader()))), dict(twin.named_parameters()))
+    for name, gradients in found.items():
+        there = [(w, g) for w, g in zip(surgery.weights[0], gradients, strict=True) if g is not None]
+        if there:
+            wanted = there[0][1] if len(there) == 1 else sum(w * g for w, g in there)
+            torch.testing.assert_close(seen[0][name], wanted, rtol=1e-10, atol=1e-13, msg=name)
+
+
+class Gradients(L.Callback):
+    """Keeps what the optimiser is given."""
+
+    def __init__(self, seen: list[dict[str, Tensor]]) -> None:
+        self.seen = seen
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any) -> None:
+        there = ((name, p.grad) for name, p in pl_module.named_parameters())
+        self.seen.append({name: grad.to_dense().clone() for name, grad in there if grad is not None})
+
+
+class Gated(Foreign):
+    """Heads read what the named modules return, and also what those read: the features, through gates and directly."""
+
+    def build(self) -> None:
+        self.table = torch.nn.Embedding(20, 4)
+        self.experts = torch.nn.ModuleList(torch.nn.Linear(9, 4) for _ in range(2))
+        self.gates = torch.nn.ModuleList(torch.nn.Linear(9, 2) for _ in range(TASKS))
+        self.direct = torch.nn.Parameter(torch.randn(9))
+        self.late = torch.nn.Embedding(20, 1)
+        self.heads = torch.nn.ModuleList(torch.nn.Linear(4, 1) for _ in range(TASKS))
+
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        x = torch.cat([self.table(batch["ids"][:, 0]), batch["x"]], 1)
+        experts = [torch.tanh(expert(x)) for expert in self.experts]
+        for expert in experts:  # hooks on tensors where parts meet must run once
+            expert.register_hook(lambda gradient: 3 * gradient)
+        h = torch.stack(experts, 1)
+        mixed = [(gate(x).softmax(1)[:, :, None] * h).sum(1) for gate in self.gates]
+        outputs = [head(m).squeeze(1) for head, m in zip(self.heads, mixed, strict=True)]
+        outputs[0] = outputs[0] + x @ self.direct.exp() + self.late(batch["ids"][:, 1]).squeeze(1)
+        outputs[1] = outputs[1] + self.late(batch["ids"][:, 2]).squeeze(1)
+        return outputs
+
+
+def test_features_that_heads_read_past_the_named_modules_are_weighted_too() -> None:
+    torch.manual_seed(0)
+    module = Gated()
+    twin = Gated()
+    twin.load_state_dict(module.state_dict())
+    twin.double()
+    kept: list[Tensor] = []
+    for expert in twin.experts:
+        expert.register_forward_hook(lambda m, i, output: kept.append(output))
+    parameters = dict(twin.named_parameters())
+    found = jacobian(twin.losses(batch()), parameters)
+    rule = rules.MGDA()
+    losses = twin.losses(batch())
+    z = [torch.cat([g.flatten() for g in torch.autograd.grad(one, kept[2:], retain_graph=True)]) for one in losses]
+    weights = rule(torch.stack(z) @ torch.stack(z).T)
+    fit(module, GradientSurgery(rule, at="representation", modules=["experts.0", "experts.1"]), max_steps=1)
+    for name, gradients in found.items():
+        there = [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
+        wanted = there[0][1] if len(there) == 1 else sum(w * g for w, g in there)
+        torch.testing.assert_close(module.seen[0][name], wanted, rtol=1e-10, atol=1e-13, msg=name)
 
 
 class Nested(PartlyShared):
