@@ -10,7 +10,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from mtlzoo.datamodules.keys import KeyColumn
-from mtlzoo.datamodules.vocabulary import Ids, Table
+from mtlzoo.datamodules.vocabulary import CLOSE, Ids, Table
 from mtlzoo.schema import UNKNOWN
 
 Places = npt.NDArray[np.int64]
@@ -61,16 +61,22 @@ class Keys(KeyColumn):
         """Joins the table."""
         self.table.join(self.dtype, self.name)
 
-    def count(self, keys: pa.DictionaryArray, rows: Places) -> None:
-        """Tells the table how often each value occurs in `rows`."""
+    def count(self, keys: pa.Array, rows: Places) -> None:
+        """Tells the table how often each value occurs in `rows`; `keys` are of `coded`."""
+        if not isinstance(keys, pa.DictionaryArray):
+            values, counts = _counted(from_arrow(keys).gather(rows).drop_nulls().to_numpy())
+            self.table.add(pl.Series(values), counts, self.name)
+            return
         size = len(keys.dictionary)
         counts = np.bincount(_places(keys).take(rows), minlength=size + 1)[:size]
         seen = np.flatnonzero(counts)
         # Taken with Arrow, which copies: the table may keep the values, and they may lie in a mapped file.
         self.table.add(from_arrow(keys.dictionary.take(pa.array(seen))), counts[seen], self.name)
 
-    def ids(self, keys: pa.DictionaryArray) -> Ids:
-        """Id of each row; null is unknown."""
+    def ids(self, keys: pa.Array) -> Ids:
+        """Id of each row; null is unknown. `keys` are of `coded`."""
+        if not isinstance(keys, pa.DictionaryArray):
+            return self.table.ids(from_arrow(keys), self.name)
         ids = self.table.ids(from_arrow(keys.dictionary), self.name)
         return np.append(ids, np.int32(UNKNOWN)).take(_places(keys))
 
@@ -85,7 +91,7 @@ class CategoricalEncoder(Encoder):
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
-        return dictionary(self.keys.check(chunk[self.keys.name], rows))
+        return coded(self.keys.check(chunk[self.keys.name], rows))
 
     @override
     def settle(self) -> None:
@@ -117,18 +123,29 @@ def from_arrow(values: pa.Array) -> pl.Series:
     return series
 
 
-def dictionary(keys: pl.Series) -> pa.DictionaryArray:
-    """Distinct values and each row's place among them; null has no place."""
-    low, high = (keys.min(), keys.max()) if keys.dtype == pl.Int64 else (None, None)
-    if isinstance(low, int) and isinstance(high, int) and high - low < len(keys):
-        # Codes and the like: the values themselves are places, which is several times faster than hashing.
-        low = 0 if low >= 0 and high < len(keys) else low
-        # One place more than there are values: `_places` needs it for null.
-        places = pl.Int16 if high - low < 2**15 - 1 else pl.Int32
-        return pa.DictionaryArray.from_arrays(
-            to_arrow((keys - low if low else keys).cast(places)), np.arange(low, high + 1)
-        )
+def coded(keys: pl.Series) -> pa.Array:
+    """The form in which keys wait on disk: distinct values and each row's place among them; null has no place.
+
+    Integers that are `CLOSE` stay as they are: a table finds them by place, which is several times faster than hashing.
+    """
+    if keys.dtype.is_integer():
+        low, high = keys.min(), keys.max()
+        if not (isinstance(low, int) and isinstance(high, int)) or high - low < CLOSE:
+            return compact(keys)
     return to_arrow(keys).dictionary_encode()
+
+
+def _counted(values: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Distinct values, and how often each occurs."""
+    if not len(values):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    low, high = int(values.min()), int(values.max())
+    if high - low < 4 * len(values):
+        counts = np.bincount(np.subtract(values, low, dtype=np.int64))
+        seen = np.flatnonzero(counts)
+        return seen + low, counts[seen]
+    distinct, counts = np.unique(values, return_counts=True)
+    return distinct.astype(np.int64), counts
 
 
 def _places(keys: pa.DictionaryArray) -> npt.NDArray[np.integer[Any]]:

@@ -50,6 +50,8 @@ def as_keys(values: pl.Series, dtype: pl.DataType, column: str, rows: Rows | Non
         values = values.fill_nan(None)
     if values.dtype == dtype:
         return values
+    if values.dtype.is_signed_integer() and dtype == pl.Int64:
+        return values.cast(dtype)
     keys = values.cast(dtype, strict=False)
     same = keys.is_not_null() | values.is_null()
     if values.dtype.is_float() and dtype == pl.Int64:

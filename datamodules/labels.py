@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from mtlzoo.datamodules.checks import numbers, require
 from mtlzoo.datamodules.columns import Label
-from mtlzoo.datamodules.encode import Encoder, Keys, Places, compact, dictionary, from_arrow, to_arrow
+from mtlzoo.datamodules.encode import Encoder, Keys, Places, coded, compact, from_arrow, to_arrow
 from mtlzoo.datamodules.numeric import Moments
 from mtlzoo.datamodules.sequences import as_array, as_lists, flatten
 from mtlzoo.datamodules.vocabulary import Vocabulary
@@ -120,7 +120,7 @@ class GroupEncoder(Encoder):
         keys = self.keys.check(chunk[self.column], rows)
         there = keys.is_not_null() & (keys != "" if keys.dtype == pl.String else True)
         require(there.fill_null(False), keys, self.column, rows, "a value in every row, as grouped metrics need one")
-        return compact(keys) if self._whole else dictionary(keys)
+        return compact(keys) if self._whole else coded(keys)
 
     @override
     def settle(self) -> None:

@@ -5,6 +5,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def read_csv(
         block = next(blocks)
         first, _, rest = block.data.partition(b"\n")
         names = _fields(first, separator, quote)
-        blocks = _chain(Block(rest, block.line + 1), blocks)
+        blocks = _chain(replace(block, data=rest, headed=1), blocks)
     if strip:
         names = [name.strip() for name in names]
     parser = Parser(path, names, columns, separator=separator, null_values=null_values, quote=quote, strip=strip)

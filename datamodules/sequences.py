@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from typing_extensions import override
 
 from mtlzoo.datamodules.columns import SequenceColumn
-from mtlzoo.datamodules.encode import Encoder, Keys, Places, compact, dictionary, from_arrow, to_arrow
+from mtlzoo.datamodules.encode import Encoder, Keys, Places, coded, compact, from_arrow, to_arrow
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.vocabulary import Ids, Table
 
@@ -78,17 +78,12 @@ class SequenceEncoder(Encoder):
         items, lengths = flatten(staged)
         learned = np.zeros(len(staged), np.bool_)
         learned[train] = True
-        self.keys.count(_dictionary(items), np.flatnonzero(np.repeat(learned, lengths)))
+        self.keys.count(coded(from_arrow(items)), np.flatnonzero(np.repeat(learned, lengths)))
 
     @override
     def encode(self, staged: pa.Array) -> Ids:
         items, lengths = flatten(staged)
         ids = np.zeros((len(staged), self.column.max_length), np.int32)
         places = np.arange(len(items)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        ids[np.repeat(np.arange(len(staged)), lengths), places] = self.keys.ids(_dictionary(items))
+        ids[np.repeat(np.arange(len(staged)), lengths), places] = self.keys.ids(coded(from_arrow(items)))
         return ids
-
-
-def _dictionary(items: pa.Array) -> pa.DictionaryArray:
-    keys = from_arrow(items)
-    return dictionary(keys.cast(pl.Int64) if keys.dtype.is_integer() else keys)

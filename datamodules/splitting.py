@@ -111,7 +111,8 @@ class TimeSplitter(RowSplitter):
         val, test = (_bound(bound, times.dtype, name) for bound in (self.declared.val, self.declared.test))
         if val > test:
             raise ValueError(f"{self.declared}: val must not come after test.")
-        return np.where((times >= test).to_numpy(), TEST, np.where((times >= val).to_numpy(), VAL, TRAIN))
+        # One per bound that is reached: TRAIN, VAL, TEST.
+        return ((times >= val).cast(pl.UInt8) + (times >= test).cast(pl.UInt8)).to_numpy()
 
 
 class GivenSplitter(RowSplitter):

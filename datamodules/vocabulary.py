@@ -15,8 +15,10 @@ from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 
 Ids = npt.NDArray[np.int32]
 _PENDING = 1 << 20
+CLOSE = 1 << 23
+"""Integers are close where lowest and highest are less than this apart: a table of all between them takes 32 MB."""
 _SPREAD = 16
-"""Integers between lowest and highest value, per value, up to which an id is looked up by place, not searched."""
+"""Integers between lowest and highest value, per value, up to which a table of all between them is kept anyway."""
 
 
 class Table(ABC):
@@ -96,7 +98,8 @@ class Vocabulary(Table):
     def add(self, values: pl.Series, counts: npt.NDArray[np.int64], column: str) -> None:
         keys = self.keys(values, column)
         with self._lock:
-            self._counted.append(pl.DataFrame({"value": keys, "count": counts}).drop_nulls())
+            counted = pl.DataFrame({"value": keys, "count": counts})
+            self._counted.append(counted.drop_nulls() if keys.null_count() else counted)
             self._pending += len(keys)
             if self._pending > max(_PENDING, len(self._counted[0])):
                 self._merge()
@@ -118,18 +121,19 @@ class Vocabulary(Table):
     @override
     def ids(self, values: pl.Series, column: str) -> Ids:
         keys = self.keys(values, column)
-        found = np.full(len(keys), UNKNOWN, np.int32)
         if not len(self._sorted):
-            return found
+            return np.full(len(keys), UNKNOWN, np.int32)
         if self._dense is not None:
             low, ids = self._dense
-            places = keys.fill_null(low).to_numpy() - low
-            within = (places >= 0) & (places < len(ids)) & keys.is_not_null().to_numpy()
-            return np.where(within, ids.take(places, mode="clip"), np.int32(UNKNOWN))
+            # What lies outside is clipped to the ends, which are unknown.
+            found = ids.take(keys.fill_null(low).to_numpy() - low, mode="clip")
+            found[keys.is_null().to_numpy()] = UNKNOWN
+            return found
         # Sorted queries walk the vocabulary in order: ten times faster than random ones where it has millions.
         queries = pl.DataFrame({"key": keys}).with_row_index("at").drop_nulls().sort("key")
         place = self._sorted["value"].search_sorted(queries["key"]).clip(upper_bound=len(self._sorted) - 1)
         known = (self._sorted["value"].gather(place) == queries["key"]).to_numpy()
+        found = np.full(len(keys), UNKNOWN, np.int32)
         found[queries["at"].to_numpy()[known]] = self._sorted["id"].gather(place).to_numpy()[known]
         return found
 
@@ -144,13 +148,13 @@ class Vocabulary(Table):
 
 
 def _dense(entries: pl.DataFrame) -> tuple[int, Ids] | None:
-    """The lowest of integer values and the id of every integer from it on, where there are few others between."""
+    """One less than the lowest of integer values, and the ids of all from there to one more than the highest."""
     if entries.schema["value"] != pl.Int64 or not len(entries):
         return None
     values = entries["value"].to_numpy()
     low, high = int(values[0]), int(values[-1])
-    if high - low >= _SPREAD * len(values):
+    if high - low >= max(CLOSE, _SPREAD * len(values)):
         return None
-    ids = np.full(high - low + 1, UNKNOWN, np.int32)
-    ids[values - low] = entries["id"].to_numpy()
-    return low, ids
+    ids = np.full(high - low + 3, UNKNOWN, np.int32)
+    ids[values - low + 1] = entries["id"].to_numpy()
+    return low - 1, ids
