@@ -22,6 +22,7 @@ from mtlzoo.datamodules.columns import (
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.loader import BatchLoader
 from mtlzoo.datamodules.obtain import obtain
+from mtlzoo.datamodules.past import Past
 from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.side_table import SideTable, present
 
@@ -45,6 +46,7 @@ USER_COUNTS = ("follow_user_num", "fans_user_num", "friend_user_num", "register_
 VIDEO_NAMES = ("video_type", "upload_type", "tag")
 VIDEO_CODES = ("author_id", "music_id", "music_type", "server_width", "server_height")
 VIDEO_COUNTS = ("video_duration",)
+PAST = (NumericColumn("user_shown", transform="log1p"), NumericColumn("user_click_rate"))
 
 
 class KuaiRand(MultiTaskDataModule):
@@ -52,7 +54,8 @@ class KuaiRand(MultiTaskDataModule):
 
     * Features: user_id, video_id, author_id, music_id, tab, hour, the user table, the basic video table (tag as a
       sequence). No outcome of the exposure is a feature (labels, play, profile and comment time), nor is the date, nor
-      the video statistics table, whose averages cover the month that is to be predicted.
+      the video statistics table, whose averages cover the month that is to be predicted. `past` adds what the user did
+      in the hours before.
     * Split by date: train before `val_from`, validation before `test_from`, test from then on.
     * Takes every standard log that is there (`log_standard_4_08_to_4_21`, `log_standard_4_22_to_5_08`, the parts of
       27K), plain or ``.gz``, at ``root/KuaiRand-{Pure,1K,27K}/data``, ``root/data`` or `root`. If there is none, the
@@ -75,6 +78,9 @@ class KuaiRand(MultiTaskDataModule):
         test_from: First day of test, as yyyymmdd.
         random_log: Test and predict on the randomly exposed videos (split ``random``: the random log from `test_from`
             on, free of the recommender's selection) instead of on the standard log. Train and validation stay.
+        past: Two more features: how much the user was shown in the standard logs before the hour of the exposure, and
+            which share of it was clicked. Rows of test then know earlier rows of test, as a running system would; most
+            papers' models do not, and the logs are read twice, so it must be asked for.
         min_count: User, video, author and music ids seen less often in train are "unknown".
         download: Download the archive where the files are missing.
         base: `prepared`, `batch_size`, `eval_batch_size`, `shuffle_seed`: see `MultiTaskDataModule`.
@@ -96,6 +102,7 @@ class KuaiRand(MultiTaskDataModule):
         val_from: int = 20220503,
         test_from: int = 20220505,
         random_log: bool = False,
+        past: bool = False,
         min_count: int = 2,
         download: bool = True,
         **base: Any,
@@ -115,7 +122,7 @@ class KuaiRand(MultiTaskDataModule):
             raise ValueError(f"KuaiRand: test_from={test_from} must be after val_from={val_from}.")
         self.version, self.tasks, self.download = version, tuple(tasks), download
         self.val_from, self.test_from, self.random_log = val_from, test_from, random_log
-        self.min_count = min_count
+        self.past, self.min_count = past, min_count
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -126,6 +133,7 @@ class KuaiRand(MultiTaskDataModule):
             *(CategoricalColumn(name, min_count=self.min_count) for name in ids),
             *(CategoricalColumn(name) for name in names),
             *(NumericColumn(name, transform="log1p") for name in USER_COUNTS + VIDEO_COUNTS),
+            *(PAST if self.past else ()),
             SequenceColumn("tag", max_length=3),
         )
         return Recipe(
@@ -140,7 +148,7 @@ class KuaiRand(MultiTaskDataModule):
 
     def options(self) -> Mapping[str, Any]:
         """What `read` depends on beyond the recipe."""
-        names = ("version", "val_from", "test_from", "random_log")
+        names = ("version", "val_from", "test_from", "random_log", "past")
         return {name: getattr(self, name) for name in names}
 
     def files(self) -> tuple[Path, ...]:
@@ -167,6 +175,7 @@ class KuaiRand(MultiTaskDataModule):
         *logs, user_file, video_file = self.files()
         users = SideTable.read(user_file, "user_id", names=USER_NAMES, codes=USER_CODES, counts=USER_COUNTS)
         videos = SideTable.read(video_file, "video_id", names=VIDEO_NAMES, codes=VIDEO_CODES, counts=VIDEO_COUNTS)
+        past = Past(self._clicks(logs)) if self.past else None
         types = dict.fromkeys(("user_id", "video_id", "date", "hourmin", "time_ms", "tab", *self.tasks), pl.Int64)
         date = pl.col("date")
         split = pl.when(date < self.val_from).then(pl.lit("train")).when(date < self.test_from).then(pl.lit("val"))
@@ -178,7 +187,14 @@ class KuaiRand(MultiTaskDataModule):
                 rows = rows.with_columns(
                     split.otherwise(pl.lit(last)).alias("split"), (pl.col("hourmin") // 100).alias("hour")
                 )
-                yield rows.hstack(users.of(rows["user_id"])).hstack(videos.of(rows["video_id"]))
+                rows = rows.hstack(users.of(rows["user_id"])).hstack(videos.of(rows["video_id"]))
+                yield rows.hstack(past.of(rows)) if past else rows
+
+    def _clicks(self, logs: Sequence[Path]) -> Iterator[pl.DataFrame]:
+        """What `Past` counts: the standard logs, which every split and the random log have in common."""
+        for path in logs:
+            if not path.name.startswith("log_random"):
+                yield from read_csv(path, columns=dict.fromkeys(("user_id", "time_ms", "is_click"), pl.Int64))
 
     def test_dataloader(self) -> BatchLoader:
         """Batches of the test split, or with `random_log` of the random one."""

@@ -154,6 +154,44 @@ def test_the_random_log_is_the_test_set_when_asked(tmp_path: Path) -> None:
         torch.testing.assert_close(unbiased.data[split]["categorical"], standard.data[split]["categorical"])
 
 
+def test_the_past_is_added_when_asked(tmp_path: Path) -> None:
+    write_kuairand(tmp_path, random_log=True)
+    plain, past = KuaiRand(tmp_path), KuaiRand(tmp_path, past=True)
+    added = [feature.name for feature in past.schema.features if feature not in plain.schema.features]
+    assert added == ["user_shown", "user_click_rate"]
+    assert past.folder != plain.folder
+    rows = rows_of(past)
+    assert rows.drop("user_shown", "user_click_rate").equals(rows_of(plain))
+    assert 0 < rows["user_click_rate"].null_count() < len(rows) / 2
+    shown = dict(rows.group_by("user_id").agg(pl.col("user_shown").max()).iter_rows())
+    counts = dict(rows.group_by("user_id").len().iter_rows())
+    assert all(counts[user] // 2 < shown[user] < counts[user] for user in counts if counts[user] > 20)
+
+
+def test_the_past_of_train_knows_nothing_of_test(tmp_path: Path) -> None:
+    folder = write_kuairand(tmp_path)
+    before = rows_of(KuaiRand(tmp_path, past=True))
+    path = folder / "log_standard_4_22_to_5_08_pure.csv"
+    log = pl.read_csv(path)
+    late = pl.col("date") >= 20220505
+    log.with_columns(pl.when(late).then(1 - pl.col("is_click")).otherwise("is_click").alias("is_click")).write_csv(path)
+    after = rows_of(KuaiRand(tmp_path, past=True))
+    known = pl.col("split") != "test"
+    assert after.filter(known).equals(before.filter(known))
+    assert not after["user_click_rate"].equals(before["user_click_rate"])
+
+
+def test_the_past_of_the_random_log_is_that_of_the_standard_logs(tmp_path: Path) -> None:
+    write_kuairand(tmp_path, random_log=True)
+    unbiased, standard = (rows_of(KuaiRand(tmp_path, past=True, random_log=random)) for random in (True, False))
+    random = unbiased.filter(pl.col("split") == "random")
+    assert unbiased.filter(pl.col("split") != "random").equals(standard)
+    row = random.row(0, named=True)
+    hour = row["time_ms"] // 3_600_000 * 3_600_000
+    before = standard.filter((pl.col("user_id") == row["user_id"]) & (pl.col("time_ms") < hour))
+    assert row["user_shown"] == len(before) > 0
+
+
 def test_a_missing_random_log_is_named(tmp_path: Path) -> None:
     write_kuairand(tmp_path)
     with pytest.raises(DatasetNotFoundError, match=r"log_random_4_22_to_5_08_pure\.csv"):
