@@ -112,7 +112,8 @@ class TimeSplitter(RowSplitter):
         if val > test:
             raise ValueError(f"{self.declared}: val must not come after test.")
         # One per bound that is reached: TRAIN, VAL, TEST.
-        return ((times >= val).cast(pl.UInt8) + (times >= test).cast(pl.UInt8)).to_numpy()
+        codes: npt.NDArray[Any] = ((times >= val).cast(pl.UInt8) + (times >= test).cast(pl.UInt8)).to_numpy()
+        return codes
 
 
 class GivenSplitter(RowSplitter):
