@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtlzoo.embedding import FeatureEmbedding
 from mtlzoo.layers import MLP, Activation, Gate, Towers, mix
 from mtlzoo.module import MultiTaskModule, Schema
 from mtlzoo.schema import Batch
+from mtlzoo.task_embeddings import EmbeddingKind, make_embedding
 
 
 class MMoE(MultiTaskModule):
@@ -22,6 +22,8 @@ class MMoE(MultiTaskModule):
     Args:
         schema: Features and tasks.
         embedding_dim: Width of every feature's vector.
+        embedding: ``shared``: one set of tables. ``multi``: a set per task; the experts are still the same for all, and
+            read every task's vectors in turn, ``h_t = sum_k softmax(gate_t(x_t))_k expert_k(x_t)``.
         experts: Number of experts (8 in the paper and the STEM repository).
         expert_units: Hidden layers of each expert, which ends in its activation.
         gate_units: Hidden layers of each gate; the paper's is one linear map.
@@ -38,6 +40,7 @@ class MMoE(MultiTaskModule):
         schema: Schema,
         *,
         embedding_dim: int = 16,
+        embedding: EmbeddingKind = "shared",
         experts: int = 8,
         expert_units: Sequence[int] = (256, 128),
         gate_units: Sequence[int] = (),
@@ -50,7 +53,10 @@ class MMoE(MultiTaskModule):
     ) -> None:
         super().__init__(schema, **base)
         hidden: dict[str, Any] = {"activation": activation, "dropout": dropout, "batch_norm": batch_norm}
-        self.embedding = FeatureEmbedding(self.schema, embedding_dim, sparse=self.sparse)
+        self.multi = embedding == "multi"
+        self.embedding = make_embedding(
+            embedding, self.schema, embedding_dim, batch_norm=batch_norm, sparse=self.sparse
+        )
         width = self.embedding.width
         self.experts = nn.ModuleList(MLP(width, expert_units, **hidden) for _ in range(experts))
         self.gates = nn.ModuleList(
@@ -60,11 +66,17 @@ class MMoE(MultiTaskModule):
 
     @property
     def shared_modules(self) -> list[str]:
-        """The experts."""
-        return [f"experts.{k}" for k in range(len(self.experts))]
+        """The experts; none with tables per task, which give every task outputs of its own."""
+        return [] if self.multi else [f"experts.{k}" for k in range(len(self.experts))]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""
         x = self.embedding(batch)
-        experts = torch.stack([expert(x) for expert in self.experts], 1)
+        if self.multi:
+            pairs = zip(self.gates, x, strict=True)
+            return self.towers([mix(gate(one), self._experts(one)) for gate, one in pairs])  # type: ignore[no-any-return]
+        experts = self._experts(x)
         return self.towers([mix(gate(x), experts) for gate in self.gates])  # type: ignore[no-any-return]
+
+    def _experts(self, x: Tensor) -> Tensor:
+        return torch.stack([expert(x) for expert in self.experts], 1)

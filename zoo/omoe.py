@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtlzoo.embedding import FeatureEmbedding
 from mtlzoo.layers import MLP, Activation, Gate, Towers, mix
 from mtlzoo.module import MultiTaskModule, Schema
 from mtlzoo.schema import Batch
+from mtlzoo.task_embeddings import EmbeddingKind, make_embedding
 
 
 class OMoE(MultiTaskModule):
@@ -21,6 +21,8 @@ class OMoE(MultiTaskModule):
     Args:
         schema: Features and tasks.
         embedding_dim: Width of every feature's vector.
+        embedding: ``shared``: one set of tables. ``multi``: a set per task; experts and gate are still the same for
+            all, and read every task's vectors in turn, ``h_t = sum_k softmax(gate(x_t))_k expert_k(x_t)``.
         experts: Number of experts (8 in the paper and the STEM repository).
         expert_units: Hidden layers of each expert, which ends in its activation.
         gate_units: Hidden layers of the gate; the paper's is one linear map.
@@ -37,6 +39,7 @@ class OMoE(MultiTaskModule):
         schema: Schema,
         *,
         embedding_dim: int = 16,
+        embedding: EmbeddingKind = "shared",
         experts: int = 8,
         expert_units: Sequence[int] = (256, 128),
         gate_units: Sequence[int] = (),
@@ -49,7 +52,10 @@ class OMoE(MultiTaskModule):
     ) -> None:
         super().__init__(schema, **base)
         hidden: dict[str, Any] = {"activation": activation, "dropout": dropout, "batch_norm": batch_norm}
-        self.embedding = FeatureEmbedding(self.schema, embedding_dim, sparse=self.sparse)
+        self.multi = embedding == "multi"
+        self.embedding = make_embedding(
+            embedding, self.schema, embedding_dim, batch_norm=batch_norm, sparse=self.sparse
+        )
         width = self.embedding.width
         self.experts = nn.ModuleList(MLP(width, expert_units, **hidden) for _ in range(experts))
         self.gate = Gate(width, experts, gate_units, bias=gate_bias, activation=activation)
@@ -57,11 +63,14 @@ class OMoE(MultiTaskModule):
 
     @property
     def shared_modules(self) -> list[str]:
-        """The experts."""
-        return [f"experts.{k}" for k in range(len(self.experts))]
+        """The experts; none with tables per task, which give every task outputs of its own."""
+        return [] if self.multi else [f"experts.{k}" for k in range(len(self.experts))]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""
         x = self.embedding(batch)
-        h = mix(self.gate(x), torch.stack([expert(x) for expert in self.experts], 1))
-        return self.towers([h] * len(self.towers))  # type: ignore[no-any-return]  # Module calls are untyped
+        streams = [self._mixed(one) for one in x] if self.multi else [self._mixed(x)] * len(self.towers)
+        return self.towers(streams)  # type: ignore[no-any-return]  # Module calls are untyped
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        return mix(self.gate(x), torch.stack([expert(x) for expert in self.experts], 1))

@@ -6,10 +6,10 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mtlzoo.embedding import FeatureEmbedding
 from mtlzoo.layers import MLP, Activation, Gate, Towers, mix
 from mtlzoo.module import MultiTaskModule, Schema
 from mtlzoo.schema import Batch
+from mtlzoo.task_embeddings import EmbeddingKind, make_embedding
 
 SharedGate: TypeAlias = Literal["all", "shared_experts"]
 
@@ -32,6 +32,8 @@ class PLE(MultiTaskModule):
     Args:
         schema: Features and tasks.
         embedding_dim: Width of every feature's vector.
+        embedding: ``shared``: one set of tables, from which all streams start. ``multi``: a set per task, from which
+            its stream starts, and one for the shared stream (the tables of STEM-Net, with PLE's gates).
         levels: Number of extraction levels.
         task_experts: Experts of each task and level (1 in the STEM repository).
         shared_experts: Shared experts of each level (8 in the STEM repository).
@@ -51,6 +53,7 @@ class PLE(MultiTaskModule):
         schema: Schema,
         *,
         embedding_dim: int = 16,
+        embedding: EmbeddingKind = "shared",
         levels: int = 1,
         task_experts: int = 2,
         shared_experts: int = 4,
@@ -69,7 +72,8 @@ class PLE(MultiTaskModule):
             raise ValueError(f"PLE: shared_gate={shared_gate!r}; allowed are 'all' (the paper) and 'shared_experts'.")
         hidden: dict[str, Any] = {"activation": activation, "dropout": dropout, "batch_norm": batch_norm}
         gate: dict[str, Any] = {"units": gate_units, "bias": gate_bias, "activation": activation}
-        self.embedding = FeatureEmbedding(self.schema, embedding_dim, sparse=self.sparse)
+        self.multi = embedding == "multi"
+        self.embedding = make_embedding(embedding, self.schema, embedding_dim, shared=True, sparse=self.sparse)
         tasks = len(self.schema.tasks)
         width = self.embedding.width
         self.levels = nn.ModuleList()
@@ -90,7 +94,7 @@ class PLE(MultiTaskModule):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""
         x = self.embedding(batch)
-        streams, shared = [x] * len(self.towers), x
+        *streams, shared = x if self.multi else [x] * (len(self.towers) + 1)
         for level in self.levels:
             streams, shared = level(streams, shared)
         return self.towers(streams)  # type: ignore[no-any-return]  # Module calls are untyped

@@ -38,3 +38,37 @@ class TaskEmbeddings(nn.Module):
         """One stream per set."""
         sets = [*self.tasks, self.shared] if self.shared is not None else [*self.tasks]
         return [embedding(batch) for embedding in sets]
+
+
+def make_embedding(
+    kind: EmbeddingKind,
+    schema: FeatureSchema,
+    dim: int,
+    *,
+    shared: bool = False,
+    batch_norm: bool = False,
+    sparse: bool = False,
+) -> FeatureEmbedding | TaskEmbeddings:
+    """The embedding of a model that can be had with tables for all tasks or with tables for each.
+
+    Args:
+        kind: ``shared``: one set of tables; ``multi``: one set per task.
+        schema: Features and tasks.
+        dim: Width of every feature's vector.
+        shared: Whether ``multi`` also has a set for all, for models that have a shared stream.
+        batch_norm: Whether a network with batch norm reads the streams of several tasks.
+        sparse: Gradients of the tables hold only the rows of the batch.
+
+    Raises:
+        ValueError: An unknown kind; batch norm over streams that differ.
+    """
+    if kind == "shared":
+        return FeatureEmbedding(schema, dim, sparse=sparse)
+    if kind != "multi":
+        raise ValueError(f"embedding={kind!r}; allowed are 'shared' and 'multi'.")
+    if batch_norm:
+        raise ValueError(
+            "embedding='multi' with batch_norm=True: one network reads the vectors of every task, trains with the "
+            "statistics of each and would predict with their mixture. Use batch_norm=False, or embedding='shared'."
+        )
+    return TaskEmbeddings(schema, dim, shared=shared, sparse=sparse)
