@@ -11,31 +11,39 @@ from typing import TYPE_CHECKING, Any
 from mtlzoo.version import __version__
 
 if TYPE_CHECKING:
+    from mtlzoo.adatt import AdaTT as AdaTT
     from mtlzoo.aitm import AITM as AITM
     from mtlzoo.checkpoint import load as load
+    from mtlzoo.cross_stitch import CrossStitch as CrossStitch
     from mtlzoo.esmm import ESMM as ESMM
     from mtlzoo.mmoe import MMoE as MMoE
     from mtlzoo.module import MultiTaskModule as MultiTaskModule
     from mtlzoo.omoe import OMoE as OMoE
+    from mtlzoo.pepnet import PEPNet as PEPNet
     from mtlzoo.ple import PLE as PLE
     from mtlzoo.schema import FeatureSchema as FeatureSchema
     from mtlzoo.shared_bottom import SharedBottom as SharedBottom
     from mtlzoo.single_task import SingleTask as SingleTask
+    from mtlzoo.soft_sharing import SoftSharing as SoftSharing
     from mtlzoo.stem_net import STEMNet as STEMNet
     from mtlzoo.tasks import Task as Task
 
 # Imported on first use, so that `mtlzoo.callbacks` alone loads no model and no data module.
 _HOMES = {
     "AITM": "aitm",
+    "AdaTT": "adatt",
+    "CrossStitch": "cross_stitch",
     "ESMM": "esmm",
     "FeatureSchema": "schema",
     "MMoE": "mmoe",
     "MultiTaskModule": "module",
     "OMoE": "omoe",
+    "PEPNet": "pepnet",
     "PLE": "ple",
     "STEMNet": "stem_net",
     "SharedBottom": "shared_bottom",
     "SingleTask": "single_task",
+    "SoftSharing": "soft_sharing",
     "Task": "tasks",
     "load": "checkpoint",
 }

@@ -18,6 +18,7 @@ from train_script import SCHEMA, InMemory
 MODELS: dict[str, dict[str, Any]] = {
     "SingleTask": {},
     "ESMM": {"funnel": ["click", "like"], "require_funnel": False},
+    "PEPNet": {"prior": ["user"], "domain": ["tags"]},
     "PLE": {"levels": 2, "embedding": "multi"},
     "STEMNet": {"layers": 2},
 }

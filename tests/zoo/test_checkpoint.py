@@ -11,7 +11,19 @@ import pytest
 import torch
 
 import mtlzoo
-from mtlzoo import AITM, PLE, MMoE, MultiTaskModule, OMoE, SharedBottom, SingleTask, STEMNet
+from mtlzoo import (
+    AITM,
+    PLE,
+    AdaTT,
+    CrossStitch,
+    MMoE,
+    MultiTaskModule,
+    OMoE,
+    SharedBottom,
+    SingleTask,
+    SoftSharing,
+    STEMNet,
+)
 from mtlzoo.layers import MLP
 from mtlzoo.schema import Batch
 
@@ -45,7 +57,9 @@ def save(toy: ModuleType, model: MultiTaskModule, path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", [SingleTask, SharedBottom, OMoE, MMoE, PLE, STEMNet, AITM])
+@pytest.mark.parametrize(
+    "kind", [SingleTask, SharedBottom, OMoE, MMoE, PLE, STEMNet, AITM, AdaTT, CrossStitch, SoftSharing]
+)
 def test_a_model_made_in_python_comes_back(toy: ModuleType, tmp_path: Path, kind: Any) -> None:
     """Traps T2, T3, T5: the right class, all options, weights_only=True."""
     model = kind(toy.SCHEMA, embedding_dim=3, lr=0.05, clip_norm=7.0, dropout=0.25)

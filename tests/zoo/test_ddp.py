@@ -57,6 +57,21 @@ CASES: dict[str, dict[str, Any]] = {
             "warmup_steps": 3,
         },
     },
+    "stem_net_sparse": {
+        "model": "STEMNet",
+        "arguments": {
+            "layers": 2,
+            "shared_experts": 2,
+            "expert_units": [8],
+            "tower_units": [4],
+            "sparse": True,
+            "clip_norm": 0.1,
+        },
+    },
+    "soft_sharing_accumulate": {
+        "model": "SoftSharing",
+        "arguments": {"bottom_units": [8], "tower_units": [4], "distance": 0.1, "accumulate": 2},
+    },
     # 2 * 32 + 1 rows: the last batch leaves one of the ranks without a row.
     "single_task_sparse_empty_rank": {
         "model": "SingleTask",

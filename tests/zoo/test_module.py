@@ -18,12 +18,16 @@ from mtlzoo.schema import FeatureSchema
 
 SMALL: dict[str, dict[str, Any]] = {
     "AITM": {"bottom_units": [8], "tower_units": [8]},
+    "AdaTT": {"levels": 2, "shared_experts": 1, "expert_units": [8], "tower_units": [8]},
+    "CrossStitch": {"bottom_units": [8, 8], "tower_units": [8]},
     "ESMM": {"funnel": ["click", "like"], "require_funnel": False, "tower_units": [8]},
     "SingleTask": {"units": [8]},
     "SharedBottom": {"bottom_units": [8], "tower_units": [4]},
     "OMoE": {"experts": 2, "expert_units": [8], "tower_units": [4]},
     "MMoE": {"experts": 2, "expert_units": [8], "tower_units": [4]},
+    "PEPNet": {"prior": ["user", "item"], "domain": ["tags"], "tower_units": [8], "gate_units": 8},
     "PLE": {"levels": 2, "expert_units": [8], "tower_units": [4]},
+    "SoftSharing": {"bottom_units": [8], "tower_units": [8]},
     "STEMNet": {"layers": 2, "shared_experts": 2, "expert_units": [8], "tower_units": [4]},
 }
 """Options that keep the tests quick; a model that is not here is tested as it is by default."""
