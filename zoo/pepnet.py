@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mtlzoo.embedding import FeatureEmbedding
 from mtlzoo.layers import MLP, Activation
 from mtlzoo.module import MultiTaskModule, Schema
-from mtlzoo.schema import Batch
+from mtlzoo.schema import Batch, Feature
 
 
 class PEPNet(MultiTaskModule):
@@ -62,7 +62,7 @@ class PEPNet(MultiTaskModule):
         hidden: dict[str, Any] = {"activation": activation, "dropout": dropout, "batch_norm": batch_norm}
         self.embedding = FeatureEmbedding(self.schema, embedding_dim, sparse=self.sparse)
         # The order of the embedding's columns.
-        features = (*self.schema.categorical, *self.schema.sequences, *self.schema.numeric)
+        features: list[Feature] = [*self.schema.categorical, *self.schema.sequences, *self.schema.numeric]
         places = {feature.name: place for place, feature in enumerate(features)}
         if prior is None:
             prior = [name for name in (self.schema.user, self.schema.item) if name is not None]

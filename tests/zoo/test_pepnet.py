@@ -23,7 +23,8 @@ def build(toy: ModuleType, **options: Any) -> Any:
 
 def gate(units: Any, receiver: int, z: torch.Tensor) -> torch.Tensor:
     first, last = units.cross[0], units.scales[receiver][0]
-    return 2 / (1 + (-((z @ first.weight.T + first.bias).clamp(min=0) @ last.weight.T + last.bias)).exp())
+    logits: torch.Tensor = (z @ first.weight.T + first.bias).clamp(min=0) @ last.weight.T + last.bias
+    return 2 / (1 + (-logits).exp())
 
 
 @pytest.mark.parametrize("domain", [[], ["tags"]])
