@@ -25,6 +25,23 @@ def rows_of(toy: ModuleType) -> Batch:
     return {**rows, "labels": rows["labels"][:, :2]}
 
 
+def test_each_task_takes_over_what_the_one_before_took(toy: ModuleType) -> None:
+    torch.manual_seed(0)
+    module: Any = AITM(toy.SCHEMA, embedding_dim=4, bottom_units=[8], tower_units=[4]).double()
+    rows = toy.columns(9, 0)
+    x = module.embedding(rows)
+    streams = [module.bottoms[0](x)]
+    for t in (1, 2):
+        both = [module.transfer.carry[t - 1](streams[-1]), module.bottoms[t](x)]
+        scores = [(module.transfer.key(u) * module.transfer.query(u)).sum(1) / 8**0.5 for u in both]
+        total = scores[0].exp() + scores[1].exp()
+        values = [module.transfer.value(u) for u in both]
+        streams.append(sum((s.exp() / total)[:, None] * v for s, v in zip(scores, values, strict=True)))
+    logits = module(rows)
+    for name, expected in module.towers(streams).items():
+        torch.testing.assert_close(logits[name], expected)
+
+
 def test_calibrator_is_the_mean_excess_over_the_task_before(toy: ModuleType) -> None:
     rows = rows_of(toy)
     plain, calibrated = build(toy).task_losses(rows), build(toy, calibrator=0.3).task_losses(rows)

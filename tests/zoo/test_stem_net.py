@@ -30,6 +30,27 @@ def reached(toy: ModuleType, module: STEMNet, task: int) -> set[str]:
     return {name for name, parameter in module.named_parameters() if parameter.grad is not None}
 
 
+@pytest.mark.parametrize("gate_input", ["task+shared", "task"])
+def test_layers_do_what_the_equations_say(toy: ModuleType, gate_input: str) -> None:
+    """Three tasks, two layers, experts in the order of the tasks and the shared ones last."""
+    module: Any = build(toy, gate_input=gate_input, task_experts=2, shared_experts=3)
+    rows = toy.columns(9, 0)
+    *streams, shared = [embedding(rows) for embedding in (*module.embedding.tasks, module.embedding.shared)]
+    for layer in module.layers:
+        own = [[expert(x) for expert in experts] for experts, x in zip(layer.task_experts, streams, strict=True)]
+        everything = [h for hs in own for h in hs] + [expert(shared) for expert in layer.shared_experts]
+
+        def mixed(gate: Any, x: Tensor, experts: list[Tensor] = everything) -> Any:
+            return sum(w[:, None] * h for w, h in zip(gate(x).T, experts, strict=True))
+
+        read = [x + shared if gate_input == "task+shared" else x for x in streams]
+        streams = [mixed(gate, x) for gate, x in zip(layer.gates, read, strict=True)]
+        shared = mixed(layer.shared_gate, shared) if layer.shared_gate is not None else shared
+    logits = module(rows)
+    for name, expected in module.towers(streams).items():
+        torch.testing.assert_close(logits[name], expected)
+
+
 def test_the_shared_stream_changes_gradients_alone(toy: ModuleType) -> None:
     rows = toy.columns(50, 0)
     leaky, stopped = (build(toy, shared_stream=stream) for stream in ("leaky", "stopped"))
