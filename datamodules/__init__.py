@@ -15,6 +15,7 @@ Data sets
     CensusIncome        both task groups of the MMoE paper; CC BY 4.0, downloads itself
     TikTok              ICME 2019, track 1 and 2: videos finished and liked; academic use
     Tenrec              videos and articles in two of Tencent's feeds, one file or scenario each; CC BY-NC 4.0
+    AliExpress          a shop's search in four countries, click and conversion; Tianchi login
     AliCCP              Taobao's impressions, click and conversion, multi-valued fields whole; Tianchi login
     Synthetic           KuaiRand-shaped rows from a seed, with set correlation and conflict of the tasks; not data
 
@@ -28,6 +29,7 @@ The columns of a data set are declared by a `Recipe` of `CategoricalColumn`, `Nu
 """
 
 from mtlzoo.datamodules.aliccp import AliCCP
+from mtlzoo.datamodules.aliexpress import AliExpress
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.census import CensusIncome
 from mtlzoo.datamodules.columns import (
@@ -51,6 +53,7 @@ from mtlzoo.datamodules.tiktok import TikTok
 
 __all__ = (
     "AliCCP",
+    "AliExpress",
     "CategoricalColumn",
     "CensusIncome",
     "DataError",

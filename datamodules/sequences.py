@@ -84,6 +84,5 @@ class SequenceEncoder(Encoder):
     def encode(self, staged: pa.Array) -> Ids:
         items, lengths = flatten(staged)
         ids = np.zeros((len(staged), self.column.max_length), np.int32)
-        places = np.arange(len(items)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        ids[np.repeat(np.arange(len(staged)), lengths), places] = self.keys.ids(coded(from_arrow(items)))
+        ids[np.arange(self.column.max_length) < lengths[:, None]] = self.keys.ids(coded(from_arrow(items)))
         return ids

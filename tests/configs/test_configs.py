@@ -12,6 +12,7 @@ import yaml
 
 import mtlzoo
 from fixtures.aliccp import write_aliccp
+from fixtures.aliexpress import write_aliexpress
 from fixtures.census import write_census
 from fixtures.kuairand import write_kuairand
 from fixtures.kuairec import write_kuairec
@@ -60,6 +61,7 @@ def write_clicks(root: Path) -> None:
 
 WRITERS: dict[str, Callable[[Path, dict[str, Any]], object]] = {
     "AliCCP": lambda root, _: write_aliccp(root),
+    "AliExpress": lambda root, options: write_aliexpress(root, options["country"]),
     "CensusIncome": lambda root, _: write_census(root),
     "KuaiRand": lambda root, options: write_kuairand(root, options["version"]),
     "KuaiRec": lambda root, _: write_kuairec(root),
