@@ -98,7 +98,7 @@ def test_numbers_are_as_published_and_missing_ones_the_mean(tmp_path: Path) -> N
     assert prepared[(~missing).to_torch()].tolist() == raw.drop_nulls().to_list()
     mean = raw.mean()
     assert isinstance(mean, float)
-    assert prepared[missing.to_torch()].tolist() == pytest.approx([mean] * missing.sum(), abs=1e-6)
+    assert prepared[missing.to_torch()].tolist() == pytest.approx([mean] * int(missing.sum()), abs=1e-6)
 
 
 def test_codes_missing_or_unseen_in_train_are_unknown(tmp_path: Path) -> None:
