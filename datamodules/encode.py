@@ -64,7 +64,9 @@ class Keys(KeyColumn):
     def count(self, keys: pa.Array, rows: Places) -> None:
         """Tells the table how often each value occurs in `rows`; `keys` are of `coded`."""
         if not isinstance(keys, pa.DictionaryArray):
-            values, counts = _counted(from_arrow(keys).gather(rows).drop_nulls().to_numpy())
+            # Rows with null, which are rare, are picked and left out by polars: numpy would make them numbers with NaN.
+            picked = from_arrow(keys).gather(rows).drop_nulls() if keys.null_count else keys.to_numpy().take(rows)
+            values, counts = _counted(np.asarray(picked))
             self.table.add(pl.Series(values), counts, self.name)
             return
         size = len(keys.dictionary)

@@ -52,7 +52,6 @@ class Rates:
         return {split: {name: _means(sums[name]) for name in names} for split, sums in self.sums.items()}
 
     def _add_labels(self, split: str, task: Task, labels: npt.NDArray[np.float32]) -> None:
-        # Whole numbers are all observed; numpy would look for NaN in a copy.
         observed = ~np.isnan(labels[:, 0]) if labels.dtype.kind == "f" else np.ones(len(labels), np.bool_)
         sums: npt.ArrayLike
         if task.kind == "multiclass":

@@ -1,5 +1,6 @@
 """Raw files: what is read right, and what is refused with file, line, column, value and remedy."""
 
+import codecs
 import gzip
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,26 @@ def test_refused_with_place_value_and_remedy(
     path = written(tmp_path / "t.csv", data)
     with pytest.raises(DataError, match=message):
         table(path, batch_bytes=batch_bytes, **options)
+
+
+@pytest.mark.parametrize("batch_bytes", [64, 1 << 20])
+@pytest.mark.parametrize(
+    ("name", "encoding", "mark"),
+    [
+        ("t.csv", "utf-8", b""),
+        ("t.csv", "utf-8", codecs.BOM_UTF8),
+        ("t.csv.gz", "utf-8", codecs.BOM_UTF8),
+        ("t.csv", "latin-1", b""),
+    ],
+)
+def test_the_line_is_that_of_the_file_whatever_came_before(
+    tmp_path: Path, name: str, encoding: str, mark: bytes, batch_bytes: int
+) -> None:
+    lines = "a,b\n" + "\n" + "1,é\n" * 300 + "x,2\n" + "1,2\n" * 300
+    data = mark + lines.encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(DataError, match=f"{name}, line 303, column 'a': invalid value 'x'"):
+        table(tmp_path / name, columns={"a": pl.Int64, "b": pl.String}, encoding=encoding, batch_bytes=batch_bytes)
 
 
 def test_a_type_that_the_first_block_suggested_wrongly(tmp_path: Path) -> None:

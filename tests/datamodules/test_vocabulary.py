@@ -49,6 +49,15 @@ def test_ids_by_count_then_value(
     assert table.ids(pl.Series([], dtype=table.dtype), "x").tolist() == []
 
 
+@pytest.mark.parametrize("far", [10, 1 << 40])
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.Int64])
+def test_integers_are_found_by_place_or_search_alike(far: int, dtype: Any) -> None:
+    table = filled(Vocabulary(), [[-3, 5, 5, far]])
+    queries = pl.Series([5, -3, None, -4, 4, 6, -128, 127], dtype=dtype)
+    assert table.ids(queries, "x").tolist() == [2, 3, 1, 1, 1, 1, 1, 1]
+    assert table.ids(queries.drop_nulls(), "x").tolist() == [2, 3, 1, 1, 1, 1, 1]
+
+
 def test_nothing_known() -> None:
     table = filled(Vocabulary(9), [[1, 2]])
     assert table.cardinality == 2
