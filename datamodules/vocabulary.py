@@ -126,7 +126,8 @@ class Vocabulary(Table):
             low, ids = self._dense
             # What lies outside is clipped to the ends, which are unknown, as null is.
             places = (keys if whole else keys.fill_null(low)).to_numpy()
-            return ids.take(np.subtract(places, low, dtype=np.int64), mode="clip")
+            found: Ids = ids.take(np.subtract(places, low, dtype=np.int64), mode="clip")
+            return found
         if not len(self._sorted):
             return np.full(len(keys), UNKNOWN, np.int32)
         # Sorted queries walk the vocabulary in order: ten times faster than random ones where it has millions.
