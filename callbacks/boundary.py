@@ -77,7 +77,7 @@ def descend(graph: TaskGraph, parameters: Iterable[Tensor], taps: Sequence[Gradi
             own = [leaf.parameter for leaf in graph.leaves if leaf.tasks == mask and leaf.parameter in wanted]
             reached = [number for number, tap in enumerate(taps) if graph.masks.get(tap.node, 0) & mask]
             crossings = _crossings(graph, mask)
-            inputs = [*own, *(taps[number] for number in reached)]
+            inputs: list[Any] = [*own, *(taps[number] for number in reached)]
             inputs += [GradientEdge(*place) for place in dict.fromkeys(p for ps in crossings.values() for _, p in ps)]
             if not inputs:
                 continue

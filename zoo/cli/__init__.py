@@ -1,4 +1,4 @@
-"""The command ``mtlzoo``: fit, validate, test, predict, prepare.
+"""The command ``mtlzoo``: fit, validate, test, predict, prepare, compare-samples.
 
 This module imports nothing heavy: ``mtlzoo --help`` answers at once, and what a command needs is imported when it runs.
 """
@@ -22,6 +22,10 @@ COMMANDS = {
     ),
     "predict": ("write the predictions of a checkpoint to Parquet", "mtlzoo.cli.training"),
     "prepare": ("prepare a data set, without a model", "mtlzoo.cli.preparing"),
+    "compare-samples": (
+        "transfer between tasks on users whose feedback on them is comparable",
+        "mtlzoo.cli.comparing_samples",
+    ),
 }
 """What each command does, and the module whose ``run(args)`` does it."""
 
@@ -66,7 +70,7 @@ def _shipped(word: str) -> str:
 
 
 def _overview() -> str:
-    lines = [f"  {name:<9} {what}" for name, (what, _) in COMMANDS.items()]
+    lines = [f"  {name:<16} {what}" for name, (what, _) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: mtlzoo COMMAND [options]",

@@ -17,21 +17,7 @@ IGNORED = ("model", "trainer", "seed_everything", "patience", "checkpoint_every"
 
 def run(args: Sequence[str]) -> None:
     """Prepares and says what came of it."""
-    import_public_classes()
-    parser = Parser(prog="mtlzoo prepare", description="Prepares a data set, once; other commands then find it.")
-    parser.add_argument("-c", "--config", action=ActionConfigFile, help="Config of data, or of a whole training.")
-    parser.add_lightning_class_args(MultiTaskDataModule, "data", subclass_mode=True)
-    for name in IGNORED:
-        parser.add_argument(f"--{name}", type=Any, help=SUPPRESS)
-    config = parser.parse_args(list(args[1:]))
-    for name in IGNORED:
-        config.pop(name)
-    try:
-        data: MultiTaskDataModule = parser.instantiate_classes(config).data
-    except DataError:
-        raise
-    except ValueError as error:
-        parser.error(str(error), error)
+    data = data_of(args[1:], prog="mtlzoo prepare", description="Prepares a data set, once; other commands find it.")
     manifest = data.data.manifest
     labels = list(dict.fromkeys(label for rates in manifest["label_rates"].values() for label in rates))
     table = Table("split", "rows", *labels, title=type(data).__name__)
@@ -40,3 +26,23 @@ def run(args: Sequence[str]) -> None:
         table.add_row(split, f"{rows:,}", *(f"{rates[n]:.4f}" if rates.get(n) is not None else "" for n in labels))
     wide_console().print(table)
     print(f"Prepared: {data.folder}")
+
+
+def data_of(args: Sequence[str], *, prog: str, description: str = "") -> MultiTaskDataModule:
+    """The data set that options or a config name; of a training's config what says nothing about data is ignored."""
+    import_public_classes()
+    parser = Parser(prog=prog, description=description)
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="Config of data, or of a whole training.")
+    parser.add_lightning_class_args(MultiTaskDataModule, "data", subclass_mode=True)
+    for name in IGNORED:
+        parser.add_argument(f"--{name}", type=Any, help=SUPPRESS)
+    config = parser.parse_args(list(args))
+    for name in IGNORED:
+        config.pop(name)
+    try:
+        data: MultiTaskDataModule = parser.instantiate_classes(config).data
+    except DataError:
+        raise
+    except ValueError as error:
+        parser.error(str(error), error)
+    return data

@@ -49,8 +49,36 @@ def grouped_auc(scores: Array, masses: Array, groups: Array) -> dict[str, float]
     return dict(zip(("impressions", "positives", "unweighted"), means.tolist(), strict=True))
 
 
+def auc_by_group(scores: Array, labels: Array, groups: Array) -> tuple[Array, Array, Array]:
+    """AUC of every group that has both classes.
+
+    Args:
+        scores: float32 [n], none of them NaN.
+        labels: [n] in {0, 1}.
+        groups: int64 [n].
+
+    Returns:
+        The groups, ascending, their AUC, and how many rows they have.
+    """
+    names, numbers = np.unique(groups, return_inverse=True)
+    if not len(names):
+        return names, np.zeros(0), np.zeros(0)
+    keys = (numbers.astype(np.int64) << 33) | (_sortable(scores) << 1) | (labels > 0)
+    keys.sort()
+    found, area, positive, negative = _areas(keys, None)
+    return names[found], area / (positive * negative), positive + negative
+
+
 def _sums(keys: Array, masses: Array | None) -> Array:
     """Over whole groups: sums of weight x AUC, then of weight, for the three weights."""
+    _, area, positive, negative = _areas(keys, masses)
+    auc = area / (positive * negative)
+    weights = np.stack([positive + negative, positive, np.ones_like(auc)])
+    return np.concatenate([weights @ auc, weights.sum(1)])
+
+
+def _areas(keys: Array, masses: Array | None) -> tuple[Array, Array, Array, Array]:
+    """Of the groups that have both classes: number, pairs in order, mass of positives and of negatives."""
     runs = _starts(keys >> 1)
     positive = (keys & 1).astype(np.float64)
     negative = 1 - positive
@@ -63,10 +91,7 @@ def _sums(keys: Array, masses: Array | None) -> Array:
     area = np.add.reduceat(positive * (lower + negative / 2), first)
     positive, negative = np.add.reduceat(positive, first), np.add.reduceat(negative, first)
     both = (positive > 0) & (negative > 0)
-    area, positive, negative = area[both], positive[both], negative[both]
-    auc = area / (positive * negative)
-    weights = np.stack([positive + negative, positive, np.ones_like(auc)])
-    return np.concatenate([weights @ auc, weights.sum(1)])
+    return (keys[runs] >> 33)[first][both], area[both], positive[both], negative[both]
 
 
 def _starts(values: Array) -> Array:
