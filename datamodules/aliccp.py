@@ -18,6 +18,7 @@ from mtlzoo.datamodules.hashing import hash_values, uniform
 from mtlzoo.datamodules.lookup import KeyIndex
 from mtlzoo.datamodules.obtain import obtain
 from mtlzoo.datamodules.reading import read_csv
+from mtlzoo.datamodules.side_table import present
 
 FIELDS = MappingProxyType(
     {
@@ -85,7 +86,8 @@ class AliCCP(MultiTaskDataModule):
     * Looks for both files of train and of test, plain or ``.gz``, at `root`, ``root/sample_train`` and
       ``root/sample_test``; where they are missing, ``sample_train.tar.gz`` and ``sample_test.tar.gz`` are unpacked.
 
-    While it is prepared, the common features of one part are in memory: about 0.3 GB for the 884,212 rows of test.
+    While it is prepared, the common features of one part are in memory: 0.25 GB for the 884,212 rows of test with the
+    default lengths, and 0.4 GB more while they are read.
 
     Licence: Tianchi's terms, said to be CC BY-NC-SA 4.0. Source: https://tianchi.aliyun.com/dataset/408 (login).
     Citation: Ma et al., Entire Space Multi-Task Model, SIGIR 2018, doi 10.1145/3209978.3210104.
@@ -213,8 +215,7 @@ class AliCCP(MultiTaskDataModule):
 
     def _find(self, name: str) -> Path | None:
         folders = (self.root, self.root / "sample_train", self.root / "sample_test")
-        paths = (folder / file for folder in folders for file in (name, f"{name}.gz"))
-        return next((path for path in paths if path.is_file()), None)
+        return next((path for folder in folders for path in present(folder, [name])), None)
 
 
 class _CommonFeatures:
