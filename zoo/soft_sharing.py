@@ -1,5 +1,6 @@
 """Soft parameter sharing: a network per task, held near each other by an L2 distance (Duong et al., ACL 2015)."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,8 @@ class SoftSharing(MultiTaskModule):
     The squared distance is that of all weights and biases of the bottoms. Its gradient for ``bottom_t``,
     ``distance * sum_s (bottom_t - bottom_s)``, comes with task t's own loss, where the other bottoms are constants. So
     each bottom is reached by its task alone, also for gradient surgery, and the sum of the losses moves the bottoms as
-    the penalty would. (The losses that are logged count every pair twice.)
+    the penalty would. (The losses that are logged count every pair twice.) All bottoms start from the same weights:
+    drawn apart, they would first of all have to forget that.
 
     Source: Duong et al., "Low Resource Dependency Parsing: Cross-lingual Parameter Sharing in a Neural Network Parser",
     ACL 2015, for two parsers; the name is that of Ruder's overview, arXiv 1706.05098.
@@ -58,7 +60,8 @@ class SoftSharing(MultiTaskModule):
         hidden: dict[str, Any] = {"activation": activation, "dropout": dropout, "batch_norm": batch_norm}
         self.embedding = FeatureEmbedding(self.schema, embedding_dim, sparse=self.sparse)
         tasks = self.schema.tasks
-        self.bottoms = nn.ModuleList(MLP(self.embedding.width, bottom_units, **hidden) for _ in tasks)
+        bottom = MLP(self.embedding.width, bottom_units, **hidden)
+        self.bottoms = nn.ModuleList(copy.deepcopy(bottom) for _ in tasks)
         self.towers = Towers(tasks, bottom_units[-1], tower_units, **hidden)
 
     @property

@@ -13,7 +13,11 @@ from mtlzoo import SoftSharing
 
 def build(toy: ModuleType, **options: Any) -> Any:
     torch.manual_seed(0)
-    return SoftSharing(toy.SCHEMA, embedding_dim=4, bottom_units=[6, 5], tower_units=[8], **options).double()
+    module = SoftSharing(toy.SCHEMA, embedding_dim=4, bottom_units=[6, 5], tower_units=[8], **options).double()
+    with torch.no_grad():
+        for weight in module.bottoms.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.3)
+    return module
 
 
 def gradients(module: Any, loss: Tensor) -> dict[str, Tensor]:
@@ -53,6 +57,18 @@ def test_distance_counts_once_a_step(toy: ModuleType) -> None:
         module.accumulating = i < 3
         total += torch.stack(module.losses(module(part), part, observed))
     torch.testing.assert_close(total, whole)
+
+
+def test_bottoms_start_together_and_their_tasks_draw_them_apart(toy: ModuleType) -> None:
+    module = SoftSharing(toy.SCHEMA, embedding_dim=4, bottom_units=[6, 5], tower_units=[8], distance=0.3).double()
+    rows = toy.columns(40, 0)
+    first: Any
+    first, *others = module.bottoms
+    for other in others:
+        assert torch.equal(first[0].weight, other[0].weight)  # type: ignore[index]
+    torch.stack(losses(module, rows)).sum().backward()
+    for other in others:
+        assert not torch.equal(first[0].weight.grad, other[0].weight.grad)  # type: ignore[index]
 
 
 def test_refuses_a_negative_distance(toy: ModuleType) -> None:
