@@ -70,8 +70,8 @@ SKELETON = {
 COMMON = {"index": pl.String, "count": pl.Int64, "strings": pl.String}
 HELD_OUT = {"train": 0.1, "test": 0.5}
 """Share of a file's rows that are validation where validation comes from it."""
-BLOCK = 16 << 20
-"""Bytes that are parsed at once; lines are long here."""
+BLOCK = 4 << 20
+"""Bytes that are parsed at once."""
 
 
 class AliCCP(MultiTaskDataModule):
