@@ -3,10 +3,11 @@
 The question is of the STEM paper (Su et al., AAAI 2024), which splits samples "according to the relative amount of
 positive feedback among tasks" and prints no formula. The definition here is mtlzoo's own:
 
-* A key k (a user, an item, any identifying column) has ``n_kt`` positives of task t in train, of all ``N_t``, and the
-  smoothed share ``p_kt = (n_kt + 1) / (N_t + 1)``; *raw* leaves N_t out.
-* It is ``comparable`` if ``max_t p_kt / min_t p_kt`` is below a ratio (2), else the task of the largest share
-  dominates. With two tasks that is a bound on the log-ratio of their shares, whose quantiles are an alternative.
+* A key k (a user, an item, any identifying column) has ``n_kt`` positives of task t in train; its feedback relative to
+  the mean of all keys is ``f_kt = 1 + n_kt / mean_k n_kt``. *Raw* leaves the mean out. (One added to the counts
+  themselves would outweigh all feedback on a task that most users never give any on.)
+* It is ``comparable`` if ``max_t f_kt / min_t f_kt`` is below a ratio (2), else the task of the largest feedback
+  dominates. With two tasks that is a bound on the log-ratio of their feedback, whose quantiles are an alternative.
 * Keys without any positive are ``no feedback``; keys that train does not have are ``unseen``.
 
 Within a bin, models are compared with single-task references on the same rows: transfer is the difference of their
@@ -29,10 +30,10 @@ METRICS = ("auc", "gauc", "logloss")
 NO_FEEDBACK, UNSEEN, COMPARABLE = "no feedback", "unseen", "comparable"
 
 
-def shares(positives: Array, *, raw: bool = False) -> Array:
-    """Smoothed shares p [K, T] of the positives [K, T] of train."""
-    smoothed = positives + 1.0
-    return smoothed if raw else smoothed / (positives.sum(0) + 1.0)
+def relative_feedback(positives: Array, *, raw: bool = False) -> Array:
+    """Feedback f [K, T], at least 1, from the positives [K, T] of train."""
+    means = positives.mean(0) if len(positives) else np.ones(positives.shape[1])
+    return 1.0 + (positives if raw else positives / np.where(means > 0, means, 1.0))
 
 
 def bin_keys(positives: Array, tasks: Sequence[str], *, ratio: float = 2.0, raw: bool = False) -> Array:
@@ -41,26 +42,26 @@ def bin_keys(positives: Array, tasks: Sequence[str], *, ratio: float = 2.0, raw:
     Args:
         positives: [K, T].
         tasks: T names.
-        ratio: Largest share over smallest below which a key is comparable, above 1.
-        raw: Compare counts, not shares of each task's total: then the densest task dominates nearly everywhere.
+        ratio: Largest feedback over smallest below which a key is comparable, above 1.
+        raw: Compare counts, not counts by each task's mean: then the densest task dominates nearly everywhere.
 
     Returns:
         Names, [K].
     """
-    p = shares(positives, raw=raw)
-    dominant = np.array([f"{task} dominant" for task in tasks])[p.argmax(1)]
-    bins = np.where(p.max(1) < ratio * p.min(1), COMPARABLE, dominant)
+    feedback = relative_feedback(positives, raw=raw)
+    dominant = np.array([f"{task} dominant" for task in tasks])[feedback.argmax(1)]
+    bins = np.where(feedback.max(1) < ratio * feedback.min(1), COMPARABLE, dominant)
     return np.where(positives.sum(1) == 0, NO_FEEDBACK, bins)
 
 
 def quantile_bins(positives: Array, tasks: Sequence[str], *, number: int) -> Array:
-    """Bins of about equally many keys with feedback, by the log-ratio of the shares of two tasks: names, [K]."""
+    """Bins of about equally many keys with feedback, by the log-ratio of the feedback on two tasks: names, [K]."""
     if len(tasks) != 2:
         raise ValueError(
             f"quantiles are of the ratio of two tasks; got {list(tasks)}. Name two tasks, or take a ratio."
         )
-    p = shares(positives)
-    logs = np.log(p[:, 0] / p[:, 1])
+    feedback = relative_feedback(positives)
+    logs = np.log(feedback[:, 0] / feedback[:, 1])
     some = positives.sum(1) > 0
     edges = np.quantile(logs[some], np.arange(1, number) / number) if some.any() else np.zeros(number - 1)
     place = np.searchsorted(edges, logs, side="right")

@@ -13,7 +13,7 @@ from mtlzoo.comparable import (
     Sample,
     bin_keys,
     quantile_bins,
-    shares,
+    relative_feedback,
     transfer_table,
 )
 
@@ -21,24 +21,28 @@ TASKS = ["click", "like"]
 
 
 def test_bins_are_what_the_definition_says() -> None:
-    # 999 clicks and 99 likes in all: shares are (n + 1) / 1000 and (n + 1) / 100.
-    positives = np.array([[9, 0], [0, 0], [19, 0], [0, 1], [971, 98]])
-    assert positives.sum(0).tolist() == [999, 99]
+    # Means of 10 clicks and 0.5 likes: feedback is 1 + clicks / 10 and 1 + 2 likes.
+    positives = np.array([[20, 1], [0, 0], [10, 0], [9, 0], [11, 2], [10, 0]])
+    assert positives.mean(0).tolist() == [10, 0.5]
+    assert np.allclose(relative_feedback(positives)[0], [3, 3])
     assert bin_keys(positives, TASKS).tolist() == [
-        COMPARABLE,  # .010 and .010
+        COMPARABLE,
         NO_FEEDBACK,
-        "click dominant",  # .020 and .010: a ratio of 2 is no longer below 2
-        "like dominant",  # .001 and .020
-        COMPARABLE,  # .972 and .990
+        "click dominant",  # 2 and 1: a ratio of 2 is no longer below 2
+        COMPARABLE,  # 1.9 and 1
+        "like dominant",  # 2.1 and 5
+        "click dominant",
     ]
     assert bin_keys(positives, TASKS, ratio=2.01)[2] == COMPARABLE
     assert bin_keys(positives, TASKS, raw=True)[0] == "click dominant"
+    assert np.allclose(relative_feedback(positives, raw=True), positives + 1)
+    assert np.allclose(relative_feedback(np.array([[3, 0], [1, 0]])), [[2.5, 1], [1.5, 1]])  # nobody likes anything
 
 
 def test_three_tasks_are_comparable_if_all_pairs_are() -> None:
-    positives = np.array([[4, 4, 4], [9, 4, 4], [0, 9, 4]])
-    assert bin_keys(positives, ["a", "b", "c"]).tolist() == [COMPARABLE, "a dominant", "b dominant"]
-    assert np.allclose(shares(positives, raw=True), positives + 1)
+    positives = np.array([[5, 5, 5], [10, 5, 5], [0, 5, 5]])
+    assert bin_keys(positives, ["a", "b", "c"]).tolist() == [COMPARABLE, COMPARABLE, "b dominant"]
+    assert bin_keys(positives[:, ::-1], ["c", "b", "a"]).tolist() == [COMPARABLE, COMPARABLE, "c dominant"]
 
 
 def test_quantiles_hold_about_equally_many_keys_with_feedback() -> None:

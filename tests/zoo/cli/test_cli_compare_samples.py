@@ -61,11 +61,11 @@ def run_test(run: Run, folder: Path) -> Path:
 
 def test_counts_are_those_of_train(trained: Path) -> None:
     data = data_of([f"--config={trained / 'config.yaml'}"], prog="test")
-    names, positives = count_positives(data, data.recipe.user or "", [0, 1])
+    names, positives = count_positives(data, str(data.recipe.user), [0, 1])
     split = data.data["train"]
     frame = split.ids().with_columns(pl.Series("a", split["labels"][:, 0].numpy()))
-    wanted = frame.group_by(data.recipe.user).agg(pl.col("a").sum()).sort(data.recipe.user)
-    assert names.to_list() == wanted[data.recipe.user].to_list()
+    wanted = frame.group_by(str(data.recipe.user)).agg(pl.col("a").sum()).sort(str(data.recipe.user))
+    assert names.to_list() == wanted[str(data.recipe.user)].to_list()
     assert positives[:, 0].tolist() == wanted["a"].to_list()
 
 
