@@ -14,7 +14,10 @@ from mtlzoo.datamodules.keys import as_keys, common_type
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 
 Ids = npt.NDArray[np.int32]
-_PENDING = 1 << 20
+_PENDING = 1 << 18
+"""Counts that wait to be merged, at least; at most as many as there are merged ones."""
+_merging = threading.Lock()
+"""One table at a time: for a moment, a merge needs several times the memory of its table."""
 CLOSE = 1 << 23
 """Integers are close where lowest and highest are less than this apart: a table of all between them takes 32 MB."""
 _SPREAD = 16
@@ -144,7 +147,8 @@ class Vocabulary(Table):
 
     def _merge(self) -> None:
         if self._counted:
-            self._counted = [pl.concat(self._counted).group_by("value").agg(pl.col("count").sum())]
+            with _merging:
+                self._counted = [pl.concat(self._counted).group_by("value").agg(pl.col("count").sum())]
         self._pending = 0
 
 
