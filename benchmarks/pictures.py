@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from report import RESULTS
 
@@ -64,7 +63,7 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     for name, source, draw in (("surgery_cost", "surgery", costs), ("conflicts", "conflicts", conflicts)):
         figure = draw(json.loads((RESULTS / f"{source}.json").read_text())["rows"])
-        FigureCanvasSVG(figure).print_svg(IMAGES / f"{name}.svg", metadata={"Date": None})
+        figure.savefig(IMAGES / f"{name}.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -23,8 +23,10 @@ from mtlzoo.callbacks import GradientSurgery, LossBalancing, rules
 from mtlzoo.datamodules import KuaiRand
 
 NETWORK = {"embedding_dim": 32, "experts": 4, "expert_units": [128, 64], "tower_units": [], "dropout": 0.1}
-RULES = ("Sum", "PCGrad", "PCGrad row", "CAGrad", "MGDA", "IMTLG", "NashMTL", "UPGrad", "AlignedMTL", "ConFIG")
-RULES += ("MetaBalance", "UW", "DWA", "GLS", "RLW")
+RULES = [
+    *("Sum", "PCGrad", "PCGrad row", "CAGrad", "MGDA", "IMTLG", "NashMTL", "UPGrad", "AlignedMTL", "ConFIG"),
+    *("MetaBalance", "UW", "DWA", "GLS", "RLW"),
+]
 
 
 def measure(name: str, data: KuaiRand, seed: int, epochs: int) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def main() -> None:
     parser.add_argument("--root", required=True, help="Folder of KuaiRand.")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--rules", nargs="+", default=list(RULES))
+    parser.add_argument("--rules", nargs="+", default=RULES)
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = KuaiRand(options.root, batch_size=1024, eval_batch_size=8192)
