@@ -10,6 +10,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 DEMO = runs/demo
 PEERS = build/peers
+KUAIRAND ?= data/kuairand
 
 .PHONY: demo test fast lint types bench
 .DELETE_ON_ERROR:
@@ -40,12 +41,15 @@ types: $(VENV)/.dev
 	MYPYPATH=build/typed $(BIN)/mypy --explicit-package-bases tests benchmarks
 
 bench: $(VENV)/.bench $(PEERS)
+	$(BIN)/python benchmarks/conflicts.py --root $(KUAIRAND)
 	$(BIN)/python benchmarks/embedding.py
 	$(BIN)/python benchmarks/experts.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/rules.py --root $(KUAIRAND)
 	$(BIN)/python benchmarks/surgery.py
 	$(BIN)/python benchmarks/training.py --peers $(PEERS)
+	$(BIN)/python benchmarks/pictures.py
 
 # A stamp per set of packages: installed again only when the versions or the package list change.
 $(VENV)/pyvenv.cfg:

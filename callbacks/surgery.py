@@ -14,8 +14,8 @@ from mtlzoo.callbacks.combine import Groups, Level, Weigh, combine, private
 from mtlzoo.callbacks.graph import TaskGraph, read
 from mtlzoo.callbacks.representation import Taps, tapped_gramian
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
+from mtlzoo.callbacks.step import Step
 from mtlzoo.callbacks.takeover import Backward, check_losses
-from mtlzoo.callbacks.task_gradients import TaskGradients
 from mtlzoo.callbacks.weighted import weighted_backward
 
 # The command line offers subclasses of what a callable returns, and tensors are no rules: hence Any.
@@ -105,7 +105,7 @@ class GradientSurgery(L.Callback):
         self._trainer: L.Trainer
         self._module: L.LightningModule
         self._groups: Groups | None = None
-        self._open: _Step | None = None
+        self._open: Step | None = None
         self._taps: Taps | None = None
 
     # ---- Lightning
@@ -188,7 +188,7 @@ class GradientSurgery(L.Callback):
         if not self._accumulates():
             self._write(self._open, self._groups)
 
-    def _represent(self, graph: TaskGraph, losses: Tensor, step: "_Step", taps: Taps, retain: bool) -> None:
+    def _represent(self, graph: TaskGraph, losses: Tensor, step: Step, taps: Taps, retain: bool) -> None:
         if self._accumulates() or step.losses.any() or not graph.separate:
             raise ValueError(
                 "GradientSurgery(at='representation') needs all rows of a step in one backward pass, and losses made "
@@ -211,10 +211,10 @@ class GradientSurgery(L.Callback):
             return self._trainer.fit_loop._should_accumulate()
         return bool(getattr(self._module, "accumulating", False))
 
-    def _started(self, tasks: int) -> "_Step":
+    def _started(self, tasks: int) -> Step:
         reuse = self._steps % self.every_n_steps != 0 and self.weights is not None
         self._steps += 1
-        return _Step(tasks, self._module.device, self.weights[0] if reuse and self.weights is not None else None)
+        return Step(tasks, self._module.device, self.weights[0] if reuse and self.weights is not None else None)
 
     def _prepare(self, tasks: int) -> Groups:
         names = list(self.tasks or getattr(self._module, "task_names", None) or map(str, range(tasks)))
@@ -232,7 +232,7 @@ class GradientSurgery(L.Callback):
             rule.to(self._module.device)
         return groups
 
-    def _write(self, step: "_Step", groups: Groups) -> None:
+    def _write(self, step: Step, groups: Groups) -> None:
         """Puts the rule's gradient into ``.grad``."""
         gradients, tasks, losses = step.gradients, len(step.losses), step.losses
         for parameter, entry in gradients:
@@ -251,7 +251,7 @@ class GradientSurgery(L.Callback):
         for parameter, gradient in combine(shared, tasks, groups, rule).items():
             step.write(parameter, gradient)
 
-    def _weigher(self, step: "_Step", losses: Tensor) -> Weigh:
+    def _weigher(self, step: Step, losses: Tensor) -> Weigh:
         """The rule, for Gramians of gradients as they are: scaled, perhaps not finite."""
 
         def weigh(gramians: Tensor, numbers: Tensor) -> Tensor:
@@ -267,7 +267,7 @@ class GradientSurgery(L.Callback):
 
         return weigh
 
-    def _weights(self, gramians: Tensor, numbers: Tensor | None, losses: Tensor, step: "_Step") -> Tensor:
+    def _weights(self, gramians: Tensor, numbers: Tensor | None, losses: Tensor, step: Step) -> Tensor:
         if not isinstance(self.rule, GramianRule):
             return torch.stack([self._call(gramian) for gramian in gramians])
         if not self._module.automatic_optimization:
@@ -296,60 +296,3 @@ class GradientSurgery(L.Callback):
     def _scale(self) -> float:
         scaler = self._scaler()
         return 1.0 if scaler is None else float(scaler.get_scale())
-
-
-class _Step:
-    """What belongs to one step of the optimiser: gradients so far, what was written, the rule's state before it."""
-
-    def __init__(self, tasks: int, device: torch.device, reuse: Tensor | None) -> None:
-        self.gradients = TaskGradients()
-        self.losses = torch.zeros(tasks, dtype=torch.float64, device=device)
-        self.reuse = reuse
-        self.base: dict[Tensor, Tensor | None] = {}
-        self.written: dict[Tensor, tuple[Tensor, int]] = {}
-        self.extra: Any = None
-        self.buffers: dict[str, tuple[Tensor | None, Tensor]] = {}
-
-    def touched(self) -> bool:
-        """Whether someone has changed, cleared or replaced what we wrote: then these gradients are used up."""
-        return any(
-            parameter.grad is not gradient or (not gradient.is_sparse and gradient._version != version)
-            for parameter, (gradient, version) in self.written.items()
-        )
-
-    def write(self, parameter: Tensor, gradient: Tensor) -> None:
-        """Adds to what ``.grad`` held before this step, in place of what this step wrote earlier."""
-        if parameter not in self.base:
-            base = parameter.grad
-            if base is not None and collectives.world_size() > 1:
-                if base.to_dense().any() if base.is_sparse else base.any():
-                    raise RuntimeError(
-                        "GradientSurgery found gradients from elsewhere before it wrote its own; under DDP nobody has "
-                        "averaged them. Call zero_grad() before manual_backward, and put every loss into the vector."
-                    )
-                base = None
-            self.base[parameter] = base
-        base = self.base[parameter]
-        gradient = gradient.to(parameter.dtype)
-        parameter.grad = gradient if base is None else base + gradient
-        self.written[parameter] = (parameter.grad, parameter.grad._version)
-
-    def rewind(self, rule: GramianRule, groups: Tensor | None) -> None:
-        """Brings the rule back to where this step began, if it was asked for this step before."""
-        for name, (places, values) in self.buffers.items():
-            buffer = rule.get_buffer(name)
-            if places is None:
-                buffer.copy_(values)
-            else:
-                buffer[places] = values
-        if _has_extra(rule):
-            self.extra = rule.get_extra_state() if self.extra is None else self.extra
-            rule.set_extra_state(self.extra)
-        for name, buffer in rule.named_buffers():
-            # Of a state with a row per group only those that this step may change; the others stay untouched.
-            by_group = groups is not None and buffer.dim() > 0 and len(buffer) > len(groups)
-            self.buffers[name] = (groups, buffer[groups]) if by_group else (None, buffer.clone())
-
-
-def _has_extra(rule: GramianRule) -> bool:
-    return type(rule).get_extra_state is not nn.Module.get_extra_state

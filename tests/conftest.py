@@ -1,10 +1,12 @@
 """Shared by all tests: where real and golden data are, a fixed seed, and nothing that leaves the machine."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -22,6 +24,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("golden_file", files or [missing], ids=lambda path: path.stem if path else "none")
 
 
+LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "GROUP_RANK", "RANK", "LOCAL_RANK", "WORLD_SIZE")
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """Folder of real data sets; the test is skipped where there is none."""
@@ -31,9 +36,18 @@ def data_root() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every test starts from one seed, works in a folder of its own and talks to no server."""
+def _hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Every test starts from one seed, works in a folder of its own, talks to no server, and is one process alone."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("MTLZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
+    before = {name: os.environ.get(name) for name in LAUNCHED}
+    yield
+    # Lightning leaves the group of a strategy over processes open, and what it told other processes in the environment.
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value

@@ -1,13 +1,12 @@
 """Every YAML that is shipped runs: a training of one batch and its validation, on small data of the right kind."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-import torch.distributed as dist
 import yaml
 
 import mtlzoo
@@ -92,14 +91,6 @@ def words_of(file: Path, root: Path) -> list[str]:
     if group in ("logger", "callbacks"):
         return [*MODEL, *DATA, "-c", str(path), *ON_CPU]
     raise AssertionError(f"configs/{file}: no test knows how the group {group!r} is used; say it here.")
-
-
-@pytest.fixture(autouse=True)
-def _leave_the_process_group() -> Iterator[None]:
-    """Lightning leaves the group of a strategy over processes open."""
-    yield
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import torch
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # public, but not in __all__
 from rich.table import Table
 
 from mtlzoo.checkpoint import load
@@ -128,6 +129,7 @@ def _parser() -> Parser:
         description="Compares runs with single-task runs of the same data, in bins of users by the tasks they gave "
         "comparable feedback on in train (the definition is ours: docs/comparable_samples.md).",
     )
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="These options in a file.")
     parser.add_argument("--runs", type=list[Path], required=True, help="Run folders; seeds of one model are averaged.")
     parser.add_argument("--single", type=list[Path], required=True, help="Run folders of single-task references.")
     parser.add_argument("--tasks", type=list[str] | None, help="Binary tasks to compare; all of them if left out.")
@@ -189,6 +191,8 @@ def _write(table: list[dict[str, Any]], options: Any, about: dict[str, Any]) -> 
     if options.wandb:
         import wandb
 
-        with wandb.init(project=options.wandb, job_type="compare-samples", config={**about, **chosen}) as logged:
+        with wandb.init(
+            project=options.wandb, dir=options.out, job_type="compare-samples", config={**about, **chosen}
+        ) as logged:
             frame = pl.DataFrame(table).to_pandas()
             logged.log({"comparable/transfer": wandb.Table(dataframe=frame), "comparable/picture": wandb.Image(figure)})

@@ -24,19 +24,15 @@ def single(shared: Path, data_options: list[str]) -> Path:
     return root / "Synthetic-SingleTask-s0" / "version_0"
 
 
-def test_writes_table_and_picture(
-    trained: Path, single: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+def test_writes_table_and_picture(trained: Path, single: Path, tmp_path: Path, run: Run) -> None:
     out = tmp_path / "out"
     words = ["--runs", f"[{trained}, {trained}]", "--single", f"[{single}]", "--bootstrap", "5", "--out", str(out)]
     words += ["--wandb", "zoo"]
     printed = run("compare-samples", *words)
     assert "comparable" in printed
     assert (out / "transfer.png").stat().st_size > 10_000
-    assert list(tmp_path.glob("wandb/offline-run-*/files/media/table/comparable/*.table.json"))
-    assert list(tmp_path.glob("wandb/offline-run-*/files/media/images/comparable/*.png"))
+    assert list(out.glob("wandb/offline-run-*/files/media/table/comparable/*.table.json"))
+    assert list(out.glob("wandb/offline-run-*/files/media/images/comparable/*.png"))
     record = json.loads((out / "transfer.json").read_text())
     data = data_of([f"--config={trained / 'config.yaml'}"], prog="test")
     tasks = [task.name for task in data.schema.tasks]

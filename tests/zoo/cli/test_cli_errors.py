@@ -38,7 +38,7 @@ MODELS = sorted(
             "--model.lr: Expected a <class 'float'>. Got value: fast",
         ),
         (["--model", "MMoE", "--data", "Synthetic", "--model.optimizer", "lion"], "adagrad"),
-        (["--data", "Synthetic"], f"{', '.join(MODELS)}, or the path of a class or a config"),
+        (["--data", "Synthetic"], ", or the path of a class or a config"),
         (["--model", "MMoE"], "--data is required: "),
         (["--modle", "MMoE", "--data", "Synthetic"], "--modle"),
         (["--model", "MMoE", "--data", "Synthetic", "--data.rows", "-3"], "Synthetic: rows=-3; allowed are"),
@@ -64,6 +64,12 @@ def test_wrong_options(run: Run, words: list[str], said: str) -> None:
     assert said in printed
     assert len(printed) < 900
     assert not Path("runs").exists()
+
+
+def test_a_missing_model_is_told_with_all_there_are(run: Run) -> None:
+    told = run("fit", "--data", "Synthetic", code=2)
+    named = told.split("--model is required: ")[1].split(", or the path")[0].split(", ")
+    assert set(MODELS) <= set(named)  # other tests of this process may have defined more
 
 
 def test_wrong_command(run: Run) -> None:

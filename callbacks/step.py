@@ -1,0 +1,73 @@
+"""`Step`: what gradient surgery knows of one step of the optimiser, over any number of backward passes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mtlzoo.callbacks import collectives
+from mtlzoo.callbacks.rules.base import GramianRule
+from mtlzoo.callbacks.task_gradients import TaskGradients
+
+
+class Step:
+    """What belongs to one step of the optimiser: gradients so far, what was written, the rule's state before it.
+
+    Args:
+        tasks: T.
+        device: Of the losses.
+        reuse: Weights [T] of an earlier step that this one takes; None asks the rule.
+    """
+
+    def __init__(self, tasks: int, device: torch.device, reuse: Tensor | None) -> None:
+        self.gradients = TaskGradients()
+        self.losses = torch.zeros(tasks, dtype=torch.float64, device=device)
+        self.reuse = reuse
+        self.base: dict[Tensor, Tensor | None] = {}
+        self.written: dict[Tensor, tuple[Tensor, int]] = {}
+        self.extra: Any = None
+        self.buffers: dict[str, tuple[Tensor | None, Tensor]] = {}
+
+    def touched(self) -> bool:
+        """Whether someone has changed, cleared or replaced what we wrote: then these gradients are used up."""
+        return any(
+            parameter.grad is not gradient or (not gradient.is_sparse and gradient._version != version)
+            for parameter, (gradient, version) in self.written.items()
+        )
+
+    def write(self, parameter: Tensor, gradient: Tensor) -> None:
+        """Adds to what ``.grad`` held before this step, in place of what this step wrote earlier."""
+        if parameter not in self.base:
+            base = parameter.grad
+            if base is not None and collectives.world_size() > 1:
+                if base.to_dense().any() if base.is_sparse else base.any():
+                    raise RuntimeError(
+                        "GradientSurgery found gradients from elsewhere before it wrote its own; under DDP nobody has "
+                        "averaged them. Call zero_grad() before manual_backward, and put every loss into the vector."
+                    )
+                base = None
+            self.base[parameter] = base
+        base = self.base[parameter]
+        gradient = gradient.to(parameter.dtype)
+        parameter.grad = gradient if base is None else base + gradient
+        self.written[parameter] = (parameter.grad, parameter.grad._version)
+
+    def rewind(self, rule: GramianRule, groups: Tensor | None) -> None:
+        """Brings the rule back to where this step began, if it was asked for this step before."""
+        for name, (places, values) in self.buffers.items():
+            buffer = rule.get_buffer(name)
+            if places is None:
+                buffer.copy_(values)
+            else:
+                buffer[places] = values
+        if _has_extra(rule):
+            self.extra = rule.get_extra_state() if self.extra is None else self.extra
+            rule.set_extra_state(self.extra)
+        for name, buffer in rule.named_buffers():
+            # Of a state with a row per group only those that this step may change; the others stay untouched.
+            by_group = groups is not None and buffer.dim() > 0 and len(buffer) > len(groups)
+            self.buffers[name] = (groups, buffer[groups]) if by_group else (None, buffer.clone())
+
+
+def _has_extra(rule: GramianRule) -> bool:
+    return type(rule).get_extra_state is not nn.Module.get_extra_state
