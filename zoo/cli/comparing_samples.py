@@ -106,7 +106,7 @@ def picture(table: Sequence[dict[str, Any]], metric: str) -> "Figure":
     tasks, models = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "model"))
     figure = Figure(figsize=(1.5 + 4.5 * len(tasks), 4.5), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
     for axes, task in zip(panels, tasks, strict=True):
         bins = list(dict.fromkeys(row["bin"] for row in rows if row["task"] == task))
         for number, model in enumerate(models):
