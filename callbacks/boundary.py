@@ -43,7 +43,8 @@ class Boundary:
         factors = weights.unbind()
         totals = []
         for by_task in self.meeting.values():
-            (first, gradient), *others = by_task.items()
+            # Dense ones first: a sparse gradient can be added to a dense one, and not the other way round.
+            (first, gradient), *others = sorted(by_task.items(), key=lambda one: one[1].is_sparse)
             total = gradient * factors[first].to(gradient.dtype)
             for task, gradient in others:
                 factor = factors[task].to(gradient.dtype)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 import mtlzoo
 from mtlzoo.callbacks import GradientSurgery, rules
+from mtlzoo.callbacks.boundary import Boundary
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "zoo"))
 
@@ -129,6 +130,16 @@ def test_features_that_heads_read_past_the_named_modules_are_weighted_too() -> N
         there = [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
         wanted = there[0][1] if len(there) == 1 else sum(w * g for w, g in there)
         torch.testing.assert_close(module.seen[0][name], wanted, rtol=1e-10, atol=1e-13, msg=name)
+
+
+def test_sparse_and_dense_gradients_of_a_table_that_heads_read_add_up() -> None:
+    table = torch.nn.Embedding(4, 2, sparse=True)
+    edge = torch.autograd.graph.get_gradient_edge(table.weight)
+    sparse = torch.sparse_coo_tensor(torch.tensor([[1]]), torch.tensor([[1.0, 2.0]]), (4, 2), check_invariants=True)
+    boundary = Boundary(meeting={(edge.node, edge.output_nr): {0: sparse, 1: torch.ones(4, 2)}})
+    boundary.backward(torch.tensor([10.0, 1.0]))
+    assert table.weight.grad is not None
+    assert table.weight.grad.tolist() == [[1, 1], [11, 21], [1, 1], [1, 1]]
 
 
 class Nested(PartlyShared):
