@@ -4,9 +4,9 @@
 
 Three comparisons: KuaiRand-Pure with three tasks, CensusIncome, KuaiRand-Pure with eight tasks. Every model has the
 sizes of `MODELS`, the options of its comparison in `SETS` and the learning rate of `GRID` at which seed 0 validates
-best (mean AUC); with that rate come seeds 1 and 2. The rate of three tasks on KuaiRand is kept for eight. Test is run once per
-seed of the chosen rate. All runs are `mtlzoo fit` and `mtlzoo test` of the command line, in a folder of their own under
-RUNS; a run that has its results there is not repeated, so an interrupted benchmark goes on where it was.
+best (mean AUC); with that rate come seeds 1 and 2. The rate of three tasks on KuaiRand is kept for eight. Test is run
+once per seed of the chosen rate. All runs are `mtlzoo fit` and `mtlzoo test` of the command line, in a folder of their
+own under RUNS; a run that has its results there is not repeated, so an interrupted benchmark goes on where it was.
 
 Result: benchmarks/results/models.json, written after each run; the tables are in docs/results.md.
 """
@@ -51,7 +51,10 @@ MODELS: dict[str, tuple[str, list[str]]] = {
     "SharedBottom, multi": ("SharedBottom", [*BOTTOM, *MULTI]),
     "OMoE, multi": ("OMoE", ["--model.experts", "4", *EXPERTS, *MULTI]),
 }
-EMBEDDED = {"KuaiRand": ["--model.embedding_dim", "32", "--model.table_weight_decay", "8e-3"], "CensusIncome": ["--model.embedding_dim", "8"]}
+EMBEDDED = {
+    "KuaiRand": ["--model.embedding_dim", "32", "--model.table_weight_decay", "8e-3"],
+    "CensusIncome": ["--model.embedding_dim", "8"],
+}
 GATED = {"KuaiRand": ["--model.domain", "[tab]"], "CensusIncome": ["--model.prior", "[age,sex]"]}
 THREE = "[is_click,long_view,is_like]"
 EIGHT = "[is_click,long_view,is_like,is_profile_enter,is_comment,is_follow,is_forward,is_hate]"
@@ -80,6 +83,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
+        """Where it lies."""
         return self.out / self.set / self.model.replace(", ", "_") / f"lr{self.lr}-s{self.seed}"
 
     def record(self, name: str) -> dict[str, Any] | None:

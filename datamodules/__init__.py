@@ -22,6 +22,7 @@ Data sets
 Your own data
     TabularDataModule   Parquet or CSV files, or pandas or polars tables, and a short schema
     MultiTaskDataModule base class of a data set that needs code: say its files, its rows and its columns
+    RankingDataModule   the same for users and items: negatives, links among them, batches of users to rank items for
 
 The columns of a data set are declared by a `Recipe` of `CategoricalColumn`, `NumericColumn`, `SequenceColumn` and
 `Label`, divided by a `TimeSplit`, `RandomSplit`, `UserSplit` or `GivenSplit`. Bad files raise `DataError`, missing ones
@@ -46,6 +47,7 @@ from mtlzoo.datamodules.columns import (
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.kuairand import KuaiRand
 from mtlzoo.datamodules.kuairec import KuaiRec
+from mtlzoo.datamodules.ranking import RankingDataModule
 from mtlzoo.datamodules.synthetic import Synthetic
 from mtlzoo.datamodules.tabular import TabularDataModule
 from mtlzoo.datamodules.tenrec import Tenrec
@@ -65,6 +67,7 @@ __all__ = (
     "MultiTaskDataModule",
     "NumericColumn",
     "RandomSplit",
+    "RankingDataModule",
     "Recipe",
     "SequenceColumn",
     "Synthetic",

@@ -123,10 +123,12 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
 
     def _loader(self, split: str, *, shuffle: bool = False) -> BatchLoader:
         batch_size = self.batch_size if shuffle else self.eval_batch_size or self.batch_size
+        return BatchLoader(self.data[split], batch_size, shuffle=shuffle, **self._place())
+
+    def _place(self) -> dict[str, int]:
+        """What every loader is told of this process."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return BatchLoader(
-            self.data[split], batch_size, shuffle=shuffle, seed=self.shuffle_seed, rank=rank, world_size=world_size
-        )
+        return {"seed": self.shuffle_seed, "rank": rank, "world_size": world_size}
 
 
 def _plain(recipe: Recipe) -> Any:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from mtlzoo.schema import Pooling
+from mtlzoo.schema import Links, Pooling
 from mtlzoo.tasks import TaskKind
 
 
@@ -79,7 +79,8 @@ class Label:
 
     Args:
         column: Raw column. binary: 0 or 1 (or boolean); regression: a number; multiclass: 0 .. classes-1; multilabel: a
-            list, or text joined by `separator`, of class numbers 0 .. classes-1. Null means not observed.
+            list, or text joined by `separator`, of class numbers 0 .. classes-1; ranking: 1 for a positive interaction.
+            Null means not observed. A link or an alignment has no column: this names it, a link as its links.
         name: Name of the task; the column's if empty.
         kind: See `mtlzoo.tasks.Task`.
         weight: See `mtlzoo.tasks.Task`.
@@ -164,6 +165,7 @@ class Recipe:
         group: Column by which grouped metrics group; need not be a feature.
         ids: Columns kept as they are, to name the rows of a prediction.
         weight: Column of sample weights (>= 0), or None.
+        links: Links that the data bring along, for labels of kind ``link``.
     """
 
     columns: tuple[Column, ...]
@@ -174,3 +176,4 @@ class Recipe:
     group: str | None = None
     ids: tuple[str, ...] = ()
     weight: str | None = None
+    links: tuple[Links, ...] = ()

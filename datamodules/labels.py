@@ -26,7 +26,7 @@ class LabelEncoder(Encoder):
     def __init__(self, label: Label) -> None:
         self.label = label
         self.moments = Moments()
-        self.staged = pl.Int8() if label.kind == "binary" else pl.Float32()
+        self.staged = pl.Int8() if label.kind in ("binary", "ranking") else pl.Float32()
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
@@ -34,6 +34,9 @@ class LabelEncoder(Encoder):
         x = numbers(raw, self.label.column, rows)
         if self.label.kind == "binary":
             require((x == 0) | (x == 1), raw, self.label.column, rows, f"0 or 1, {_REMEDY}")
+        if self.label.kind == "ranking":
+            allowed = "1 for a positive interaction, or null for what is none. Correct the rows"
+            require((x == 1) | x.is_null(), raw, self.label.column, rows, allowed)
         if self.label.kind == "multiclass":
             _require_classes(x, self.label, rows)
         return to_arrow(_observed(x.cast(self.staged), chunk, self.label, rows))

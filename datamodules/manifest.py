@@ -29,7 +29,8 @@ class Rates:
     def add(self, split: str, file: str, columns: Sequence[npt.NDArray[Any]]) -> None:
         """Takes in encoded rows of a split: the columns of one file, in the schema's order."""
         if file == "labels":
-            for task, labels in zip(self.schema.tasks, columns, strict=True):
+            labelled = [task for task in self.schema.tasks if task.label_width]
+            for task, labels in zip(labelled, columns, strict=True):
                 self._add_labels(split, task, labels)
         elif file == "categorical":
             for feature, ids in zip(self.schema.categorical, columns, strict=True):
@@ -41,7 +42,7 @@ class Rates:
     def labels(self) -> dict[str, dict[str, Any]]:
         """By split and task: mean of the observed labels; per class for multiclass and multilabel."""
         return {
-            split: {task.name: _means(sums[f"label {task.name}"]) for task in self.schema.tasks}
+            split: {task.name: _means(sums[f"label {task.name}"]) for task in self.schema.tasks if task.label_width}
             for split, sums in self.sums.items()
         }
 
@@ -56,7 +57,7 @@ class Rates:
         sums: npt.ArrayLike
         if task.kind == "multiclass":
             sums = np.bincount(labels[observed, 0].astype(np.int64), minlength=task.classes)
-        elif task.kind in ("binary", "multilabel"):
+        elif task.kind in ("binary", "multilabel", "ranking"):
             sums = np.count_nonzero(labels == 1, axis=0)
         else:
             sums = np.nansum(labels, dtype=np.float64)

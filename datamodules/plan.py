@@ -18,7 +18,11 @@ from mtlzoo.datamodules.labels import GroupEncoder, LabelEncoder, MultilabelEnco
 from mtlzoo.datamodules.numeric import BucketEncoder, NumericEncoder
 from mtlzoo.datamodules.sequences import SequenceEncoder
 from mtlzoo.datamodules.vocabulary import HashTable, Table, Vocabulary
-from mtlzoo.schema import FIRST_KNOWN, Categorical, Feature, FeatureSchema, Numeric, Sequence
+from mtlzoo.schema import FIRST_KNOWN, Categorical, Feature, FeatureSchema, Links, Numeric, Sequence
+from mtlzoo.tasks import Task
+
+UNLABELLED = ("link", "alignment")
+"""Kinds of label that no column of the rows holds."""
 
 
 class Plan:
@@ -33,7 +37,7 @@ class Plan:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.labels = [_label_encoder(label) for label in recipe.labels]
+        self.labels = {label: _label_encoder(label) for label in recipe.labels if label.kind not in UNLABELLED}
         self._schema(lambda column: FIRST_KNOWN)
         if leaks := {column.name for column in recipe.columns} & {label.column for label in recipe.labels}:
             raise ValueError(f"Recipe: {sorted(leaks)} are features and labels at once. Take them out of the features.")
@@ -58,7 +62,7 @@ class Plan:
             else:
                 output = "numeric" if isinstance(encoder, NumericEncoder) else "categorical"
                 outputs.setdefault(output, []).append(encoder)
-        outputs["labels"] = [*self.labels]
+        outputs["labels"] = [*self.labels.values()]
         if self.recipe.weight is not None:
             outputs["weight"] = [WeightEncoder(self.recipe.weight)]
         if self.recipe.group is not None:
@@ -69,6 +73,14 @@ class Plan:
     def raw_columns(self) -> list[str]:
         """Raw columns that are needed, each once."""
         return list(dict.fromkeys(_raw_columns(self.recipe)))
+
+    def table_of(self, links: Links) -> tuple[str, Table]:
+        """The raw column of what is linked, and its vocabulary."""
+        name = self.recipe.user if links.of == "user" else self.recipe.item
+        column = next(column for column in self.recipe.columns if column.name == name)
+        assert name is not None
+        assert not isinstance(column, NumericColumn)
+        return name, self.tables[column.table or name]
 
     def schema(self) -> FeatureSchema:
         """The schema, once all encoders and tables are fitted."""
@@ -86,16 +98,23 @@ class Plan:
         recipe = self.recipe
         return FeatureSchema(
             features=tuple(_feature(column, cardinality) for column in recipe.columns),
-            tasks=tuple(label.task() for label in self.labels),
+            tasks=tuple(
+                self.labels[label].task() if label in self.labels else _unlabelled(label) for label in recipe.labels
+            ),
             user=recipe.user,
             item=recipe.item,
             group=recipe.group,
             ids=recipe.ids,
+            links=recipe.links,
         )
 
 
 def _label_encoder(label: Label) -> LabelEncoder:
     return MultilabelEncoder(label) if label.kind == "multilabel" else LabelEncoder(label)
+
+
+def _unlabelled(label: Label) -> Task:
+    return Task(label.name or label.column, label.kind, label.weight)
 
 
 def _feature(column: Column, cardinality: Callable[[Column], int]) -> Feature:
@@ -126,7 +145,8 @@ def _tables(recipe: Recipe) -> dict[str, Table]:
 def _raw_columns(recipe: Recipe) -> Iterator[str]:
     yield from (column.name for column in recipe.columns)
     for label in recipe.labels:
-        yield label.column
+        if label.kind not in UNLABELLED:
+            yield label.column
         if label.observed:
             yield label.observed
     if isinstance(recipe.split, TimeSplit | GivenSplit):

@@ -20,6 +20,7 @@ from mtlzoo.datamodules.columns import Recipe
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.files import sync, write_json
 from mtlzoo.datamodules.fingerprint import FORMAT
+from mtlzoo.datamodules.links import read_links
 from mtlzoo.datamodules.manifest import versions
 from mtlzoo.datamodules.passes import Passes
 from mtlzoo.datamodules.progress import progress, say
@@ -28,7 +29,14 @@ CHUNK = 1 << 18
 """Rows per chunk."""
 
 
-def prepare(recipe: Recipe, read: Callable[[], Iterator[pl.DataFrame]], folder: Path, *, name: str) -> None:
+def prepare(
+    recipe: Recipe,
+    read: Callable[[], Iterator[pl.DataFrame]],
+    folder: Path,
+    *,
+    name: str,
+    links: Callable[[str], Iterator[pl.DataFrame]] | None = None,
+) -> None:
     """Prepares a data set unless a finished preparation is there.
 
     Of several processes that call at once, one prepares and the others wait for it. What a killed process left behind
@@ -40,6 +48,7 @@ def prepare(recipe: Recipe, read: Callable[[], Iterator[pl.DataFrame]], folder: 
         read: Yields the raw rows, in frames of any size, with at least the recipe's columns. Called once.
         folder: Where the prepared data will be.
         name: Name of the data set, for messages and the manifest.
+        links: Yields the frames of links by their name; see `read_links`. Called once for each of the recipe's.
 
     Raises:
         DataError: Rows that are not what the recipe says: with column, row, value and remedy.
@@ -57,7 +66,7 @@ def prepare(recipe: Recipe, read: Callable[[], Iterator[pl.DataFrame]], folder: 
         partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
         partial.mkdir()
         try:
-            _build(recipe, read, partial, folder, name)
+            _build(recipe, read, partial, folder, name, links)
             sync(partial)
             partial.replace(folder)
             sync(folder.parent, recursive=False)
@@ -94,7 +103,14 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
-def _build(recipe: Recipe, read: Callable[[], Iterator[pl.DataFrame]], partial: Path, folder: Path, name: str) -> None:
+def _build(
+    recipe: Recipe,
+    read: Callable[[], Iterator[pl.DataFrame]],
+    partial: Path,
+    folder: Path,
+    name: str,
+    links: Callable[[str], Iterator[pl.DataFrame]] | None,
+) -> None:
     began = time.monotonic()
     work = partial / "work"
     work.mkdir()
@@ -107,6 +123,10 @@ def _build(recipe: Recipe, read: Callable[[], Iterator[pl.DataFrame]], partial: 
             rows = passes.learn(advance)
         with progress(f"{name}: encoding", total) as advance:
             rates = passes.encode(partial, rows, advance)
+    for link in recipe.links:
+        assert links is not None
+        column, table = passes.plan.table_of(link)
+        read_links(link.name, links, table, column).save(partial / "links" / link.name)
     shutil.rmtree(work)
     seconds = time.monotonic() - began
     write_json(partial / "schema.json", rates.schema.to_dict())

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import lightning as L
 import torch
@@ -19,6 +19,7 @@ from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
 from mtlzoo.schedules import SCHEDULES, Schedule, rate_factor
 from mtlzoo.schema import Batch, FeatureSchema
+from mtlzoo.tasks import KINDS, VECTOR_KINDS, TaskKind
 
 Schema: TypeAlias = FeatureSchema | dict[str, Any]
 """A schema, or what its `to_dict` gives, as checkpoints hold it."""
@@ -55,6 +56,9 @@ class MultiTaskModule(L.LightningModule, ABC):
         ValueError: An option out of range, with the allowed ones.
     """
 
+    task_kinds: ClassVar[frozenset[TaskKind]] = frozenset(KINDS) - VECTOR_KINDS
+    """Kinds of task that the model learns."""
+
     def __init__(
         self,
         schema: Schema,
@@ -74,6 +78,11 @@ class MultiTaskModule(L.LightningModule, ABC):
         super().__init__()
         self.automatic_optimization = False
         self.schema = FeatureSchema.from_dict(schema)
+        if others := {task.name: task.kind for task in self.schema.tasks if task.kind not in self.task_kinds}:
+            raise ValueError(
+                f"{type(self).__name__} does not learn the tasks {others}; it learns {sorted(self.task_kinds)}. Choose "
+                "other tasks=, or a model for these (PMTRec learns rankings, links and alignments)."
+            )
         for name, chosen in (("optimizer", optimizer), ("table_optimizer", table_optimizer or optimizer)):
             if chosen not in DENSE:
                 raise ValueError(f"{name}={chosen!r}; allowed are {sorted(DENSE)}.")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from mtlzoo.tasks import Task
+from mtlzoo.tasks import VECTOR_KINDS, Task
 
 PADDING = 0
 """Id of "nothing here": fills the end of sequences; its embedding is zero and never trained."""
@@ -21,10 +21,16 @@ Pooling: TypeAlias = Literal["mean", "sum", "max", "attention"]
 Batch: TypeAlias = Mapping[str, Any]
 """Tensors with the batch first. Keys: ``categorical`` int [B, F], ``numeric`` float [B, N], one int [B, L] per sequence
 under the feature's own name, ``labels`` float [B, W] (NaN = not observed), and where the data has them ``weight``
-float [B], ``group`` int [B] and ``row`` int [B] (position in the split)."""
+float [B], ``group`` int [B] and ``row`` int [B] (position in the split). In training, where a task is a ranking or a
+link, ``negative`` int [B, N] (items that the row's user has no positive interaction with) and, under the name of the
+links, int [B, 3] (anchor, partner that it is linked with, another that it is not; 0 where there is none). Where a
+ranking is evaluated, batches of users: ``user`` int [B], ``relevant`` int [B, R] (items to find, padded with 0) and
+``seen`` int [B, S] (items of train, which are left out; padded with 0)."""
 
-RESERVED = frozenset({"categorical", "numeric", "labels", "weight", "group", "row"})
-"""Batch keys that no sequence feature may use as its name."""
+RESERVED = frozenset(
+    {"categorical", "numeric", "labels", "weight", "group", "row", "negative", "user", "relevant", "seen"}
+)
+"""Batch keys that no sequence feature or link may use as its name."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,19 @@ class Sequence:
     kind: Literal["sequence"] = "sequence"
 
 
+@dataclass(frozen=True)
+class Links:
+    """Which users, or which items, belong together: friends, the same category, bought together.
+
+    Args:
+        name: Name, and the key of their draws in the batch; a task of kind ``link`` has the same.
+        of: What is linked: the schema's ``user`` or its ``item``.
+    """
+
+    name: str
+    of: Literal["user", "item"]
+
+
 Feature: TypeAlias = Categorical | Numeric | Sequence
 _KINDS: dict[str, type[Categorical] | type[Numeric] | type[Sequence]] = {
     "categorical": Categorical,
@@ -92,9 +111,11 @@ class FeatureSchema:
         item: Name of the categorical feature that is the item, if there is one.
         group: Raw column by which grouped metrics (GAUC) group rows; batches then carry ``group``.
         ids: Raw columns that identify a row in predictions.
+        links: Links that the tasks of kind ``link`` predict, one each.
 
     Raises:
-        ValueError: Duplicate names, shared tables of unequal size, an unknown attention target, no task.
+        ValueError: Duplicate names, shared tables of unequal size, an unknown attention target, no task, a task that
+            compares vectors of users and items that are not there, or of links that are not.
     """
 
     features: tuple[Feature, ...]
@@ -103,9 +124,10 @@ class FeatureSchema:
     item: str | None = None
     group: str | None = None
     ids: tuple[str, ...] = field(default=())
+    links: tuple[Links, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        for attribute in ("features", "tasks", "ids"):
+        for attribute in ("features", "tasks", "ids", "links"):
             object.__setattr__(self, attribute, tuple(getattr(self, attribute)))
         _unique("feature", [f.name for f in self.features])
         _unique("task", [t.name for t in self.tasks])
@@ -127,7 +149,27 @@ class FeatureSchema:
                     f"Sequence {sequence.name!r}: pooling='attention' needs target= one of {sorted(categorical)}, "
                     f"found {sequence.target!r}."
                 )
+        self._check_vectors()
         self.tables  # noqa: B018  (evaluated for its check of shared tables)
+
+    def _check_vectors(self) -> None:
+        """What tasks that compare vectors of users and items need."""
+        _unique("links", [link.name for link in self.links])
+        known = {link.name for link in self.links}
+        for link in self.links:
+            if link.of not in ("user", "item") or link.name in RESERVED:
+                raise ValueError(
+                    f"Links {link.name!r} of {link.of!r}: they are of 'user' or 'item'; reserved names are "
+                    f"{sorted(RESERVED)}."
+                )
+        for task in self.tasks:
+            if task.kind in VECTOR_KINDS and (self.user is None or self.item is None):
+                raise ValueError(
+                    f"Task {task.name!r} of kind {task.kind!r} needs a user and an item; found user={self.user!r}, "
+                    f"item={self.item!r}."
+                )
+            if task.kind == "link" and task.name not in known:
+                raise ValueError(f"Task {task.name!r}: no links of that name; there are {sorted(known)}.")
 
     @property
     def categorical(self) -> tuple[Categorical, ...]:
@@ -175,7 +217,8 @@ class FeatureSchema:
     def to_dict(self) -> dict[str, Any]:
         """The schema as plain lists, dictionaries, strings and numbers."""
         plain = asdict(self)
-        return plain | {"features": list(plain["features"]), "tasks": list(plain["tasks"]), "ids": list(self.ids)}
+        lists = ("features", "tasks", "ids", "links")
+        return plain | {name: list(plain[name]) for name in lists}
 
     @classmethod
     def from_dict(cls, plain: "Mapping[str, Any] | FeatureSchema") -> "FeatureSchema":
@@ -184,7 +227,8 @@ class FeatureSchema:
             return plain
         features = tuple(_KINDS[feature["kind"]](**feature) for feature in plain["features"])
         tasks = tuple(Task(**task) for task in plain["tasks"])
-        return cls(**{**plain, "features": features, "tasks": tasks})
+        links = tuple(Links(**link) for link in plain.get("links", ()))
+        return cls(**{**plain, "features": features, "tasks": tasks, "links": links})
 
 
 def _unique(what: str, names: list[str]) -> None:

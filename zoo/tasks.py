@@ -1,13 +1,16 @@
 """Tasks: what is predicted, which loss it has, and how logits become predictions."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TaskKind: TypeAlias = Literal["binary", "regression", "multiclass", "multilabel", "ranking"]
+TaskKind: TypeAlias = Literal["binary", "regression", "multiclass", "multilabel", "ranking", "link", "alignment"]
+KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
+VECTOR_KINDS = frozenset({"ranking", "link", "alignment"})
+"""Kinds whose loss compares the vectors of users and items; only models that have such learn them."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,9 @@ class Task:
     Args:
         name: Name, also in metrics: ``val/<name>/auc``.
         kind: ``binary`` (logistic loss), ``regression`` (squared error), ``multiclass`` (softmax), ``multilabel`` (one
-            logistic loss per class, averaged) or ``ranking``.
+            logistic loss per class, averaged), ``ranking`` (order items for a user; its label is 1 for a positive
+            interaction and NaN else), or, without labels: ``link`` (whether two users or two items are linked, by the
+            schema's links of the task's name) and ``alignment`` (interacting users and items close, all others apart).
         weight: Factor of its loss in the sum that is minimised.
         classes: Number of classes of ``multiclass`` and ``multilabel``.
         center: A regression predicts ``center + scale * output``; from train only.
@@ -38,10 +43,8 @@ class Task:
     observed: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("binary", "regression", "multiclass", "multilabel", "ranking"):
-            raise ValueError(
-                f"Task {self.name!r}: kind {self.kind!r} is not binary, regression, multiclass, multilabel or ranking."
-            )
+        if self.kind not in KINDS:
+            raise ValueError(f"Task {self.name!r}: kind {self.kind!r}; allowed are {list(KINDS)}.")
         if "/" in self.name or not self.name:
             raise ValueError(
                 f"Task name {self.name!r}: must not be empty and must not hold '/', which separates metric names."
@@ -64,6 +67,8 @@ class Task:
     @property
     def label_width(self) -> int:
         """Columns in the label tensor."""
+        if self.kind in ("link", "alignment"):
+            return 0
         return self.classes if self.kind == "multilabel" else 1
 
     def row_losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,8 +81,10 @@ class Task:
         Returns:
             Losses [B], 0 where not observed, and the mask [B]. A multilabel row is the mean over its observed classes.
         """
-        if self.kind == "ranking":
-            raise NotImplementedError(f"Task {self.name!r}: a ranking loss needs pairs of rows; give the model one.")
+        if self.kind in VECTOR_KINDS:
+            raise NotImplementedError(
+                f"Task {self.name!r}: the loss of kind {self.kind!r} compares vectors, not logits."
+            )
         observed = ~torch.isnan(labels)
         known = torch.where(observed, labels, 0.0)
         logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
@@ -94,7 +101,9 @@ class Task:
         return torch.where(observed, losses, 0.0).sum(-1) / count.clamp(min=1), count > 0
 
     def predict(self, logits: Tensor) -> Tensor:
-        """Probabilities, or for a regression values in the label's units; shape of `logits`."""
+        """Probabilities; values in the label's units for a regression; scores for a ranking. Shape of `logits`."""
         if self.kind == "regression":
             return logits * self.scale + self.center
+        if self.kind in VECTOR_KINDS:
+            return logits
         return logits.softmax(-1) if self.kind == "multiclass" else logits.sigmoid()

@@ -14,15 +14,14 @@ import pytest
 import torch
 
 import mtlzoo.datamodules
-from mtlzoo.datamodules import DatasetNotFoundError, MultiTaskDataModule
+from mtlzoo.datamodules import DatasetNotFoundError, MultiTaskDataModule, RankingDataModule
 from mtlzoo.datamodules.prepared import PreparedSplit
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 
+BASES = {MultiTaskDataModule, RankingDataModule}
 EXPORTED = [getattr(mtlzoo.datamodules, name) for name in mtlzoo.datamodules.__all__]
 DATAMODULES = [
-    kind
-    for kind in EXPORTED
-    if inspect.isclass(kind) and issubclass(kind, MultiTaskDataModule) and kind is not MultiTaskDataModule
+    kind for kind in EXPORTED if inspect.isclass(kind) and issubclass(kind, MultiTaskDataModule) and kind not in BASES
 ]
 SPLITS = ("train", "val", "test")
 
@@ -50,7 +49,7 @@ def datamodule(kind: type[MultiTaskDataModule], folder: Path) -> Any:
 
 def test_every_file_of_a_data_set_is_exported() -> None:
     folder = Path(inspect.getfile(mtlzoo.datamodules)).parent
-    shared = {Path(inspect.getfile(MultiTaskDataModule)).stem}
+    shared = {Path(inspect.getfile(base)).stem for base in BASES}
     defined = set()
     for path in folder.glob("*.py"):
         module = importlib.import_module(f"mtlzoo.datamodules.{path.stem}".removesuffix(".__init__"))
@@ -109,8 +108,12 @@ def test_batches_are_as_the_schema_says(datamodule: MultiTaskDataModule, split: 
 def test_labels_are_in_range_or_nan(datamodule: MultiTaskDataModule, split: str) -> None:
     labels = datamodule.data[split]["labels"]
     for task, where in datamodule.schema.label_columns:
+        if not task.label_width:
+            continue
         seen = labels[:, where][~labels[:, where].isnan()]
         assert len(seen), task.name
+        if task.kind == "ranking":
+            assert set(seen.tolist()) == {1.0}
         if task.kind in ("binary", "multilabel"):
             assert set(seen.tolist()) <= {0.0, 1.0}
         elif task.kind == "multiclass":
@@ -120,7 +123,8 @@ def test_labels_are_in_range_or_nan(datamodule: MultiTaskDataModule, split: str)
 def test_every_task_has_both_classes_in_train(datamodule: MultiTaskDataModule) -> None:
     labels = datamodule.data["train"]["labels"]
     for task, where in datamodule.schema.label_columns:
-        assert len(set(labels[:, where].flatten().tolist())) > 1, task.name
+        if task.label_width and task.kind != "ranking":
+            assert len(set(labels[:, where].flatten().tolist())) > 1, task.name
 
 
 def test_no_outcome_is_a_feature(kind: Any, datamodule: MultiTaskDataModule) -> None:
@@ -184,7 +188,9 @@ def test_loaders_give_every_row_once(datamodule: MultiTaskDataModule) -> None:
     datamodule.setup()
     loaders = (datamodule.train_dataloader(), datamodule.val_dataloader(), datamodule.test_dataloader())
     for split, loader in zip(SPLITS, loaders, strict=True):
-        rows = torch.cat([batch["row"] for batch in loader])
+        rows = torch.cat(
+            [batch["row"] for batch in loader if "row" in batch] or [torch.arange(datamodule.data[split].rows)]
+        )
         assert rows.sort().values.tolist() == list(range(datamodule.data[split].rows))
     train = torch.cat([batch["row"] for batch in datamodule.train_dataloader()])
     assert train.tolist() != sorted(train.tolist())

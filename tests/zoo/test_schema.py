@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from mtlzoo.schema import Categorical, FeatureSchema, Numeric, Sequence
+from mtlzoo.schema import Categorical, FeatureSchema, Links, Numeric, Sequence
 from mtlzoo.tasks import Task
 
 FEATURES = (
@@ -130,6 +130,25 @@ def test_predictions_are_in_the_labels_units() -> None:
     torch.testing.assert_close(Task("a", "multiclass", classes=2).predict(logits.unsqueeze(0)).sum(), torch.tensor(1.0))
 
 
-def test_a_ranking_task_says_that_it_needs_pairs() -> None:
-    with pytest.raises(NotImplementedError, match="pairs"):
-        Task("a", "ranking").row_losses(torch.zeros(1), torch.zeros(1, 1))
+@pytest.mark.parametrize("kind", ["ranking", "link", "alignment"])
+def test_a_task_that_compares_vectors_has_no_loss_of_logits(kind: Any) -> None:
+    with pytest.raises(NotImplementedError, match="compares vectors"):
+        Task("a", kind).row_losses(torch.zeros(1), torch.zeros(1, 1))
+
+
+def test_links_are_of_users_or_items_that_are_there() -> None:
+    user, item = Categorical("u", 5), Categorical("i", 5)
+    friends = Task("friends", "link")
+    good = FeatureSchema((user, item), (friends,), "u", "i", links=(Links("friends", "user"),))
+    assert FeatureSchema.from_dict(good.to_dict()) == good
+    older = FeatureSchema((user, item), (Task("a"),)).to_dict()
+    del older["links"]  # as in checkpoints from before there were links
+    assert FeatureSchema.from_dict(older).links == ()
+    with pytest.raises(ValueError, match="no links of that name"):
+        FeatureSchema((user, item), (friends,), "u", "i")
+    with pytest.raises(ValueError, match="needs a user and an item"):
+        FeatureSchema((user, item), (Task("r", "ranking"),), "u")
+    with pytest.raises(ValueError, match="'user' or 'item'"):
+        FeatureSchema((user, item), (friends,), "u", "i", links=(Links("friends", "person"),))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="reserved names"):
+        FeatureSchema((user, item), (Task("a"),), "u", "i", links=(Links("labels", "user"),))

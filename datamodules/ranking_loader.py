@@ -1,0 +1,88 @@
+"""Batches of data sets with users and items: rows with draws beside them, and users with what they should be shown."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtlzoo.datamodules.draws import Draws
+from mtlzoo.datamodules.lists import Lists
+from mtlzoo.datamodules.loader import BatchLoader
+
+
+class DrawingLoader(BatchLoader):
+    """A `BatchLoader` that adds draws to every batch.
+
+    Args:
+        draws: What is drawn.
+        *args: See `BatchLoader`.
+        **kwargs: See `BatchLoader`.
+    """
+
+    def __init__(self, draws: Draws, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.draws = draws
+
+    def _take(self, positions: Tensor) -> dict[str, Tensor]:
+        batch = super()._take(positions)
+        whole = self.columns["categorical"].index_select(0, positions).numpy()
+        share = slice(*self._share(0, len(positions)))
+        drawn = self.draws(whole, positions.numpy(), share, self._epoch)
+        return batch | {name: torch.from_numpy(ids) for name, ids in drawn.items()}
+
+
+class UserLoader:
+    """Batches of users that have something to find, every process its own part of them.
+
+    Args:
+        relevant: Of each user the items to find.
+        seen: Of each user the items that are left out.
+        batch_size: Users per batch.
+        rank: This process.
+        world_size: Number of processes.
+
+    Each batch holds ``user`` int32 [B], ``relevant`` int32 [B, R] and ``seen`` int32 [B, S], padded with 0.
+    """
+
+    def __init__(self, relevant: Lists, seen: Lists, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.relevant = relevant
+        self.seen = seen
+        self.batch_size = batch_size
+        users = np.flatnonzero(relevant.sizes)
+        self.users = users[len(users) * rank // world_size : len(users) * (rank + 1) // world_size]
+
+    def __len__(self) -> int:
+        """Batches of this process."""
+        return -(-len(self.users) // self.batch_size)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """All users once, in order."""
+        for start in range(0, len(self.users), self.batch_size):
+            users = self.users[start : start + self.batch_size]
+            yield {
+                "user": torch.from_numpy(users.astype(np.int32)),
+                "relevant": torch.from_numpy(self.relevant.padded(users)),
+                "seen": torch.from_numpy(self.seen.padded(users)),
+            }
+
+
+class OneAfterAnother:
+    """The batches of several loaders.
+
+    Args:
+        loaders: Iterables of batches with a length.
+    """
+
+    def __init__(self, loaders: Sequence[BatchLoader | UserLoader]) -> None:
+        self.loaders = loaders
+
+    def __len__(self) -> int:
+        """Batches of all."""
+        return sum(map(len, self.loaders))
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """One loader after the other."""
+        for loader in self.loaders:
+            yield from loader
