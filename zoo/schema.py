@@ -27,9 +27,7 @@ links, int [B, 3] (anchor, partner that it is linked with, another that it is no
 ranking is evaluated, batches of users: ``user`` int [B], ``relevant`` int [B, R] (items to find, padded with 0) and
 ``seen`` int [B, S] (items of train, which are left out; padded with 0)."""
 
-RESERVED = frozenset(
-    {"categorical", "numeric", "labels", "weight", "group", "row", "negative", "user", "relevant", "seen"}
-)
+RESERVED = frozenset({"categorical", "numeric", "labels", "weight", "group", "row", "negative", "relevant"})
 """Batch keys that no sequence feature or link may use as its name."""
 
 
