@@ -17,6 +17,7 @@ Data sets
     Tenrec              videos and articles in two of Tencent's feeds, one file or scenario each; CC BY-NC 4.0
     AliExpress          a shop's search in four countries, click and conversion; Tianchi login
     AliCCP              Taobao's impressions, click and conversion, multi-valued fields whole; Tianchi login
+    AmazonReviews       ratings of products and products that belong together; research, GraphAU's split by hand
     Synthetic           KuaiRand-shaped rows from a seed, with set correlation and conflict of the tasks; not data
 
 Your own data
@@ -31,6 +32,7 @@ The columns of a data set are declared by a `Recipe` of `CategoricalColumn`, `Nu
 
 from mtlzoo.datamodules.aliccp import AliCCP
 from mtlzoo.datamodules.aliexpress import AliExpress
+from mtlzoo.datamodules.amazon import AmazonReviews
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.census import CensusIncome
 from mtlzoo.datamodules.columns import (
@@ -56,6 +58,7 @@ from mtlzoo.datamodules.tiktok import TikTok
 __all__ = (
     "AliCCP",
     "AliExpress",
+    "AmazonReviews",
     "CategoricalColumn",
     "CensusIncome",
     "DataError",
