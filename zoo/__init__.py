@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mtlzoo.omoe import OMoE as OMoE
     from mtlzoo.pepnet import PEPNet as PEPNet
     from mtlzoo.ple import PLE as PLE
+    from mtlzoo.pmtrec import PMTRec as PMTRec
     from mtlzoo.schema import FeatureSchema as FeatureSchema
     from mtlzoo.shared_bottom import SharedBottom as SharedBottom
     from mtlzoo.single_task import SingleTask as SingleTask
@@ -40,6 +41,7 @@ _HOMES = {
     "OMoE": "omoe",
     "PEPNet": "pepnet",
     "PLE": "ple",
+    "PMTRec": "pmtrec",
     "STEMNet": "stem_net",
     "SharedBottom": "shared_bottom",
     "SingleTask": "single_task",

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -146,25 +146,40 @@ class MultiTaskModule(L.LightningModule, ABC):
             observed: Rows (or sum of weights) that observe each task, [T], as `count_observed` gives them; under DDP
                 those of the global batch per process, so that the processes' mean is the global mean.
         """
+        rows = [
+            task.row_losses(logits[task.name], batch["labels"][:, columns])[0]
+            for task, columns in self.schema.label_columns
+        ]
+        return self.mean_losses(rows, batch, observed)
+
+    def mean_losses(self, rows: Iterable[Tensor], batch: Batch, observed: Tensor) -> list[Tensor]:
+        """Weighted loss of every task, T scalars, of the losses of its rows, [B] each, 0 where not observed."""
         weight = batch.get("weight")
         scales = (self.task_weights / observed).unbind()
-        losses = []
-        for (task, columns), scale in zip(self.schema.label_columns, scales, strict=True):
-            rows, _ = task.row_losses(logits[task.name], batch["labels"][:, columns])
-            losses.append((rows.sum() if weight is None else rows @ weight.to(rows.dtype)) * scale)
-        return losses
+        return [
+            (each.sum() if weight is None else each @ weight.to(each.dtype)) * scale
+            for each, scale in zip(rows, scales, strict=True)
+        ]
+
+    def batch_losses(self, batch: Batch, observed: Tensor) -> list[Tensor]:
+        """Weighted loss of every task on a batch of train, T scalars; `observed` as for `losses`."""
+        return self.losses(self(batch), batch, observed)
+
+    def observed(self, batch: Batch) -> Tensor:
+        """Which rows observe each task: bool [B, T]."""
+        known = ~batch["labels"].isnan()
+        return torch.stack([known[:, columns].any(1) for _, columns in self.schema.label_columns], 1)
 
     def count_observed(self, batch: Batch) -> Tensor:
         """Rows that observe each task, or the sum of their weights, [T]: mean over processes, 1 where nobody does."""
-        known = ~batch["labels"].isnan()
-        masks = torch.stack([known[:, columns].any(1) for _, columns in self.schema.label_columns], 1)
+        masks = self.observed(batch)
         counts = masks.sum(0) if "weight" not in batch else (masks * batch["weight"].unsqueeze(1)).sum(0)
         counts = collectives.mean(counts.to(self.task_weights.dtype))
         return torch.where(counts > 0, counts, 1.0)
 
     def task_losses(self, batch: Batch) -> Tensor:
         """Losses of the tasks on one batch as `training_step` hands them on, [T]: for rules that look at it twice."""
-        return torch.stack(self.losses(self(batch), batch, self.count_observed(batch)))
+        return torch.stack(self.batch_losses(batch, self.count_observed(batch)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One step of the optimiser on one batch."""
@@ -176,7 +191,7 @@ class MultiTaskModule(L.LightningModule, ABC):
         for micro_batch, last in self._micro_batches(batch):
             self.accumulating = not last
             with nullcontext() if last or collectives.world_size() == 1 else self.trainer.model.no_sync():  # type: ignore[union-attr,operator]
-                losses = torch.stack(self.losses(self(micro_batch), micro_batch, observed))
+                losses = torch.stack(self.batch_losses(micro_batch, observed))
                 self.manual_backward(losses)
             total += losses.detach()
         if self.sparse:
@@ -243,9 +258,21 @@ class MultiTaskModule(L.LightningModule, ABC):
         }
 
     def setup(self, stage: str) -> None:
-        """Takes sparse tables away from DDP, whose reducer makes them dense or (NCCL) fails; see `training_step`."""
-        if self.sparse:
-            self._ddp_params_and_buffers_to_ignore = list(self.tables())
+        """Takes sparse tables away from DDP, whose reducer makes them dense or (NCCL) fails; see `training_step`.
+
+        Raises:
+            ValueError: Nothing is left for DDP.
+        """
+        if not self.sparse:
+            return
+        tables = self.tables()
+        trained = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+        if self.trainer.world_size > 1 and set(trained) <= set(tables):
+            raise ValueError(
+                f"{type(self).__name__}: sparse=True in {self.trainer.world_size} processes, and nothing but tables to "
+                "train, which DDP does not wrap. Leave sparse out, or train in one process."
+            )
+        self._ddp_params_and_buffers_to_ignore = list(tables)
 
     def on_fit_start(self) -> None:
         """Starts every process from the same tables, as DDP does for the rest."""
@@ -297,7 +324,7 @@ class MultiTaskModule(L.LightningModule, ABC):
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Predictions of every task (probabilities, or values of a regression) and ``row`` where the batch has it."""
         logits = self(batch)
-        predictions = {task.name: task.predict(logits[task.name]) for task in self.schema.tasks}
+        predictions = {task.name: task.predict(logits[task.name]) for task in self.schema.tasks if task.name in logits}
         return {"row": batch["row"], **predictions} if "row" in batch else predictions
 
     def on_validation_epoch_end(self) -> None:
@@ -320,7 +347,7 @@ class MultiTaskModule(L.LightningModule, ABC):
         for task, metrics in zip(self.schema.tasks, self._metrics(), strict=True):
             values |= {f"{stage}/{task.name}/{key}": float(value) for key, value in metrics.compute().items()}
             metrics.reset()
-        shown = {name: value for name, value in values.items() if name.endswith("/auc")}
+        shown = {name: value for name, value in values.items() if name.endswith(("/auc", "/recall@20"))}
         for key in MEANS:
             defined = [value for name, value in values.items() if name.endswith(f"/{key}") and not math.isnan(value)]
             if defined:

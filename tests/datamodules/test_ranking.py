@@ -1,7 +1,6 @@
 """Data of users and items: draws, links, and what evaluation is given."""
 
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,66 +9,12 @@ import polars as pl
 import pytest
 import torch
 
-from mtlzoo.datamodules import CategoricalColumn, DataError, GivenSplit, Label, RankingDataModule, Recipe
+from fixtures.friends import ITEMS, Friends
+from mtlzoo.datamodules import DataError
 from mtlzoo.datamodules.draws import Stream, negatives
 from mtlzoo.datamodules.links import LinkTable
 from mtlzoo.datamodules.lists import Lists
 from mtlzoo.datamodules.ranking_loader import OneAfterAnother
-from mtlzoo.schema import Links
-
-USERS, ITEMS = 60, 40
-
-
-class Friends(RankingDataModule):
-    """Generated users, items, friends and categories."""
-
-    def __init__(
-        self, root: Path, *, kinds: tuple[str, ...] = ("recommend", "friends", "category", "rating"), **base: Any
-    ):
-        super().__init__(root, **base)
-        self.kinds = kinds
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        labels = {
-            "recommend": Label("recommend", kind="ranking"),
-            "friends": Label("friends", kind="link"),
-            "category": Label("category", kind="link"),
-            "alignment": Label("alignment", kind="alignment"),
-            "rating": Label("rating", kind="regression", standardize=False),
-        }
-        links = (Links("friends", "user"), Links("category", "item"))
-        return Recipe(
-            columns=(CategoricalColumn("user"), CategoricalColumn("item")),
-            labels=tuple(labels[kind] for kind in self.kinds),
-            split=GivenSplit(),
-            user="user",
-            item="item",
-            links=tuple(link for link in links if link.name in self.kinds),
-        )
-
-    def files(self) -> tuple[Path, ...]:
-        return ()
-
-    def read(self) -> Iterator[pl.DataFrame]:
-        draw = np.random.default_rng(0)
-        n = 1500
-        rating = draw.integers(1, 6, n)
-        split = draw.choice(["train", "val", "test"], n, p=[0.6, 0.2, 0.2])
-        item = np.where(split == "train", draw.integers(0, ITEMS, n), draw.integers(0, ITEMS + 5, n))
-        frame = pl.DataFrame({"user": draw.integers(0, USERS, n), "item": item, "rating": rating, "split": split})
-        yield frame.with_columns(recommend=pl.when(pl.col("rating") > 2).then(1))
-
-    def read_links(self, name: str) -> Iterator[pl.DataFrame]:
-        draw = np.random.default_rng(1)
-        if name == "friends":
-            pairs = draw.integers(0, USERS + 20, (2, 200))
-            yield pl.DataFrame({"source": pairs[0], "target": pairs[1]})
-            yield pl.DataFrame({"source": [3, 3], "target": [3, 4]})
-        else:
-            yield pl.DataFrame({"id": np.arange(ITEMS), "group": [str(i % 7) for i in range(ITEMS)]})
-            yield pl.DataFrame({"id": [0, 1], "group": ["more", "more"]})
-            yield pl.DataFrame({"id": [5], "group": [None]})
 
 
 @pytest.fixture(scope="module")

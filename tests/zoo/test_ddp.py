@@ -1,37 +1,11 @@
 """N gloo processes equal one process on the same global batches: weights, metrics and predictions."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-
-SCRIPT = Path(__file__).with_name("train_script.py")
-
-
-def run(folder: Path, world_size: int, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """What every rank saved."""
-    folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    processes = []
-    for rank in range(world_size):
-        one = {"RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(world_size)}
-        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        environment = {**os.environ, **(one | where if world_size > 1 else {})}
-        command = [sys.executable, str(SCRIPT), str(folder), json.dumps(options)]
-        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL))
-    errors = [process.communicate(timeout=240)[1].decode() for process in processes]
-    assert all(process.returncode == 0 for process in processes), "\n".join(errors)
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(world_size)]
-
 
 CASES: dict[str, dict[str, Any]] = {
     "mmoe": {"model": "MMoE", "arguments": {"experts": 3, "expert_units": [8], "tower_units": [4], "clip_norm": 0.1}},
@@ -83,7 +57,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_two_ranks_equal_one(tmp_path: Path, case: str) -> None:
+def test_two_ranks_equal_one(tmp_path: Path, run: Any, case: str) -> None:
     options = CASES[case]
     (one,) = run(tmp_path / "one", 1, options | {"batch_size": 32})
     ranks = run(tmp_path / "two", 2, options | {"batch_size": 16})
@@ -114,7 +88,7 @@ def test_two_ranks_equal_one(tmp_path: Path, case: str) -> None:
 
 
 @pytest.mark.slow
-def test_three_ranks_equal_one_with_uneven_batches(tmp_path: Path) -> None:
+def test_three_ranks_equal_one_with_uneven_batches(tmp_path: Path, run: Any) -> None:
     options = {"model": "OMoE", "rows": 100, "arguments": {"experts": 2, "expert_units": [8], "sparse": True}}
     (one,) = run(tmp_path / "one", 1, options | {"batch_size": 24})
     for rank in run(tmp_path / "three", 3, options | {"batch_size": 8}):

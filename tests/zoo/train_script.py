@@ -22,6 +22,8 @@ from mtlzoo.tasks import Task
 SCHEMA = FeatureSchema(
     (Categorical("user", 50), Categorical("item", 30), Sequence("tags", 9, 3), Numeric("age")),
     (Task("click"), Task("like", weight=2.0), Task("stars", "regression", center=3.0, scale=2.0)),
+    user="user",
+    item="item",
     group="user_id",
 )
 

@@ -10,6 +10,7 @@ from mtlzoo.metrics.classification import Classification
 from mtlzoo.metrics.gauc import GAUC
 from mtlzoo.metrics.logloss import LogLoss
 from mtlzoo.metrics.observed import Observed, observed
+from mtlzoo.metrics.ranking import RankingMetrics
 from mtlzoo.metrics.regression import RegressionError
 from mtlzoo.metrics.task_metrics import TaskMetrics
 
@@ -21,6 +22,7 @@ __all__ = [
     "LogLoss",
     "MacroAUC",
     "Observed",
+    "RankingMetrics",
     "RegressionError",
     "TaskMetrics",
     "observed",

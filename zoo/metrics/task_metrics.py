@@ -12,6 +12,7 @@ from mtlzoo.metrics.classification import Classification
 from mtlzoo.metrics.gauc import GAUC
 from mtlzoo.metrics.logloss import LogLoss
 from mtlzoo.metrics.observed import observed
+from mtlzoo.metrics.ranking import RankingMetrics
 from mtlzoo.metrics.regression import RegressionError
 from mtlzoo.tasks import Task
 
@@ -27,16 +28,15 @@ class TaskMetrics(nn.Module):
     regression   rmse, mae
     multiclass   logloss, accuracy, f1_macro
     multilabel   logloss, auc and pr_auc (means over classes), accuracy, f1_micro, f1_macro
+    ranking      recall@K, hr@K, ndcg@K, mrr@K for K = 5, 10, 20, 40; updated through `ranking`
     ============ ===============================================================================================
 
-    The metrics are submodules, so a module that owns this moves them along; their state is not saved in checkpoints.
+    Links and alignments are trained only and have none. The metrics are submodules, so a module that owns this moves
+    them along; their state is not saved in checkpoints.
 
     Args:
         task: The task.
         grouped: Whether batches carry the group of each row.
-
-    Raises:
-        NotImplementedError: A ranking task; its model brings its own metrics.
     """
 
     def __init__(self, task: Task, *, grouped: bool = False) -> None:
@@ -85,6 +85,11 @@ class TaskMetrics(nn.Module):
             metric.reset()
 
     @property
+    def ranking(self) -> RankingMetrics:
+        """The metrics of a ranking, which are given users and not rows."""
+        return cast(RankingMetrics, self.metrics["ranking"])
+
+    @property
     def _each(self) -> dict[str, Metric]:
         return cast(dict[str, Metric], dict(self.metrics.items()))
 
@@ -98,6 +103,10 @@ class TaskMetrics(nn.Module):
 
 
 def _metrics(task: Task, *, grouped: bool) -> dict[str, Metric]:
+    if task.kind in ("link", "alignment"):
+        return {}
+    if task.kind == "ranking":
+        return {"ranking": RankingMetrics()}
     if task.kind == "regression":
         return {"error": RegressionError()}
     metrics: dict[str, Metric] = {"logloss": LogLoss(task)}
@@ -106,6 +115,4 @@ def _metrics(task: Task, *, grouped: bool) -> dict[str, Metric]:
         return metrics | {"gauc": GAUC()} if grouped else metrics
     if task.kind == "multiclass":
         return metrics | {"classification": Classification("multiclass", task.classes)}
-    if task.kind == "multilabel":
-        return metrics | {"auc": MacroAUC(task.classes), "classification": Classification("multilabel", task.classes)}
-    raise NotImplementedError(f"Task {task.name!r}: no metrics for kind {task.kind!r}; a ranking model brings its own.")
+    return metrics | {"auc": MacroAUC(task.classes), "classification": Classification("multilabel", task.classes)}

@@ -1,0 +1,85 @@
+"""The chunked ranking of all items equals sorting them all."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mtlzoo.full_ranking import top_items
+
+
+def sorted_whole(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: int = 2) -> list[list[int]]:
+    """Item by item: the score from high to low, then the id from low to high."""
+    scores = (items @ users.T).T.tolist()
+    found = []
+    for row, each in enumerate(scores):
+        hidden = set() if excluded is None else set(excluded[row].tolist())
+        candidates = [i for i in range(first, len(each)) if i not in hidden and each[i] > -float("inf")]
+        candidates.sort(key=lambda i: (-each[i], i))
+        found.append((candidates + [0] * k)[:k])
+    return found
+
+
+@pytest.mark.parametrize("chunk", [1, 33, 50, 64, 10_000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_equals_sorting(dtype: torch.dtype, chunk: int) -> None:
+    draw = torch.Generator().manual_seed(chunk)
+    users, items = (torch.randn(n, 8, generator=draw).to(dtype) for n in (30, 333))
+    excluded = torch.randint(0, 333, (30, 20), generator=draw, dtype=torch.int32)
+    got = top_items(users, items, 12, excluded, chunk=chunk)
+    assert got.tolist() == sorted_whole(users, items, 12, excluded)
+
+
+@pytest.mark.parametrize("chunk", [32, 48, 1000])
+def test_of_equal_items_the_smaller_id_is_first(chunk: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    users = torch.randint(-1, 2, (40, 3), generator=draw).float()
+    items = torch.randint(-1, 2, (400, 3), generator=draw).float()
+    excluded = torch.randint(0, 400, (40, 60), generator=draw)
+    assert top_items(users, items, 15, excluded, chunk=chunk).tolist() == sorted_whole(users, items, 15, excluded)
+    assert top_items(users * 0, items, 3, chunk=chunk).tolist() == [[2, 3, 4]] * 40
+
+
+def test_more_users_than_are_taken_at_a_time() -> None:
+    draw = torch.Generator().manual_seed(0)
+    users, items = (torch.randn(n, 4, generator=draw, dtype=torch.float64) for n in (1100, 90))
+    assert top_items(users, items, 5).tolist() == sorted_whole(users, items, 5, None)
+
+
+def test_fewer_items_than_asked_for() -> None:
+    users, items = torch.ones(2, 1), torch.tensor([[9.0], [8.0], [1.0], [3.0], [2.0]])
+    excluded = torch.tensor([[3, 0], [3, 3]])
+    assert top_items(users, items, 4, excluded).tolist() == [[4, 2, 0, 0]] * 2
+    assert top_items(users, items[:2], 3).tolist() == [[0, 0, 0]] * 2
+    assert top_items(users[:0], items, 3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), -float("inf")])
+def test_items_without_a_score_are_never_shown(bad: float) -> None:
+    items = torch.arange(1.0, 101)[:, None]
+    items[[5, 40, 99]] = bad
+    got = top_items(torch.ones(1, 1), items, 97, chunk=32)
+    assert got.tolist() == [[i for i in range(98, 1, -1) if i not in (5, 40)] + [0, 0]]
+
+
+def test_infinite_scores_come_first() -> None:
+    items = torch.arange(100.0)[:, None]
+    items[[3, 50]] = float("inf")
+    assert top_items(torch.ones(1, 1), items, 3, chunk=32).tolist() == [[3, 50, 99]]
+
+
+def test_memory_does_not_grow_with_the_items(monkeypatch: Any) -> None:
+    """No tensor as wide as there are items, however many."""
+    largest = 0
+    made = torch.Tensor.new_empty
+
+    def watched(self: Tensor, *size: Any, **options: Any) -> Tensor:
+        nonlocal largest
+        out = made(self, *size, **options)
+        largest = max(largest, out.numel())
+        return out
+
+    monkeypatch.setattr(torch.Tensor, "new_empty", watched)
+    top_items(torch.randn(600, 2), torch.randn(50_000, 2), 5)
+    assert 0 < largest <= 512 * 2048
