@@ -81,7 +81,7 @@ def words_of(file: Path, root: Path) -> list[str]:
         return ["--model", str(path), *OPTIONS.get(file.name, []), *DATA, *ON_CPU]
     if group == "data":
         tasks = yaml.safe_load(path.read_text())["init_args"].get("tasks", [])
-        model = ["--model", "PMTRec"] if "recommend" in tasks else MODEL
+        model = ["--model", "PMTRec"] if isinstance(tasks, list) and "recommend" in tasks else MODEL
         return [*model, "--data", str(path), *small_data(path, root), *ON_CPU]
     if group == "trainer":
         return [*MODEL, *DATA, "--trainer", str(path), *ON_CPU]
