@@ -11,6 +11,7 @@ from mtlzoo.callbacks.rules.base import GradientRule
 from mtlzoo.callbacks.task_gradients import ParameterGradients
 
 Level: TypeAlias = Literal["model", "parameter", "row"]
+Others: TypeAlias = Literal["rule", "sum"]
 Weigh: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Gramians [G, T, T] in float64 and the numbers of their groups [G], to weights [G, T]."""
 
@@ -28,22 +29,28 @@ class Groups:
         first: Number of each parameter's (first) group.
         total: Number of groups.
         tables: Parameters whose rows are groups.
+        others: What shared parameters that are no tables get at level ``row``: the rule's weights or the plain sum.
     """
 
     level: Level
     first: Mapping[Tensor, int]
     total: int
     tables: frozenset[Tensor]
+    others: Others = "rule"
 
     @staticmethod
-    def of(level: Level, parameters: Iterable[Tensor], tables: Iterable[Tensor]) -> "Groups":
+    def of(level: Level, parameters: Iterable[Tensor], tables: Iterable[Tensor], others: Others = "rule") -> "Groups":
         """Numbers the groups of a module's parameters, in their order."""
         by_row = frozenset(tables) if level == "row" else frozenset()
         first, total = {}, 0
         for parameter in parameters:
             first[parameter] = total
             total += 0 if level == "model" else len(parameter) if parameter in by_row else 1
-        return Groups(level, first, max(total, 1), by_row)
+        return Groups(level, first, max(total, 1), by_row, others)
+
+    def ruled(self, parameter: Tensor) -> bool:
+        """Whether the rule decides about a parameter that tasks share."""
+        return self.others == "rule" or parameter in self.tables
 
 
 def combine(
@@ -67,13 +74,18 @@ def combine(
         device = next(iter(blocks.values())).device
         total = torch.zeros(tasks, tasks, dtype=torch.float64, device=device)
         for block in blocks.values():
-            total += gramian(block.flatten(1))
+            total += gramian(block.reshape(tasks, -1))
         (weights,) = rule(total[None], torch.zeros(1, dtype=torch.int64, device=device))
         return {p: spread(p, shared[p], _weighted(block, weights)) for p, block in blocks.items()}
-    gramians = [_row_gramians(b) if p in groups.tables else gramian(b.flatten(1))[None] for p, b in blocks.items()]
+    summed = {p: spread(p, shared[p], blocks.pop(p).sum(0)) for p in shared if not groups.ruled(p)}
+    if not blocks:
+        return summed
+    gramians = [
+        _row_gramians(b) if p in groups.tables else gramian(b.reshape(tasks, -1))[None] for p, b in blocks.items()
+    ]
     numbers = [_numbers(parameter, shared[parameter], groups) for parameter in blocks]
     parts = rule(torch.cat(gramians), torch.cat(numbers)).split([len(part) for part in gramians])
-    return {
+    return summed | {
         p: spread(p, shared[p], _weighted_rows(block, part) if p in groups.tables else _weighted(block, part[0]))
         for (p, block), part in zip(blocks.items(), parts, strict=True)
     }
@@ -123,7 +135,7 @@ def _numbers(parameter: Tensor, entry: ParameterGradients, groups: Groups) -> Te
 
 
 def _weighted(block: Tensor, weights: Tensor) -> Tensor:
-    return (weights.to(block.dtype) @ block.flatten(1)).view(block.shape[1:])
+    return (weights.to(block.dtype) @ block.reshape(len(block), -1)).view(block.shape[1:])
 
 
 def _weighted_rows(block: Tensor, weights: Tensor) -> Tensor:

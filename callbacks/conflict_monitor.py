@@ -30,11 +30,12 @@ class ConflictMonitor(L.Callback):
     * ``surgery/weight/<task>``: mean weight that the rule gave the task. Where groups have weights of their own, their
       mean by squared norm: the part of the task's own gradient that is left in its own direction.
 
-    Steps and groups in which one of the tasks has no gradient don't count; what nothing counts for is not logged. The
-    cosines also go to ``conflicts.csv`` in the trainer's `log_dir` (columns `COLUMNS`; a resumed run goes on with its
-    file), and their means over every epoch and over the whole training to pictures, ``conflicts-epoch<n>.png`` and
-    ``conflicts.png`` there. A logger that takes images and tables (W&B) gets those instead, and the table at the end,
-    as ``surgery/conflicts_epoch``, ``surgery/conflicts`` and ``surgery/conflict_table``.
+    Steps and groups in which one of the tasks has no gradient don't count; what nothing counts for is not logged, and
+    what surgery leaves the plain sum (``others="sum"``) is not seen. The cosines also go to ``conflicts.csv`` in the
+    trainer's `log_dir` (columns `COLUMNS`; a resumed run goes on with its file), and their means over every epoch and
+    over the whole training to pictures, ``conflicts-epoch<n>.png`` and ``conflicts.png`` there. A logger that takes
+    images and tables (W&B) gets those instead, and the table at the end, as ``surgery/conflicts_epoch``,
+    ``surgery/conflicts`` and ``surgery/conflict_table``.
 
     The sums stay on the device: a step costs a few operations on Gramians, and the host waits for them only every
     `every_n_steps` steps. Under DDP the Gramians are those of the global batch on all processes; the first alone

@@ -10,11 +10,13 @@ from torch.optim import Optimizer
 
 from mtlzoo.callbacks import collectives, processes
 from mtlzoo.callbacks.boundary import descend
-from mtlzoo.callbacks.combine import Groups, Level, Weigh, combine, private
+from mtlzoo.callbacks.combine import Groups, Level, Others, Weigh, combine, private
 from mtlzoo.callbacks.graph import TaskGraph, read
+from mtlzoo.callbacks.norms import NormLog
 from mtlzoo.callbacks.representation import Taps, tapped_gramian
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
 from mtlzoo.callbacks.step import Step
+from mtlzoo.callbacks.tables import find_tables
 from mtlzoo.callbacks.takeover import Backward, check_losses
 from mtlzoo.callbacks.weighted import weighted_backward
 
@@ -38,6 +40,9 @@ class GradientSurgery(L.Callback):
     A module that calls `manual_backward` several times before a step may set ``self.accumulating = True`` while more
     calls follow: the rule then runs once, at the last, and processes may differ in how many calls they make.
 
+    Of a rule for which the lengths of gradients matter (`PMTRecRule`, `MetaBalance`, `PCD`), their quantiles are logged
+    every `log_every_n_steps` of the trainer: see `mtlzoo.callbacks.norms`.
+
     If the losses are not made by `torch.stack` or `torch.cat` of one tensor per task (a mean over the rows of a matrix,
     say), every pass walks all heads, and a parameter that gets a gradient from one task only is taken as its own.
 
@@ -54,6 +59,10 @@ class GradientSurgery(L.Callback):
         tasks: Names of the tasks in the order of the losses, for rules with a main task and for logs; by default the
             module's `task_names`, or their numbers.
         modules: Names of the modules at whose outputs the representation is; by default the module's `shared_modules`.
+        tables: At level ``row``: names of parameters that are embedding tables beside the weights of `nn.Embedding` and
+            `nn.EmbeddingBag`, such as a plain `nn.Parameter` that a graph encoder multiplies.
+        others: At level ``row``: what shared parameters that are no tables get: ``rule``: each is a group of its own;
+            ``sum``: the plain sum of the tasks' gradients, of which the rule and monitors see nothing.
 
     Raises:
         ValueError: Options, or a module, trainer or loss, that cannot be served; with what to do instead.
@@ -67,6 +76,8 @@ class GradientSurgery(L.Callback):
         every_n_steps: int = 1,
         tasks: Sequence[str] | None = None,
         modules: Sequence[str] | None = None,
+        tables: Sequence[str] | None = None,
+        others: Others = "rule",
     ) -> None:
         if isinstance(rule, LossRule):
             raise ValueError(f"{type(rule).__name__} weighs losses; use LossBalancing({type(rule).__name__}(...)).")
@@ -89,12 +100,21 @@ class GradientSurgery(L.Callback):
                 f"at='representation' with level={level!r} and {type(rule).__name__}; allowed is level='model' with a "
                 "rule that gives weights."
             )
+        if others not in ("rule", "sum"):
+            raise ValueError(f"others={others!r}; allowed are 'rule' and 'sum'.")
+        if (others == "sum" or tables) and (level != "row" or isinstance(rule, GradientRule)):
+            raise ValueError(
+                f"others={others!r}, tables={tables} with level={level!r} and {type(rule).__name__}; allowed with "
+                "level='row' and a rule that gives weights: nothing else tells tables from other parameters."
+            )
         self.rule = rule
         self.level: Level = level
         self.at = at
         self.modules = modules
         self.every_n_steps = every_n_steps
         self.tasks = None if tasks is None else list(tasks)
+        self.tables = tables or ()
+        self.others: Others = others
         self.gramians: Tensor | None = None
         """Gramians of the last step, [G, T, T] in float64, of unscaled gradients of the global batch."""
         self.weights: Tensor | None = None
@@ -107,6 +127,7 @@ class GradientSurgery(L.Callback):
         self._groups: Groups | None = None
         self._open: Step | None = None
         self._taps: Taps | None = None
+        self._norms: NormLog | None = None
 
     # ---- Lightning
 
@@ -141,13 +162,20 @@ class GradientSurgery(L.Callback):
         """Ends the accumulation: the next losses are those of a new step."""
         self._open = None
 
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Logs how long the gradients are, for rules that depend on it."""
+        if self._norms is not None:
+            self._norms.log(trainer, self.gramians)
+
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Gives `LightningModule.backward` back."""
         self._backward.give_back()
         if self._taps is not None:
             self._taps.remove()
             self._taps = None
-        self._groups = self._open = None
+        self._groups = self._open = self._norms = None
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Gives `LightningModule.backward` back."""
@@ -225,11 +253,17 @@ class GradientSurgery(L.Callback):
             if main not in names:
                 raise ValueError(f"{type(rule).__name__}: main_task={main!r}; allowed are {names}.")
             rule.main_task = names.index(main)
-        tables = [m.weight for m in self._module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
-        groups = Groups.of(self.level, self._parameters(), tables)
+        tables = find_tables(self._module, self.tables)
+        if self.others == "sum" and not tables:
+            raise ValueError(
+                f"GradientSurgery(others='sum'): {type(self._module).__name__} has no nn.Embedding, so nothing is left "
+                "for the rule. Name the parameters that are its tables: tables=[...]."
+            )
+        groups = Groups.of(self.level, self._parameters(), tables, self.others)
         if isinstance(rule, GramianRule):
             rule.allocate(groups.total, tasks)
             rule.to(self._module.device)
+            self._norms = NormLog(names) if rule.degree is None else None
         return groups
 
     def _write(self, step: Step, groups: Groups) -> None:

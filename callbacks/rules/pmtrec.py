@@ -22,9 +22,18 @@ class PMTRecRule(GramianRule):
     the norms only the weight decay counts T times as much.
 
     Needs the squared norms. State: `epoch`, set by `set_epoch`. It sees the Gramian as it is: tau has the unit of a
-    norm, and so hangs on the batch size, the reduction of the losses and the initialisation. No power overflows, in
-    whichever epoch. As in the paper a task without gradient keeps its part of the softmax, exp(0), and so shortens the
-    others; a group without any gradient has the weights 1/T. Duplicates share equally; only norms count.
+    norm, and so hangs on the batch size, the reduction of the losses and the initialisation. Never carry it over:
+    `GradientSurgery` logs quantiles of log10 of the norms per task (``surgery/log_norm/<task>/q50``), and tau far above
+    them weighs all tasks alike, far below them the longest gradient alone. No power overflows, in whichever epoch. As in
+    the paper a task without gradient keeps its part of the softmax, exp(0), and so shortens the others; a group without
+    any gradient has the weights 1/T. Duplicates share equally; only norms count.
+
+    The paper has one table, of users and items, that all tasks reach, and says nothing about other parameters.
+    `GradientSurgery` gives a parameter that one task alone reaches, a table of items in no other task's loss, say, that
+    task's plain gradient; the paper would shrink it as above. (PMTRec in the zoo keeps users and items in one table, so
+    there every row is weighed as in the paper.) Other shared parameters are groups of their own, or, with
+    ``GradientSurgery(..., others="sum")``, get the plain sum. Where a graph encoder multiplies the table (LightGCN,
+    NGCF) the gradients are those of the table itself, and every row near the batch has one.
 
     The paper's ablations, as far as equal digits in its figures tell: without task focusing is ``alpha=1``, without
     magnitude balancing is ``tau=1`` (nearly uniform weights, with its small gradients). Its Epinion results belong to
@@ -74,7 +83,8 @@ class PMTRecRule(GramianRule):
         main = torch.arange(tasks, device=gramian.device) == task_number("PMTRecRule", self.main_task, tasks)
         power = ((self.epoch + 1).double() * math.log(self.alpha)).clamp_max(LARGEST).exp()
         norms = gramian.diagonal(dim1=-2, dim2=-1).sqrt()
-        logits = (norms * torch.where(main, power, 1.0) / self.tau).clamp_max(math.exp(LARGEST))
+        # In this order: an infinite tau makes 0 of any norm, and a tiny one infinity, before the power comes in.
+        logits = (norms / self.tau * torch.where(main, power, 1.0)).clamp_max(math.exp(LARGEST))
         logits = torch.where(norms.isfinite(), logits, torch.nan)
         if self.mask_untouched:
             logits = torch.where(active | ~active.any(-1, keepdim=True), logits, -torch.inf)

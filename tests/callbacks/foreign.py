@@ -191,6 +191,17 @@ class ScalarField(Foreign):
         )
 
 
+class Temperature(Foreign):
+    """A shared number without dimensions."""
+
+    def build(self) -> None:
+        super().build()
+        self.temperature = nn.Parameter(torch.tensor(0.7))
+
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        return [output / self.temperature for output in super().outputs(batch)]
+
+
 class Scaled(Foreign):
     """The vector is scaled, cast and concatenated before it is returned."""
 
@@ -226,6 +237,7 @@ MODULES: list[type[Foreign]] = [
     Tied,
     Recurrent,
     ScalarField,
+    Temperature,
     Scaled,
     Joint,
     Silent,

@@ -39,7 +39,7 @@ def expected(
         elif there:
             zero = torch.zeros_like(parameters[name])
             shared[name] = torch.stack([zero if g is None else g for g in gradients])
-    flat = {name: j.flatten(1) for name, j in shared.items()}
+    flat = {name: j.reshape(len(j), -1) for name, j in shared.items()}
     if level == "model" and shared:
         weights = rule(sum((j.double() @ j.double().T for j in flat.values()), torch.zeros(())))
         return result | {name: torch.einsum("t,t...->...", weights.to(j), j) for name, j in shared.items()}

@@ -1,8 +1,8 @@
 """Trains many cases of gradient surgery in as many processes as the environment says; weights go to a folder.
 
 ``python surgery_script.py OUT '[{"rule": "PCGrad", ...}, ...]'``, once per rank, with RANK, WORLD_SIZE, MASTER_ADDR,
-MASTER_PORT. The data are those of tests/zoo/train_script.py: a task that a few neighbouring rows observe, so that
-some ranks see it and others don't.
+MASTER_PORT. Models are the zoo's, or those of recommenders.py. The zoo's data are those of tests/zoo/train_script.py:
+a task that a few neighbouring rows observe, so that some ranks see it and others don't.
 """
 
 import json
@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import recommenders
 import torch
+from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "zoo"))
 
@@ -23,6 +25,7 @@ import mtlzoo
 from mtlzoo.callbacks import GradientSurgery, rules
 
 ENVIRONMENT = dict(os.environ)
+OPTIONS = ("at", "every_n_steps", "others", "tables")
 
 
 def train(case: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -30,7 +33,15 @@ def train(case: dict[str, Any]) -> dict[str, torch.Tensor]:
     os.environ.update(ENVIRONMENT)  # a Trainer that is done takes WORLD_SIZE out
     L.seed_everything(1, verbose=False)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    model = getattr(mtlzoo, case["model"])(SCHEMA, embedding_dim=4, **case.get("arguments", {}))
+    arguments = case.get("arguments", {})
+    model: L.LightningModule
+    data: Any
+    if hasattr(mtlzoo, case["model"]):
+        model = getattr(mtlzoo, case["model"])(SCHEMA, embedding_dim=4, **arguments)
+        data = InMemory(case["batch_size"] // world_size)
+    else:
+        model = getattr(recommenders, case["model"])(**arguments)
+        data = DataLoader(three_batches(case["batch_size"], world_size), batch_size=None)  # type: ignore[arg-type]
     rule = getattr(rules, case["rule"])(**case.get("options", {}))
     trainer = L.Trainer(
         accelerator="cpu",
@@ -44,11 +55,19 @@ def train(case: dict[str, Any]) -> dict[str, torch.Tensor]:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[GradientSurgery(rule, case["level"], case.get("at", "parameters"), case.get("every_n_steps", 1))],
+        use_distributed_sampler=False,
+        callbacks=[GradientSurgery(rule, case["level"], **{name: case[name] for name in OPTIONS if name in case})],
     )
-    trainer.fit(model, InMemory(case["batch_size"] // world_size))
+    trainer.fit(model, data)
     assert (trainer.global_step, trainer.world_size) == (case["steps"], world_size)
     return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
+
+
+def three_batches(rows: int, world_size: int) -> list[recommenders.Batch]:
+    """This rank's part of the batches of an epoch."""
+    rank = int(os.environ.get("RANK", "0"))
+    whole = [recommenders.batch(rows, seed) for seed in range(3)]
+    return [{name: column.chunk(world_size)[rank] for name, column in one.items()} for one in whole]
 
 
 def main(out: Path, cases: list[dict[str, Any]]) -> None:

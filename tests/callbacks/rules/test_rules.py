@@ -55,6 +55,22 @@ def test_pmtrec_never_overflows(alpha: float) -> None:
     rule.set_epoch(1000)
     silent_main = rule(gramian_of([0.0, 0.0], [0.0, 1.0]))
     assert bool(silent_main.isfinite().all())
+    uniform = rules.PMTRecRule(main_task=1, alpha=alpha, tau=math.inf)
+    uniform.set_epoch(10**6)
+    torch.testing.assert_close(uniform(gramian), torch.full((3,), 1 / 3, dtype=torch.float64))
+
+
+def test_pmtrec_without_task_focusing_knows_no_epochs() -> None:
+    gramian = gramian_of([3.0, 4.0], [1.0, 0.0], [0.0, 2.0])
+    rule, growing = rules.PMTRecRule(alpha=1.0, tau=3.0), rules.PMTRecRule(main_task=1, alpha=1.1, tau=3.0)
+    first, shares = rule(gramian), []
+    for epoch in (0, 1, 10, 1000):
+        rule.set_epoch(epoch)
+        growing.set_epoch(epoch)
+        assert torch.equal(rule(gramian), first)
+        shares.append(growing(gramian)[1].item())
+    assert shares == sorted(set(shares))
+    assert shares[-1] == 1.0
 
 
 def test_pmtrec_keeps_silent_tasks_unless_told() -> None:
