@@ -12,20 +12,15 @@ Result: benchmarks/results/models.json, written after each run; the tables are i
 """
 
 import argparse
-import json
-import math
-import os
 import statistics
-import subprocess
-import sys
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from report import show, write
+from runs import Run, mean_and_deviation
 
 GRID = (1e-3, 2e-3)
 SEEDS = (0, 1, 2)
@@ -70,76 +65,21 @@ TRAINING = [
 ]
 
 
-@dataclass(frozen=True)
-class Run:
-    """One training and where it lies."""
-
-    set: str
-    model: str
-    lr: float
-    seed: int
-    out: Path
-    root: str
-
-    @property
-    def folder(self) -> Path:
-        """Where it lies."""
-        return self.out / self.set / self.model.replace(", ", "_") / f"lr{self.lr}-s{self.seed}"
-
-    def record(self, name: str) -> dict[str, Any] | None:
-        """fit.json or results.json of the run, where it has one."""
-        found = next(self.folder.glob(f"*/version_*/{name}"), None)
-        return json.loads(found.read_text()) if found else None
-
-    def fit(self) -> "Run":
-        """Trains, if that was not done."""
-        if self.record("fit.json") is None:
-            data, options = SETS[self.set]
-            name, sizes = MODELS[self.model]
-            gates = GATED[data] if name == "PEPNet" else []
-            seeds = ["--seed_everything", str(self.seed), "--data.shuffle_seed", str(self.seed)]
-            place = ["--data.root", self.root, "--trainer.default_root_dir", str(self.folder)]
-            model = ["--model", name, "--model.lr", str(self.lr), *EMBEDDED[data], *sizes, *gates]
-            self.command(["fit", *model, *options, *TRAINING, *seeds, *place])
-        return self
-
-    def test(self) -> "Run":
-        """Tests the best checkpoint, if that was not done."""
-        if self.record("results.json") is None:
-            config = next(self.folder.glob("*/version_*/config.yaml"))
-            self.command(["test", "-c", str(config), "--ckpt_path", "best"])
-            (config.parent / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
-        return self
-
-    def command(self, arguments: list[str]) -> None:
-        """One command of the command line, on one thread."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f"{arguments[0]}.log").open("w") as log:
-            subprocess.run(
-                [sys.executable, "-m", "mtlzoo", *arguments],
-                check=True,
-                stdout=log,
-                stderr=log,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-            )
-
-    def validated(self) -> float:
-        """Mean AUC of the tasks on validation, at the best epoch."""
-        record = self.record("fit.json")
-        return -math.inf if record is None else float(record["best"])
-
-    def row(self) -> dict[str, Any]:
-        """What the result file says of the run."""
-        record = self.record("results.json")
-        metrics = {} if record is None else record["metrics"]
-        auc = {n.split("/")[1]: round(v, 5) for n, v in metrics.items() if n.endswith("/auc")}
-        about = {"set": self.set, "model": self.model, "lr": self.lr, "seed": self.seed}
-        return about | {"validation": round(self.validated(), 5), "test_auc": auc or None}
+def row(run: Run, name: str, model: str, lr: float) -> dict[str, Any]:
+    """What the result file says of a run."""
+    auc = {n.split("/")[1]: round(v, 5) for n, v in run.metrics().items() if n.endswith("/auc")}
+    about = {"set": name, "model": model, "lr": lr, "seed": run.seed}
+    return about | {"validation": round(run.validated(), 5), "test_auc": auc or None}
 
 
-def chosen(runs: Iterable[Run]) -> Run:
-    """The run that validates best."""
-    return max(runs, key=lambda run: run.validated())
+def new(out: Path, root: str, name: str, model: str, lr: float, seed: int) -> Run:
+    """A run."""
+    data, options = SETS[name]
+    kind, sizes = MODELS[model]
+    gates = GATED[data] if kind == "PEPNet" else []
+    network = ["--model", kind, "--model.lr", str(lr), *EMBEDDED[data], *sizes, *gates]
+    folder = out / name / model.replace(", ", "_") / f"lr{lr}-s{seed}"
+    return Run(folder, (*network, *options, *TRAINING, "--data.root", root), seed)
 
 
 def table(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
@@ -150,10 +90,7 @@ def table(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
         if tested:
             scores = {task: [row["test_auc"][task] for row in tested] for task in tested[0]["test_auc"]}
             scores["mean"] = [statistics.fmean(row["test_auc"].values()) for row in tested]
-            cells = {
-                task: f"{statistics.fmean(s):.4f} ± {statistics.stdev(s) if len(s) > 1 else 0:.4f}"
-                for task, s in scores.items()
-            }
+            cells = {task: mean_and_deviation(each) for task, each in scores.items()}
             lines.append({"model": model, "lr": str(tested[0]["lr"]), "seeds": str(len(tested)), **cells})
     return lines
 
@@ -167,31 +104,30 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     options = parser.parse_args()
-    done: dict[Run, None] = {}
-    lock = Lock()
+    done: dict[tuple[str, str, float, int], Run] = {}
+    out, lock = options.out.resolve(), Lock()
 
-    def note(run: Run) -> Run:
+    def finish(key: tuple[str, str, float, int], *, test: bool) -> Run:
+        run = new(out, options.census if key[0] == "census" else options.kuairand, *key)
+        run.fit()
+        if test:
+            run.test()
         with lock:
-            done[run] = None
-            rows = sorted((r.row() for r in done), key=lambda r: (r["set"], r["model"], r["lr"], r["seed"]))
+            done[key] = run
+            rows = [row(run, *key[:3]) for key, run in sorted(done.items())]
             write("models", {"grid": GRID, "models": MODELS, "sets": SETS, "training": TRAINING}, rows)
         return run
-
-    def new(name: str, model: str, lr: float, seed: int) -> Run:
-        root = options.census if name == "census" else options.kuairand
-        return Run(name, model, lr, seed, options.out.resolve(), root)
 
     with ThreadPoolExecutor(options.jobs) as pool:
         for name in options.sets:
             tuned = "kuairand_3" if name == "kuairand_8" else name
-            grid = [new(tuned, model, lr, 0) for model in options.models for lr in GRID]
-            for _ in pool.map(lambda run: note(run.fit()), grid):
-                pass
-            best = {model: chosen(run for run in grid if run.model == model).lr for model in options.models}
-            finals = [new(name, model, best[model], seed) for seed in SEEDS for model in options.models]
-            for run in pool.map(lambda run: note(run.fit().test()), finals):
-                print(run.row(), flush=True)
-    rows = [run.row() for run in done]
+            grid = [(tuned, model, lr, 0) for model in options.models for lr in GRID]
+            tried = dict(zip(grid, pool.map(partial(finish, test=False), grid), strict=True))
+            best = {m: max(GRID, key=lambda lr, m=m: tried[tuned, m, lr, 0].validated()) for m in options.models}  # type: ignore[misc]
+            finals = [(name, model, best[model], seed) for seed in SEEDS for model in options.models]
+            for run in pool.map(partial(finish, test=True), finals):
+                print(run.folder, run.validated(), flush=True)
+    rows = [row(run, *key[:3]) for key, run in sorted(done.items())]
     for name in options.sets:
         show(name, table(rows, name))
 

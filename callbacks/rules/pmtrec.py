@@ -24,9 +24,9 @@ class PMTRecRule(GramianRule):
     Needs the squared norms. State: `epoch`, set by `set_epoch`. It sees the Gramian as it is: tau has the unit of a
     norm, and so hangs on the batch size, the reduction of the losses and the initialisation. Never carry it over:
     `GradientSurgery` logs quantiles of log10 of the norms per task (``surgery/log_norm/<task>/q50``), and tau far above
-    them weighs all tasks alike, far below them the longest gradient alone. No power overflows, in whichever epoch. As in
-    the paper a task without gradient keeps its part of the softmax, exp(0), and so shortens the others; a group without
-    any gradient has the weights 1/T. Duplicates share equally; only norms count.
+    them weighs all tasks alike, far below them the longest gradient alone. No power overflows, in whichever epoch. As
+    in the paper a task without gradient keeps its part of the softmax, exp(0), and so shortens the others; a group
+    without any gradient has the weights 1/T. Duplicates share equally; only norms count.
 
     The paper has one table, of users and items, that all tasks reach, and says nothing about other parameters.
     `GradientSurgery` gives a parameter that one task alone reaches, a table of items in no other task's loss, say, that

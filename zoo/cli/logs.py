@@ -88,7 +88,9 @@ class EpochLines(L.Callback):
             return
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         shown = [
-            n for n in values if n in ("train/loss", "val/auc_mean") or (n.startswith("val/") and n.endswith("/auc"))
+            n
+            for n in values
+            if n in ("train/loss", "val/auc_mean") or (n.startswith("val/") and n.endswith(("/auc", "/recall@20")))
         ]
         numbers = "  ".join(f"{name} {values[name]:.4f}" for name in shown)
         seconds = time.monotonic() - self.started

@@ -34,8 +34,14 @@ def print_metrics(trainer: L.Trainer, model: MultiTaskModule) -> None:
         return
     stage = next(iter(metrics)).partition("/")[0]
     names = [task.name for task in model.schema.tasks]
-    found = dict.fromkeys(name.split("/")[2] for name in metrics if name.count("/") == 2)
-    columns = sorted(found, key=lambda column: column != "auc")
+    found = list(dict.fromkeys(name.split("/")[2] for name in metrics if name.count("/") == 2))
+    kinds = [column.partition("@")[0] for column in found]
+
+    def order(column: str) -> tuple[bool, int, int]:
+        kind, _, length = column.partition("@")
+        return column != "auc", kinds.index(kind), int(length or 0)
+
+    columns = sorted(found, key=order)
     table = Table(title=f"{stage}: {type(model).__name__}")
     table.add_column("task")
     for column in columns:
