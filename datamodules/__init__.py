@@ -16,6 +16,7 @@ Data sets
     TikTok              ICME 2019, track 1 and 2: videos finished and liked; academic use
     Tenrec              videos and articles in two of Tencent's feeds, one file or scenario each; CC BY-NC 4.0
     AliExpress          a shop's search in four countries, click and conversion; Tianchi login
+    MovieLens           films: ratings, genres and interactions; GroupLens' terms, downloads itself
     AliCCP              Taobao's impressions, click and conversion, multi-valued fields whole; Tianchi login
     AmazonReviews       ratings of products and products that belong together; research, GraphAU's split by hand
     Synthetic           KuaiRand-shaped rows from a seed, with set correlation and conflict of the tasks; not data
@@ -49,6 +50,7 @@ from mtlzoo.datamodules.columns import (
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.kuairand import KuaiRand
 from mtlzoo.datamodules.kuairec import KuaiRec
+from mtlzoo.datamodules.movielens import MovieLens
 from mtlzoo.datamodules.ranking import RankingDataModule
 from mtlzoo.datamodules.synthetic import Synthetic
 from mtlzoo.datamodules.tabular import TabularDataModule
@@ -67,6 +69,7 @@ __all__ = (
     "KuaiRand",
     "KuaiRec",
     "Label",
+    "MovieLens",
     "MultiTaskDataModule",
     "NumericColumn",
     "RandomSplit",

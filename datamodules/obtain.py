@@ -10,7 +10,15 @@ from mtlzoo.datamodules.archive import extract
 from mtlzoo.datamodules.download import download
 
 
-def obtain(url: str, archive: Path, *, there: Callable[[], object], md5: str = "", allowed: bool = True) -> None:
+def obtain(
+    url: str,
+    archive: Path,
+    *,
+    there: Callable[[], object],
+    md5: str = "",
+    allowed: bool = True,
+    into: Path | None = None,
+) -> None:
     """Unpacks an archive into its own folder, downloaded first where it is missing.
 
     Of several processes that call at once, one works and the others wait. Nothing happens where the archive is missing
@@ -22,20 +30,23 @@ def obtain(url: str, archive: Path, *, there: Callable[[], object], md5: str = "
         there: Says whether the files that it holds are there already.
         md5: Expected checksum, if the publisher gives one.
         allowed: Whether it may be downloaded.
+        into: Another folder to unpack it in.
 
     Raises:
         DatasetNotFoundError: The server can't be reached or does not have it.
         DataError: A wrong checksum or a damaged archive.
     """
-    folder = archive.parent
-    if there() or not (archive.is_file() or (allowed and _writable(folder))):
+    folder = into or archive.parent
+    if there() or not (archive.is_file() or (allowed and writable(archive.parent))):
         return
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".obtain.lock"):
         if not there():
-            extract(download(url, archive, md5=md5), folder)
+            # What is there and has no checksum needs no folder that can be written.
+            extract(archive if archive.is_file() and not md5 else download(url, archive, md5=md5), folder)
 
 
-def _writable(folder: Path) -> bool:
+def writable(folder: Path) -> bool:
+    """Whether files may be put in a folder, or in the one where it would be made."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return existing.is_dir() and os.access(existing, os.W_OK)

@@ -16,6 +16,7 @@ from fixtures.amazon import write_given
 from fixtures.census import write_census
 from fixtures.kuairand import write_kuairand
 from fixtures.kuairec import write_kuairec
+from fixtures.movielens import write_movielens
 from fixtures.tenrec import write_tenrec
 from fixtures.tiktok import write_tiktok
 from mtlzoo import datamodules
@@ -66,6 +67,7 @@ WRITERS: dict[str, Callable[[Path, dict[str, Any]], object]] = {
     "CensusIncome": lambda root, _: write_census(root),
     "KuaiRand": lambda root, options: write_kuairand(root, options["version"]),
     "KuaiRec": lambda root, _: write_kuairec(root),
+    "MovieLens": lambda root, options: write_movielens(root, options["version"]),
     "TabularDataModule": lambda root, _: write_clicks(root),
     "Tenrec": lambda root, options: write_tenrec(root, options["scenario"]),
     "TikTok": lambda root, options: write_tiktok(root, options["track"]),
