@@ -11,6 +11,10 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.tx
 DEMO = runs/demo
 PEERS = build/peers
 KUAIRAND ?= data/kuairand
+CENSUS ?= data/census-income
+OFFICE ?= data/amazon-office
+LASTFM ?= data/lastfm
+CIAO ?= data/ciao
 
 .PHONY: demo test fast lint types bench
 .DELETE_ON_ERROR:
@@ -45,7 +49,11 @@ bench: $(VENV)/.bench $(PEERS)
 	$(BIN)/python benchmarks/embedding.py
 	$(BIN)/python benchmarks/experts.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/models.py --kuairand $(KUAIRAND) --census $(CENSUS) --out build/runs/models
+	$(BIN)/python benchmarks/pmtrec.py --office $(OFFICE) --lastfm $(LASTFM) --ciao $(CIAO) --out build/runs/pmtrec
+	$(BIN)/python benchmarks/pmtrec_epoch.py
 	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/ranking.py
 	$(BIN)/python benchmarks/rules.py --root $(KUAIRAND)
 	$(BIN)/python benchmarks/surgery.py
 	$(BIN)/python benchmarks/training.py --peers $(PEERS)
