@@ -1,4 +1,4 @@
-"""The command ``mtlzoo``: fit, validate, test, predict, prepare, compare-samples.
+"""The command ``mtlzoo``: fit, validate, test, predict, prepare, compare-samples, compare-cold-start.
 
 This module imports nothing heavy: ``mtlzoo --help`` answers at once, and what a command needs is imported when it runs.
 """
@@ -25,6 +25,10 @@ COMMANDS = {
     "compare-samples": (
         "transfer between tasks on users whose feedback on them is comparable",
         "mtlzoo.cli.comparing_samples",
+    ),
+    "compare-cold-start": (
+        "runs on users and items that train has few rows of, side by side",
+        "mtlzoo.cli.comparing_cold_start",
     ),
 }
 """What each command does, and the module whose ``run(args)`` does it."""
@@ -70,7 +74,7 @@ def _shipped(word: str) -> str:
 
 
 def _overview() -> str:
-    lines = [f"  {name:<16} {what}" for name, (what, _) in COMMANDS.items()]
+    lines = [f"  {name:<18} {what}" for name, (what, _) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: mtlzoo COMMAND [options]",

@@ -1,6 +1,8 @@
 """What all metrics of the package have in common."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -35,3 +37,11 @@ class DoubleMetric(Metric):
 def side_by_side(blocks: list[Tensor] | Tensor) -> Tensor:
     """Blocks [k, n] of rows as one; for states whose rows lie along the second dimension."""
     return blocks if isinstance(blocks, Tensor) else torch.cat(blocks, 1)
+
+
+@contextmanager
+def silent_without_rows() -> Iterator[None]:
+    """Lets `compute` of metrics that got no row say NaN and nothing else: a process, or a bucket, may get none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The ``compute`` method of metric .* was called before the ``update``")
+        yield

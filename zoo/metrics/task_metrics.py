@@ -1,6 +1,5 @@
 """The metrics of one task, updated by one call."""
 
-import warnings
 from typing import cast
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from mtlzoo.metrics.auc import AUC, MacroAUC
+from mtlzoo.metrics.base import silent_without_rows
 from mtlzoo.metrics.calibration import Calibration
 from mtlzoo.metrics.classification import Classification
 from mtlzoo.metrics.gauc import GAUC
@@ -76,9 +76,7 @@ class TaskMetrics(nn.Module):
     def compute(self) -> dict[str, Tensor]:
         """Metrics by name over the rows of all ranks, float64 scalars; NaN where undefined."""
         values: dict[str, Tensor] = {}
-        with warnings.catch_warnings():
-            # A process may get no row, and an evaluation that is cut short no user; NaN says so.
-            warnings.filterwarnings("ignore", "The ``compute`` method of metric .* was called before the ``update``")
+        with silent_without_rows():
             for metric in self._each.values():
                 values |= metric.compute()
         return values
