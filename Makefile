@@ -11,6 +11,7 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.tx
 DEMO = runs/demo
 PEERS = build/peers
 KUAIRAND ?= data/kuairand
+MOVIELENS ?= data/movielens
 CENSUS ?= data/census-income
 OFFICE ?= data/amazon-office
 LASTFM ?= data/lastfm
@@ -50,6 +51,7 @@ bench: $(VENV)/.bench $(PEERS)
 	$(BIN)/python benchmarks/experts.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/models.py --kuairand $(KUAIRAND) --census $(CENSUS) --out build/runs/models
+	$(BIN)/python benchmarks/movielens.py --root $(MOVIELENS) --out build/runs/movielens
 	$(BIN)/python benchmarks/pmtrec.py --office $(OFFICE) --lastfm $(LASTFM) --ciao $(CIAO) --out build/runs/pmtrec
 	$(BIN)/python benchmarks/pmtrec_epoch.py
 	$(BIN)/python benchmarks/prepare.py

@@ -4,9 +4,10 @@
 
 MMoE of configs/experiment/movielens_1m_mmoe.yaml, random split 80/10/10 of the data's default seed. Seed 0 is trained
 with every pair of weights in `GRID` (rating has 1). Taken are those with the lowest RMSE of validation among the ones
-whose AUC of interaction and F1 of genres are within `NEAR` of the best, and with them come seeds 1 and 2. References: one network per task with the same options on the same rows (`SingleTask`), and the same
-on ratings alone, without rows that were not rated and with the genres as a feature. Test is run once per seed of these
-three, with `ColdStartReport`. Runs that have their results are not repeated.
+whose AUC of interaction and F1 of genres are within `NEAR` of the best, and with them come seeds 1 and 2. References:
+one network per task with the same options on the same rows (`SingleTask`), and the same on ratings alone, without rows
+that were not rated and with the genres as a feature. Test is run once per seed of these three, with `ColdStartReport`.
+Runs that have their results are not repeated.
 
 Result: benchmarks/results/movielens.json, written after each run; with all three `mtlzoo compare-cold-start`'s table.
 """
