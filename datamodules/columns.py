@@ -123,7 +123,7 @@ class RandomSplit:
 
 @dataclass(frozen=True)
 class UserSplit:
-    """The rows of each user in order: the first are train, then validation, the last are test.
+    """The rows of each user in order, or in an order that is drawn: first train, then validation, the last are test.
 
     Args:
         user: Column of the user.
@@ -133,6 +133,7 @@ class UserSplit:
         rounding: Where fractions give no whole rows: ``down`` rounds what is held out, test and validation with test,
             down, so that train is never short; ``up`` rounds it up, so that test never is, and a user with one row has
             it in test.
+        seed: Seed of an order that is drawn, for users whose rows have none; None takes that of `order`.
     """
 
     user: str
@@ -140,6 +141,7 @@ class UserSplit:
     val: float = 0.1
     test: float = 0.1
     rounding: Literal["down", "up"] = "down"
+    seed: int | None = None
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ def splitter(split: Split, folder: Path) -> Splitter:
         raise ValueError(f"{split}: val and test must be >= 0 and leave something for train.")
     if isinstance(split, UserSplit) and split.rounding not in ("down", "up"):
         raise ValueError(f"{split}: rounding={split.rounding!r}; allowed are 'down' and 'up'.")
+    if isinstance(split, UserSplit) and split.order and split.seed is not None:
+        raise ValueError(f"{split}: rows are either in the order of a column or in one that seed draws; leave one out.")
     return RandomSplitter(split, folder) if isinstance(split, RandomSplit) else UserSplitter(split, folder)
 
 
@@ -162,6 +164,8 @@ class UserSplitter(Splitter):
         if self.declared.order:
             order = self.order.check(chunk[self.declared.order], rows)
             keys = keys.with_columns(order=_iso(_complete(order, self.declared.order, rows), self.declared.order, rows))
+        if self.declared.seed is not None:
+            keys = keys.with_columns(order=pl.Series(uniform(splitmix64(np.asarray(rows)), self.declared.seed)))
         keys = keys.with_columns(file=pl.Series(hash_values(keys["user"]) % np.uint64(self.files)))
         for (file,), part in keys.partition_by("file", include_key=False, as_dict=True).items():
             table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -178,7 +182,7 @@ class UserSplitter(Splitter):
         for file, writer in self._writers.items():
             writer.close()
             keys = pl.read_ipc_stream(self.folder / str(file))
-            keys = keys.sort("user", *(["order"] if self.declared.order else []), "row")
+            keys = keys.sort("user", *(["order"] if "order" in keys.columns else []), "row")
             count = pl.len().over("user")
             left = count - 1 - pl.int_range(pl.len()).over("user")  # rows of the user that come later
             code = (left < whole(count * held_out)).cast(pl.UInt8) + (left < whole(count * test)).cast(pl.UInt8)

@@ -146,6 +146,23 @@ def test_rounding_decides_who_gets_a_users_odd_rows(tmp_path: Path) -> None:
         split_of(UserSplit("user", rounding="even"), frame, tmp_path)  # type: ignore[arg-type]  # as from YAML
 
 
+def test_the_rows_of_a_user_in_an_order_that_is_drawn(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user": np.random.default_rng(0).permutation(np.repeat(np.arange(400), 10))})
+    declared = UserSplit("user", val=0.2, test=0.2, seed=3)
+    splits = split_of(declared, frame, tmp_path)
+    assert splits == split_of(declared, frame, tmp_path, chunk=333)
+    counts = frame.with_columns(split=pl.Series(splits)).group_by("user").agg(pl.col("split").sort())
+    assert counts["split"].unique().to_list() == [["test"] * 2 + ["train"] * 6 + ["val"] * 2]
+    # Every place in the files is as likely in test as any other.
+    place = frame.select(place=pl.int_range(pl.len()).over("user"))["place"].to_numpy()
+    assert np.bincount(place[np.asarray(splits) == "test"], minlength=10).min() > 50
+    other = split_of(UserSplit("user", val=0.2, test=0.2, seed=4), frame, tmp_path)
+    agreeing = sum(a == b for a, b in zip(splits, other, strict=True)) / len(frame)
+    assert abs(agreeing - (0.6**2 + 0.2**2 + 0.2**2)) < 0.03  # two seeds are independent
+    with pytest.raises(ValueError, match="either in the order of a column or in one that seed draws"):
+        split_of(UserSplit("user", "user", seed=0), frame, tmp_path)
+
+
 def test_users_without_a_name_or_time(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Column 'user', row 2: found None"):
         split_of(UserSplit("user"), pl.DataFrame({"user": ["a", None]}), tmp_path)
