@@ -24,7 +24,6 @@ from mtlzoo.datamodules.columns import (
     UserSplit,
 )
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.hashing import splitmix64, uniform
 from mtlzoo.datamodules.movielens_files import Colons, Commas, Format, Tabs
 from mtlzoo.datamodules.negatives import NegativeSampler
 from mtlzoo.datamodules.obtain import obtain, writable
@@ -235,16 +234,14 @@ class MovieLens(RankingDataModule):
         return films, SideTable(self._format.users(self._required(user_file[0])), "user") if user_file else None
 
     def _ratings(self) -> Iterator[pl.DataFrame]:
-        """Rows of the ratings' file or files: with `given`, the part that a file is, and `order` within the user."""
+        """Rows of the ratings' file or files, with `given`: the part that a file is."""
         first = 1
         for name in self._ratings_names:
             for rows in self._format.ratings(self._required(name)):
                 numbers = np.arange(first, first + len(rows))
                 good = rows["rating"].is_between(0.5, 5).fill_null(False)
                 require(good, rows["rating"], "rating", numbers, "a number from 0.5 to 5")
-                drawn = uniform(splitmix64(numbers), self.seed)
-                order = rows["timestamp"] if self.split == "user" else pl.Series(drawn)
-                yield rows.with_columns(given=pl.lit(name.rpartition(".")[2]), order=order)
+                yield rows.with_columns(given=pl.lit(name.rpartition(".")[2]))
                 first += len(rows)
 
     @property
@@ -253,7 +250,9 @@ class MovieLens(RankingDataModule):
             return RandomSplit(self.val, 0.0, self.seed)
         if self.split == "random":
             return RandomSplit(self.val, self.test, self.seed)
-        return UserSplit("user", "order", self.val, self.test, rounding="up")
+        order, drawn = ("timestamp", None) if self.split == "user" else ("", self.seed)
+        shares: dict[str, Any] = {"val": self.val, "test": self.test, "rounding": "up"}
+        return UserSplit("user", order, **shares, seed=drawn)
 
     # ---- where the files are
 
