@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import torch
 from lightning.pytorch.demos.boring_classes import BoringModel
+from lightning.pytorch.loggers import WandbLogger
 from sklearn.metrics import roc_auc_score
 
 from fixtures.movielens import write_movielens
@@ -91,8 +92,8 @@ def test_a_run_without_report_is_named_with_the_remedy(tmp_path: Path) -> None:
         main(["compare-cold-start", "--runs", f"[{tmp_path}]"])
 
 
-def trainer_with(tmp_path: Path, callback: L.Callback) -> L.Trainer:
-    return L.Trainer(callbacks=[callback], logger=False, accelerator="cpu", default_root_dir=tmp_path)
+def trainer_with(tmp_path: Path, callback: L.Callback, logger: Any = False) -> L.Trainer:
+    return L.Trainer(callbacks=[callback], logger=logger, accelerator="cpu", default_root_dir=tmp_path)
 
 
 def test_sampled_negatives_and_unknown_ids_do_not_count(tmp_path: Path) -> None:
@@ -113,7 +114,11 @@ def test_sampled_negatives_and_unknown_ids_do_not_count(tmp_path: Path) -> None:
 def test_rankings_leave_their_users_out(tmp_path: Path) -> None:
     write_movielens(tmp_path / "raw")
     data = MovieLens(tmp_path / "raw", tasks=["recommend", "rating"], split="user_random", test=0.2)
-    trainer_with(tmp_path, ColdStartReport()).test(PMTRec(data.schema), data, verbose=False)
+    logger = WandbLogger(project="zoo", save_dir=tmp_path)
+    trainer_with(tmp_path, ColdStartReport(), logger).test(PMTRec(data.schema), data, verbose=False)
+    logger.experiment.finish()
+    for kind, suffix in (("table", "table.json"), ("images", "png")):
+        assert list(tmp_path.glob(f"wandb/offline-run-*/files/media/{kind}/cold_start/*.{suffix}"))
     rows = table_of(tmp_path)
     assert {r["task"] for r in rows} == {"rating"}
     assert sum(int(r["rows"]) for r in rows if r["side"] == "user") == data.data["test"].rows
