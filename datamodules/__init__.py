@@ -18,6 +18,8 @@ Data sets
     AliExpress          a shop's search in four countries, click and conversion; Tianchi login
     MovieLens           films: ratings, genres and interactions; GroupLens' terms, downloads itself
     AliCCP              Taobao's impressions, click and conversion, multi-valued fields whole; Tianchi login
+    Ciao, Epinions      ratings of products, trust among users, categories; research, by hand
+    LastFM              artists that users listened to, friends, tags; non-commercial, downloads itself
     AmazonReviews       ratings of products and products that belong together; research, GraphAU's split by hand
     Synthetic           KuaiRand-shaped rows from a seed, with set correlation and conflict of the tasks; not data
 
@@ -36,6 +38,7 @@ from mtlzoo.datamodules.aliexpress import AliExpress
 from mtlzoo.datamodules.amazon import AmazonReviews
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.census import CensusIncome
+from mtlzoo.datamodules.ciao import Ciao
 from mtlzoo.datamodules.columns import (
     CategoricalColumn,
     GivenSplit,
@@ -47,9 +50,11 @@ from mtlzoo.datamodules.columns import (
     TimeSplit,
     UserSplit,
 )
+from mtlzoo.datamodules.epinions import Epinions
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.kuairand import KuaiRand
 from mtlzoo.datamodules.kuairec import KuaiRec
+from mtlzoo.datamodules.lastfm import LastFM
 from mtlzoo.datamodules.movielens import MovieLens
 from mtlzoo.datamodules.ranking import RankingDataModule
 from mtlzoo.datamodules.synthetic import Synthetic
@@ -63,12 +68,15 @@ __all__ = (
     "AmazonReviews",
     "CategoricalColumn",
     "CensusIncome",
+    "Ciao",
     "DataError",
     "DatasetNotFoundError",
+    "Epinions",
     "GivenSplit",
     "KuaiRand",
     "KuaiRec",
     "Label",
+    "LastFM",
     "MovieLens",
     "MultiTaskDataModule",
     "NumericColumn",

@@ -14,8 +14,10 @@ from fixtures.aliccp import write_aliccp
 from fixtures.aliexpress import write_aliexpress
 from fixtures.amazon import write_given
 from fixtures.census import write_census
+from fixtures.ciao import write_trust
 from fixtures.kuairand import write_kuairand
 from fixtures.kuairec import write_kuairec
+from fixtures.lastfm import write_lastfm
 from fixtures.movielens import write_movielens
 from fixtures.tenrec import write_tenrec
 from fixtures.tiktok import write_tiktok
@@ -65,8 +67,11 @@ WRITERS: dict[str, Callable[[Path, dict[str, Any]], object]] = {
     "AliExpress": lambda root, options: write_aliexpress(root, options["country"]),
     "AmazonReviews": lambda root, _: write_given(root),
     "CensusIncome": lambda root, _: write_census(root),
+    "Ciao": lambda root, _: write_trust(root),
+    "Epinions": lambda root, _: write_trust(root, columns=6),
     "KuaiRand": lambda root, options: write_kuairand(root, options["version"]),
     "KuaiRec": lambda root, _: write_kuairec(root),
+    "LastFM": lambda root, _: write_lastfm(root),
     "MovieLens": lambda root, options: write_movielens(root, options["version"]),
     "TabularDataModule": lambda root, _: write_clicks(root),
     "Tenrec": lambda root, options: write_tenrec(root, options["scenario"]),

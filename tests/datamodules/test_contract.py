@@ -16,9 +16,10 @@ import torch
 import mtlzoo.datamodules
 from mtlzoo.datamodules import DatasetNotFoundError, MultiTaskDataModule, RankingDataModule
 from mtlzoo.datamodules.prepared import PreparedSplit
+from mtlzoo.datamodules.trust import TrustDataModule
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 
-BASES = {MultiTaskDataModule, RankingDataModule}
+BASES = {MultiTaskDataModule, RankingDataModule, TrustDataModule}
 EXPORTED = [getattr(mtlzoo.datamodules, name) for name in mtlzoo.datamodules.__all__]
 DATAMODULES = [
     kind for kind in EXPORTED if inspect.isclass(kind) and issubclass(kind, MultiTaskDataModule) and kind not in BASES

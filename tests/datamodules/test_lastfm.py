@@ -1,0 +1,106 @@
+"""LastFM: every quirk of its files, and the official ones where they are at hand."""
+
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from fixtures.lastfm import write_lastfm
+from mtlzoo.datamodules import DataError, DatasetNotFoundError, LastFM
+
+ALL = ["recommend", "plays", "alignment", "friends", "tags"]
+
+
+def lines(path: Path) -> list[list[str]]:
+    return [line.split("\t") for line in path.read_text().splitlines()[1:]]
+
+
+def test_pairs_are_those_of_the_file(tmp_path: Path) -> None:
+    write_lastfm(tmp_path)
+    rows = pl.concat(LastFM(tmp_path, tasks=ALL).read())
+    expected = [(int(u), int(a), 1, math.log1p(int(w))) for u, a, w in lines(tmp_path / "user_artists.dat")]
+    assert rows.select("user", "item", "recommend").rows() == [row[:3] for row in expected]
+    assert rows["plays"].to_list() == pytest.approx([row[3] for row in expected])
+
+
+def test_friends_are_friends_both_ways(tmp_path: Path) -> None:
+    write_lastfm(tmp_path)
+    data = LastFM(tmp_path, tasks=["recommend", "friends"])
+    table = data.links("friends")
+    user = dict(pl.read_parquet(data.data.folder / "vocabulary" / "user.parquet").select("id", "value").rows())
+    owners = table.lists.owners.tolist()
+    found = {(user[a], user[b]) for a, b in zip(owners, table.lists.members.tolist(), strict=True)}
+    assert found == {(int(a), int(b)) for a, b in lines(tmp_path / "user_friends.dat")}
+
+
+def test_the_main_tag_is_the_one_given_most_often(tmp_path: Path) -> None:
+    write_lastfm(tmp_path)
+    frame = pl.concat(LastFM(tmp_path).read_links("tags"))
+    given: dict[int, list[int]] = {}
+    for _, artist, tag, *_ in lines(tmp_path / "user_taggedartists.dat"):
+        given.setdefault(int(artist), []).append(int(tag))
+    assert dict(frame.rows()) == {a: max(sorted(set(tags)), key=tags.count) for a, tags in given.items()}
+
+
+@pytest.mark.parametrize("place", ["hetrec2011-lastfm-2k", "."])
+def test_both_places_are_looked_at(tmp_path: Path, place: str) -> None:
+    write_lastfm(tmp_path / place)
+    assert LastFM(tmp_path, download=False).schema
+
+
+def test_an_archive_at_root_is_unpacked(tmp_path: Path) -> None:
+    write_lastfm(tmp_path / "files")
+    with zipfile.ZipFile(tmp_path / "hetrec2011-lastfm-2k.zip", "w") as archive:
+        for path in (tmp_path / "files").iterdir():
+            archive.write(path, path.name)  # at the archive's root, as published
+    data = LastFM(tmp_path, download=False)
+    assert sum(data.data.manifest["rows"].values()) == 1000
+    assert data.files()[0].parent.name == "hetrec2011-lastfm-2k"
+
+
+def test_a_file_that_only_a_task_needs(tmp_path: Path) -> None:
+    write_lastfm(tmp_path)
+    (tmp_path / "user_friends.dat").unlink()
+    assert LastFM(tmp_path, tasks=["recommend", "tags"]).schema
+    with pytest.raises(DatasetNotFoundError, match="user_friends"):
+        LastFM(tmp_path).prepare_data()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("user_artists.dat", "userID\tartistID\tweight\n2\t3\n", "user_artists.dat"),
+        ("user_artists.dat", "userID\tartistID\tweight\n2\t3\t-5\n", "how often it was played"),
+        ("user_artists.dat", "user\tartist\n2\t3\n", "userID"),
+        ("user_friends.dat", "<!DOCTYPE html>\n<html>\n", "user_friends.dat"),
+    ],
+)
+def test_files_that_are_not_what_they_should_be(tmp_path: Path, name: str, content: str, message: str) -> None:
+    write_lastfm(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        LastFM(tmp_path).prepare_data()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tasks": ["recommend", "trust"]}, r"tasks=\['recommend', 'trust'\]; allowed"),
+        ({"tasks": ["friends"]}, "must be among them"),
+        ({"split": "time"}, "split='time'; allowed are 'random' and 'user'"),
+    ],
+)
+def test_wrong_arguments_say_what_is_allowed(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LastFM(tmp_path, **arguments)
+
+
+def test_the_official_files(data_root: Path, tmp_path: Path) -> None:
+    if not (data_root / "lastfm-hetrec-2k" / "user_artists.dat").is_file():
+        pytest.skip("no lastfm-hetrec-2k/user_artists.dat in MTLZOO_DATA")
+    data = LastFM(data_root / "lastfm-hetrec-2k", tasks=ALL, prepared=tmp_path, download=False)
+    assert sum(data.data.manifest["rows"].values()) == 92_834
+    assert len(data.links("friends").lists) > 25_000
