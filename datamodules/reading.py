@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 import pyarrow as pa
@@ -64,7 +65,7 @@ def read_csv(
     if strip:
         names = [name.strip() for name in names]
     parser = Parser(path, names, columns, separator=separator, null_values=null_values, quote=quote, strip=strip)
-    yield from _parsed(parser, (block for block in blocks if block.data.lstrip(b"\r\n")))
+    yield from parsed(parser, (block for block in blocks if block.data.lstrip(b"\r\n")))
 
 
 def read_parquet(
@@ -93,7 +94,18 @@ def read_parquet(
         raise DataError(f"{path}: not a whole Parquet file ({error}). Write or download it again.") from error
 
 
-def _parsed(parser: Parser, blocks: Iterator[Block]) -> Iterator[pl.DataFrame]:
+class BlockParser(Protocol):
+    """Turns blocks into frames; threads may parse at once when it is settled."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing of the coming blocks depends on those before."""
+
+    def parse(self, block: Block) -> pl.DataFrame:
+        """Rows of the block."""
+
+
+def parsed(parser: BlockParser, blocks: Iterator[Block]) -> Iterator[pl.DataFrame]:
     """Parses in order, some blocks ahead of the caller; the first one alone, as it decides types that were open."""
     with ThreadPoolExecutor(_THREADS) as pool:
         ahead: deque[Future[pl.DataFrame]] = deque()
