@@ -20,7 +20,8 @@ Data sets
     AliCCP              Taobao's impressions, click and conversion, multi-valued fields whole; Tianchi login
     Ciao, Epinions      ratings of products, trust among users, categories; research, by hand
     LastFM              artists that users listened to, friends, tags; non-commercial, downloads itself
-    AmazonReviews       ratings of products and products that belong together; research, GraphAU's split by hand
+    AmazonReviews       ratings of products, 2014, 2018 and 2023, viewed and bought together; research, by hand
+    Yelp                reviews of businesses, friends, categories; Yelp's agreement, by hand
     Synthetic           KuaiRand-shaped rows from a seed, with set correlation and conflict of the tasks; not data
 
 Your own data
@@ -61,6 +62,7 @@ from mtlzoo.datamodules.synthetic import Synthetic
 from mtlzoo.datamodules.tabular import TabularDataModule
 from mtlzoo.datamodules.tenrec import Tenrec
 from mtlzoo.datamodules.tiktok import TikTok
+from mtlzoo.datamodules.yelp import Yelp
 
 __all__ = (
     "AliCCP",
@@ -90,4 +92,5 @@ __all__ = (
     "TikTok",
     "TimeSplit",
     "UserSplit",
+    "Yelp",
 )

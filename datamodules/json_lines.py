@@ -19,6 +19,8 @@ from mtlzoo.datamodules.parsing import DataType, from_table
 from mtlzoo.datamodules.reading import parsed
 
 Types: TypeAlias = Mapping[str, DataType | Sequence[DataType]]
+Chosen: TypeAlias = Mapping[str, Any]
+"""One type per key: nested ones are of polars' classes or instances alike."""
 
 
 def read_json_lines(path: str | PathLike[str], columns: Types, *, batch_bytes: int = 4 << 20) -> Iterator[pl.DataFrame]:
@@ -52,8 +54,8 @@ class JsonParser:
     settled = True
 
     def __init__(self, columns: Types) -> None:
-        types = [(dtype,) if _is_one(dtype) else tuple(dtype) for dtype in columns.values()]  # type: ignore[arg-type]
-        self.choices = [dict(zip(columns, chosen, strict=True)) for chosen in product(*types)]
+        types: list[Any] = [(dtype,) if _is_one(dtype) else dtype for dtype in columns.values()]
+        self.choices: list[Chosen] = [dict(zip(columns, chosen, strict=True)) for chosen in product(*types)]
 
     def parse(self, block: Block) -> pl.DataFrame:
         """Rows of the block.
@@ -95,11 +97,11 @@ def _as_json(lines: list[bytes]) -> bytes | None:
     """The lines as JSON; None if that is not simply done. Arrow must not see what is no object: it may crash."""
     if all(line.startswith(b"{'") for line in lines):
         translated = literals_as_json(pl.Series([line.decode() for line in lines]))
-        return None if translated is None else translated.str.join("\n").item().encode()  # type: ignore[no-any-return]
+        return None if translated is None else translated.str.join("\n").item().encode()
     return b"\n".join(lines) if all(line.startswith(b"{") for line in lines) else None
 
 
-def _table(data: bytes, types: Mapping[str, DataType]) -> pa.Table | None:
+def _table(data: bytes, types: Chosen) -> pa.Table | None:
     schema = pa.schema([(name, _arrow(dtype)) for name, dtype in types.items()])
     try:
         return pajson.read_json(
@@ -111,12 +113,17 @@ def _table(data: bytes, types: Mapping[str, DataType]) -> pa.Table | None:
         return None
 
 
-def _arrow(dtype: DataType) -> pa.DataType:
+def _arrow(dtype: Any) -> pa.DataType:
     if isinstance(dtype, pl.List):
         return pa.list_(_arrow(dtype.inner))
     if isinstance(dtype, pl.Struct):
         return pa.struct([(field.name, _arrow(field.dtype)) for field in dtype.fields])
-    plain = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64(), pl.Boolean: pa.bool_()}
+    plain: dict[Any, pa.DataType] = {
+        pl.String: pa.string(),
+        pl.Int64: pa.int64(),
+        pl.Float64: pa.float64(),
+        pl.Boolean: pa.bool_(),
+    }
     return plain[dtype if isinstance(dtype, type) else type(dtype)]
 
 
@@ -133,7 +140,7 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     return found
 
 
-def _misfit(rows: Sequence[Mapping[str, Any]], types: Mapping[str, DataType]) -> tuple[int, str] | None:
+def _misfit(rows: Sequence[Mapping[str, Any]], types: Chosen) -> tuple[int, str] | None:
     """Place of the first row with a value of another type, and what is wrong with it."""
     for place, row in enumerate(rows):
         for name, dtype in types.items():
@@ -142,7 +149,7 @@ def _misfit(rows: Sequence[Mapping[str, Any]], types: Mapping[str, DataType]) ->
     return None
 
 
-def _fits(value: Any, dtype: DataType) -> bool:
+def _fits(value: Any, dtype: Any) -> bool:
     if value is None:
         return True
     if isinstance(dtype, pl.List):
@@ -157,7 +164,7 @@ def _fits(value: Any, dtype: DataType) -> bool:
     return whole or (dtype == pl.Float64 and isinstance(value, float))
 
 
-def _frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, DataType]) -> pl.DataFrame:
+def _frame(rows: Sequence[Mapping[str, Any]], types: Chosen) -> pl.DataFrame:
     return pl.DataFrame(
         {name: pl.Series([row.get(name) for row in rows], dtype=dtype, strict=False) for name, dtype in types.items()}
     )

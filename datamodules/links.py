@@ -100,7 +100,7 @@ def read_links(name: str, read: Callable[[str], Iterator[pl.DataFrame]], table: 
         one = table.ids(frame["id" if grouped else "source"], column)
         if grouped:
             known = frame["group"].is_not_null().to_numpy()
-            distinct = frame["group"].drop_nulls().unique()
+            distinct = frame["group"].drop_nulls().unique(maintain_order=True)
             codes |= {value: code for code, value in enumerate((v for v in distinct if v not in codes), len(codes))}
             other = frame["group"].fill_null(distinct[0] if len(distinct) else 0)
             two = other.replace_strict(codes, return_dtype=pl.Int32).to_numpy() if len(distinct) else np.zeros_like(one)

@@ -12,7 +12,7 @@ import yaml
 import mtlzoo
 from fixtures.aliccp import write_aliccp
 from fixtures.aliexpress import write_aliexpress
-from fixtures.amazon import write_given
+from fixtures.amazon import write_amazon, write_given
 from fixtures.census import write_census
 from fixtures.ciao import write_trust
 from fixtures.kuairand import write_kuairand
@@ -21,6 +21,7 @@ from fixtures.lastfm import write_lastfm
 from fixtures.movielens import write_movielens
 from fixtures.tenrec import write_tenrec
 from fixtures.tiktok import write_tiktok
+from fixtures.yelp import write_yelp
 from mtlzoo import datamodules
 from mtlzoo.callbacks import rules
 from mtlzoo.cli import main
@@ -65,7 +66,11 @@ def write_clicks(root: Path) -> None:
 WRITERS: dict[str, Callable[[Path, dict[str, Any]], object]] = {
     "AliCCP": lambda root, _: write_aliccp(root),
     "AliExpress": lambda root, options: write_aliexpress(root, options["country"]),
-    "AmazonReviews": lambda root, _: write_given(root),
+    "AmazonReviews": lambda root, options: (
+        write_given(root)
+        if options["split"] == "given"
+        else write_amazon(root, options["version"], options["category"])
+    ),
     "CensusIncome": lambda root, _: write_census(root),
     "Ciao": lambda root, _: write_trust(root),
     "Epinions": lambda root, _: write_trust(root, columns=6),
@@ -75,6 +80,7 @@ WRITERS: dict[str, Callable[[Path, dict[str, Any]], object]] = {
     "MovieLens": lambda root, options: write_movielens(root, options["version"]),
     "TabularDataModule": lambda root, _: write_clicks(root),
     "Tenrec": lambda root, options: write_tenrec(root, options["scenario"]),
+    "Yelp": lambda root, _: write_yelp(root),
     "TikTok": lambda root, options: write_tiktok(root, options["track"]),
 }
 """Small files for the configs of a data set."""

@@ -59,7 +59,7 @@ def test_a_bad_row_is_refused(tmp_path: Path, line: str, message: str) -> None:
     [
         ({"tasks": ["ratings"]}, r"tasks=\['ratings'\]; allowed"),
         ({"tasks": []}, r"tasks=\[\]; allowed"),
-        ({"split": "none"}, "split='none'; allowed"),
+        ({"split": "none"}, "split='none', core=0; allowed"),
     ],
 )
 def test_wrong_arguments_say_what_is_allowed(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:

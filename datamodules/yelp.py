@@ -1,0 +1,183 @@
+"""Yelp's open data set: reviews of businesses, friends, categories."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from mtlzoo.datamodules.checks import require
+from mtlzoo.datamodules.columns import CategoricalColumn, Label, RandomSplit, Recipe, Split, UserSplit
+from mtlzoo.datamodules.core import k_core
+from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.datamodules.json_lines import read_json_lines
+from mtlzoo.datamodules.ranking import RankingDataModule
+from mtlzoo.datamodules.side_table import present
+from mtlzoo.schema import Links
+
+LABELS = {
+    "recommend": Label("recommend", kind="ranking"),
+    "rating": Label("rating", kind="regression", standardize=False),
+    "useful": Label("useful"),
+    "alignment": Label("alignment", kind="alignment"),
+    "friends": Label("friends", kind="link"),
+    "category": Label("category", kind="link"),
+}
+OF = {"friends": "user", "category": "item"}
+TABLE = {"friends": "user", "category": "business"}
+"""The file that says who is linked."""
+TEXTS = (pl.String(), pl.List(pl.String()))
+"""Releases differ: one text with commas, or a list."""
+
+
+class Yelp(RankingDataModule):
+    """Reviews of businesses: some 7 million in the releases since 2019.
+
+    * Tasks: `recommend` (businesses rated above `positive_from` are to be found), `rating` (the stars, not
+      standardised), `useful` (binary: somebody found the review useful), `alignment` (DirectAU's), `friends` (whether
+      two users are) and `category`: whether two businesses have the same main category, the rarest of theirs that
+      another business has, as "Restaurants" says little.
+    * Features: user and item. Texts are never kept, nor are times and places.
+    * Split: ``random``: each review by itself, 60/20/20. ``user``: the same shares of each user's reviews, at random.
+    * Reads ``yelp_academic_dataset_review.json`` and, for `friends` and `category`, ``yelp_academic_dataset_user.json``
+      and ``yelp_academic_dataset_business.json``, plain or ``.gz``, at `root`.
+
+    Licence: Yelp's dataset agreement, for academic use; files may not be passed on. Source:
+    https://www.yelp.com/dataset. Citation: Yelp Open Dataset.
+
+    Args:
+        root: Folder of the files.
+        tasks: In this order, see above.
+        split: ``random`` or ``user``.
+        core: Users and businesses with fewer reviews are taken out until there are none; 0 keeps all.
+        val: Share of validation.
+        test: Share of test.
+        seed: Of the split.
+        positive_from: Stars above it are positive.
+        base: `negatives`, `links_from`, `prepared`, `batch_size`, `eval_batch_size`, `shuffle_seed`: see
+            `RankingDataModule`.
+
+    Raises:
+        ValueError: An unknown task or split.
+    """
+
+    licence = "Yelp's dataset agreement, academic use"
+    citation = "Yelp Open Dataset, https://www.yelp.com/dataset"
+    url = "https://www.yelp.com/dataset"
+
+    def __init__(
+        self,
+        root: str | PathLike[str] = "data/yelp",
+        *,
+        tasks: Sequence[str] = ("recommend", "friends", "category"),
+        split: Literal["random", "user"] = "random",
+        core: int = 0,
+        val: float = 0.2,
+        test: float = 0.2,
+        seed: int = 0,
+        positive_from: float = 3,
+        **base: Any,
+    ) -> None:
+        super().__init__(root, **base)
+        if not tasks or set(tasks) - set(LABELS) or not set(tasks) & {"recommend", "rating", "useful"}:
+            raise ValueError(
+                f"Yelp: tasks={list(tasks)}; allowed are {list(LABELS)}, and recommend, rating or useful, which are of "
+                "the rows, must be among them."
+            )
+        if split not in ("random", "user") or core < 0:
+            raise ValueError(f"Yelp: split={split!r}, core={core}; allowed are 'random' and 'user', and numbers >= 0.")
+        self.tasks, self.split, self.core, self.val, self.test, self.seed = tuple(tasks), split, core, val, test, seed
+        self.positive_from = positive_from
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """User and item, the chosen labels and their links."""
+        split: Split = (
+            RandomSplit(self.val, self.test, self.seed)
+            if self.split == "random"
+            else UserSplit("user", val=self.val, test=self.test, rounding="up", seed=self.seed)
+        )
+        return Recipe(
+            columns=(CategoricalColumn("user"), CategoricalColumn("item")),
+            labels=tuple(LABELS[task] for task in self.tasks),
+            split=split,
+            user="user",
+            item="item",
+            group="user",
+            ids=("user", "item"),
+            links=tuple(Links(task, OF[task]) for task in self.tasks if task in OF),  # type: ignore[arg-type]
+        )
+
+    def options(self) -> Mapping[str, Any]:
+        """What `read` depends on beyond the recipe."""
+        return {"positive_from": self.positive_from, "core": self.core}
+
+    def files(self) -> tuple[Path, ...]:
+        """Reviews and, for links, users and businesses.
+
+        Raises:
+            DatasetNotFoundError: One is missing.
+        """
+        return tuple(map(self._required, ["review", *(TABLE[task] for task in self.tasks if task in TABLE)]))
+
+    def read(self) -> Iterator[pl.DataFrame]:
+        """Reviews, in file order."""
+        kept = pl.Series(k_core(self._reviews(), self.core)) if self.core else None
+        first = 0
+        for rows in self._reviews():
+            stop = first + len(rows)
+            yield rows if kept is None else rows.filter(kept[first:stop])
+            first = stop
+
+    def read_links(self, name: str) -> Iterator[pl.DataFrame]:
+        """Friends, or the main category of each business."""
+        path = self._required(TABLE[name])
+        if name == "friends":
+            for rows in read_json_lines(path, {"user_id": pl.String(), "friends": TEXTS}):
+                friends = _listed(rows["friends"], none="None")
+                yield pl.DataFrame({"source": rows["user_id"], "target": friends}).explode("target").drop_nulls()
+            return
+        frames = read_json_lines(path, {"business_id": pl.String(), "categories": TEXTS})
+        lists = [pl.DataFrame({"id": rows["business_id"], "group": _listed(rows["categories"])}) for rows in frames]
+        pairs = pl.concat(lists).explode("group").drop_nulls().unique(maintain_order=True)
+        pairs = pairs.with_columns(count=pl.len().over("group")).filter(pl.col("count") > 1)
+        yield pairs.sort("id", "count", "group").group_by("id", maintain_order=True).first().select("id", "group")
+
+    def _reviews(self) -> Iterator[pl.DataFrame]:
+        path = self._required("review")
+        types = {"user_id": pl.String(), "business_id": pl.String(), "stars": pl.Float64(), "useful": pl.Int64()}
+        first = 1
+        for frame in read_json_lines(path, types):
+            rows = range(first, first + len(frame))
+            for name in ("user_id", "business_id"):
+                require(frame[name].is_not_null(), frame[name], name, rows, f"an id in every review of {path}")
+            good = frame["stars"].is_between(1, 5).fill_null(False)
+            require(good, frame["stars"], "stars", rows, f"1 to 5 in every review of {path}")
+            yield frame.select(
+                pl.col("user_id").alias("user"),
+                pl.col("business_id").alias("item"),
+                pl.col("stars").alias("rating"),
+                (pl.col("useful") > 0).cast(pl.Int8).alias("useful"),
+                pl.when(pl.col("stars") > self.positive_from).then(1).alias("recommend"),
+            )
+            first = rows.stop
+
+    def _required(self, table: str) -> Path:
+        name = f"yelp_academic_dataset_{table}.json"
+        if found := present(self.root, [name]):
+            return found[0]
+        raise DatasetNotFoundError(
+            f"Yelp: no {name}(.gz) in {self.root}. Accept the agreement at {self.url}, unpack the archive there, and "
+            "give the folder as root=."
+        )
+
+
+def _listed(values: pl.Series, none: str = "") -> pl.Series:
+    """Texts with commas as lists, without blanks; lists as they are; null, empty texts and `none` as null."""
+    if values.dtype == pl.String:
+        there = (values.str.strip_chars() != none) & (values != "")
+        values = pl.select(pl.when(there).then(values.str.split(","))).to_series()
+    stripped = values.list.eval(pl.element().str.strip_chars())
+    return stripped.list.eval(pl.element().filter(pl.element() != ""))
