@@ -282,6 +282,8 @@ class GradientSurgery(L.Callback):
             return
 
         rule = self.rule if isinstance(self.rule, GradientRule) else self._weigher(step, losses)
+        if self._scaler() is not None and not gradients.finite():
+            rule = _ones
         for parameter, gradient in combine(shared, tasks, groups, rule).items():
             step.write(parameter, gradient)
 
@@ -293,8 +295,7 @@ class GradientSurgery(L.Callback):
             if step.reuse is not None:
                 return step.reuse.expand(gramians.shape[:-1])
             if self._scaler() is not None and not gramians.isfinite().all():
-                # The scaler skips this step: what is not finite in the gradients tells it. No state changes.
-                return gramians.new_ones(gramians.shape[:-1])
+                return _ones(gramians, numbers)
             weights = self._weights(gramians, None if self.level == "model" else numbers, losses, step)
             self.gramians, self.weights = gramians, weights
             return weights
@@ -330,3 +331,8 @@ class GradientSurgery(L.Callback):
     def _scale(self) -> float:
         scaler = self._scaler()
         return 1.0 if scaler is None else float(scaler.get_scale())
+
+
+def _ones(gramians: Tensor, numbers: Tensor) -> Tensor:
+    """Weights of a step that the scaler will skip: what is not finite in the gradients tells it. No state changes."""
+    return gramians.new_ones(gramians.shape[:-1])

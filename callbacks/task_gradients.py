@@ -56,6 +56,12 @@ class TaskGradients:
     def __iter__(self) -> Iterator[tuple[Tensor, ParameterGradients]]:
         return iter(self.of.items())
 
+    def finite(self) -> bool:
+        """Whether all of them are, of heads and of shared parameters; waits for the device."""
+        parts = [part for one in self.of.values() for part in (one.dense, *(rows.values for rows in one.rows))]
+        found = [gradient for part in parts for gradient in part.values()]
+        return not found or bool(torch.stack([gradient.isfinite().all() for gradient in found]).all())
+
     def collect(self, graph: TaskGraph, parameters: Iterable[Tensor], *, retain_graph: bool = False) -> None:
         """Runs one backward pass per task and adds what it finds.
 

@@ -5,9 +5,9 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from foreign import Batch, Foreign, Manual, SparseTables, batch
+from foreign import Batch, Foreign, Manual, SparseTables, Tied, batch
 from lightning.pytorch.plugins.precision import MixedPrecision
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mtlzoo.callbacks import GradientSurgery, rules
@@ -63,13 +63,41 @@ class Overflowing(Foreign):
         return super().losses(batch) * (1e38 if self.number == 2 else 1.0)
 
 
-@pytest.mark.parametrize("rule", [rules.GradVac, rules.MetaBalance, rules.PCGrad])
-def test_an_overflowing_step_leaves_no_trace(rule: Any) -> None:
+class OverflowingHead(Tied):
+    """The same in one parameter alone, which the rule does not see: a head, or shared and left the plain sum."""
+
+    tasks = 1
+
+    def build(self) -> None:
+        super().build()
+        self.number = 0
+        self.own = nn.Parameter(torch.zeros(()))
+
+    def losses(self, batch: Batch) -> Tensor:
+        self.number += 1
+        extra = self.own * (1e38 if self.number == 2 else 1.0)
+        return torch.stack([loss + extra if t < self.tasks else loss for t, loss in enumerate(super().losses(batch))])
+
+
+class OverflowingShared(OverflowingHead):
+    """Two tasks reach it."""
+
+    tasks = 2
+
+
+@pytest.mark.parametrize("rule", [rules.GradVac, rules.MetaBalance, rules.PCGrad, rules.GradDrop])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(Overflowing, {}), (OverflowingHead, {}), (OverflowingShared, {"level": "row", "others": "sum"})],
+)
+def test_an_overflowing_step_leaves_no_trace(kind: type[Foreign], options: dict[str, Any], rule: Any) -> None:
+    if options and rule is rules.GradDrop:
+        pytest.skip("has no level")
     states = []
     for steps in (1, 2):
         torch.manual_seed(0)
-        module = Overflowing()
-        surgery = GradientSurgery(rule())
+        module = kind()
+        surgery = GradientSurgery(rule(), **options)
         fit(module, surgery, scaled(2.0**12), steps)
         states.append(({n: p.clone() for n, p in module.state_dict().items()}, surgery.state_dict()["rule"]))
     (weights, state), (after, kept) = states
