@@ -83,8 +83,7 @@ class RankingDataModule(MultiTaskDataModule):
     @cached_property
     def interactions(self) -> Interactions:
         """The positive interactions of train, for encoders that pass messages along them."""
-        lists = self._positives("train")
-        return Interactions(torch.from_numpy(lists.owners), torch.from_numpy(lists.members))
+        return Interactions(torch.from_numpy(self._seen.owners), torch.from_numpy(self._seen.members))
 
     @property
     def ranks(self) -> bool:

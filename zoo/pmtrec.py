@@ -242,6 +242,14 @@ class PMTRec(MultiTaskModule):
         self._everything = None
         super().on_test_epoch_end()
 
+    def on_predict_epoch_start(self) -> None:
+        """Encodes everything once."""
+        self.on_validation_epoch_start()
+
+    def on_predict_epoch_end(self) -> None:
+        """Forgets it."""
+        self._everything = None
+
 
 def _encoder(
     name: EncoderName, users: int, items: int, dim: int, layers: int, dropout: float, *, sparse: bool
