@@ -1,35 +1,26 @@
 """LastFM (HetRec 2011, 2K): who listened to which artists how often, friends, and tags."""
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import polars as pl
 
 from mtlzoo.datamodules.checks import require
-from mtlzoo.datamodules.columns import CategoricalColumn, Label, RandomSplit, Recipe, Split, UserSplit
+from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.obtain import obtain
-from mtlzoo.datamodules.ranking import RankingDataModule
+from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.side_table import present
 from mtlzoo.schema import Links
 
-LABELS = {
-    "recommend": Label("recommend", kind="ranking"),
-    "plays": Label("plays", kind="regression"),
-    "alignment": Label("alignment", kind="alignment"),
-    "friends": Label("friends", kind="link"),
-    "tags": Label("tags", kind="link"),
-}
-LINKS = {"friends": Links("friends", "user"), "tags": Links("tags", "item")}
 FILES = {"friends": "user_friends.dat", "tags": "user_taggedartists.dat"}
 NAME = "hetrec2011-lastfm-2k"
 
 
-class LastFM(RankingDataModule):
+class LastFM(PairsDataModule):
     """92,834 pairs of 1,892 users and the 17,632 artists that they listened to, with friends and tags.
 
     * Tasks: `recommend` (every artist that a user listened to is to be found), `plays` (log of 1 + how often, a
@@ -49,13 +40,9 @@ class LastFM(RankingDataModule):
     Args:
         root: Folder of the files, see above.
         tasks: In this order, see above.
-        split: ``random`` or ``user``.
-        val: Share of validation.
-        test: Share of test.
-        seed: Of the split.
         download: Download the archive where the files are missing.
-        base: `negatives`, `links_from`, `prepared`, `batch_size`, `eval_batch_size`, `shuffle_seed`: see
-            `RankingDataModule`.
+        base: `split`, `val`, `test`, `seed`: see `PairsDataModule`; `negatives`, `links_from`, `prepared`,
+            `batch_size`, `eval_batch_size`, `shuffle_seed`: see `RankingDataModule`.
 
     Raises:
         ValueError: An unknown task or split.
@@ -66,47 +53,25 @@ class LastFM(RankingDataModule):
     url = f"https://files.grouplens.org/datasets/hetrec2011/{NAME}.zip"
     md5 = "296d61afe4e8632b173fc2dd3be20ce2"
 
+    choices: ClassVar[Mapping[str, Label]] = {
+        "recommend": Label("recommend", kind="ranking"),
+        "plays": Label("plays", kind="regression"),
+        "alignment": Label("alignment", kind="alignment"),
+        "friends": Label("friends", kind="link"),
+        "tags": Label("tags", kind="link"),
+    }
+    between: ClassVar[Mapping[str, Links]] = {"friends": Links("friends", "user"), "tags": Links("tags", "item")}
+
     def __init__(
         self,
         root: str | PathLike[str] = "data/lastfm",
         *,
         tasks: Sequence[str] = ("recommend", "friends", "tags"),
-        split: Literal["random", "user"] = "random",
-        val: float = 0.2,
-        test: float = 0.2,
-        seed: int = 0,
         download: bool = True,
         **base: Any,
     ) -> None:
-        super().__init__(root, **base)
-        if not tasks or set(tasks) - set(LABELS) or not set(tasks) & {"recommend", "plays"}:
-            raise ValueError(
-                f"LastFM: tasks={list(tasks)}; allowed are {list(LABELS)}, and recommend or plays, which are of the "
-                "rows, must be among them."
-            )
-        if split not in ("random", "user"):
-            raise ValueError(f"LastFM: split={split!r}; allowed are 'random' and 'user'.")
-        self.tasks, self.split, self.val, self.test, self.seed = tuple(tasks), split, val, test, seed
+        super().__init__(root, tasks=tasks, **base)
         self.download = download
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        """User and item, the chosen labels and their links."""
-        split: Split = (
-            RandomSplit(self.val, self.test, self.seed)
-            if self.split == "random"
-            else UserSplit("user", val=self.val, test=self.test, rounding="up", seed=self.seed)
-        )
-        return Recipe(
-            columns=(CategoricalColumn("user"), CategoricalColumn("item")),
-            labels=tuple(LABELS[task] for task in self.tasks),
-            split=split,
-            user="user",
-            item="item",
-            group="user",
-            ids=("user", "item"),
-            links=tuple(LINKS[task] for task in self.tasks if task in LINKS),
-        )
 
     def files(self) -> tuple[Path, ...]:
         """The pairs, and the files of the links; downloads the archive where they are missing.
@@ -126,32 +91,26 @@ class LastFM(RankingDataModule):
 
     def read(self) -> Iterator[pl.DataFrame]:
         """Pairs of user and artist, in file order."""
-        types = {"userID": pl.Int64, "artistID": pl.Int64, "weight": pl.Float64}
-        first = 1
-        for rows in read_csv(self.files()[0], columns=types, separator="\t"):
-            numbers = range(first, first + len(rows))
-            require(rows["weight"] >= 0, rows["weight"], "weight", numbers, "how often it was played, 0 or more")
+        for rows in _numbers(self._required("user_artists.dat"), ("userID", "artistID", "weight")):
             yield rows.select(
                 pl.col("userID").alias("user"),
                 pl.col("artistID").alias("item"),
-                pl.lit(1).alias("recommend"),
+                pl.when(pl.col("weight") > 0).then(1).alias("recommend"),
                 pl.col("weight").log1p().alias("plays"),
             )
-            first = numbers.stop
 
     def read_links(self, name: str) -> Iterator[pl.DataFrame]:
         """Friends, or the main tag of each artist."""
         path = self._required(FILES[name])
         if name == "friends":
-            for rows in read_csv(path, columns={"userID": pl.Int64, "friendID": pl.Int64}, separator="\t"):
+            for rows in _numbers(path, ("userID", "friendID")):
                 yield rows.rename({"userID": "source", "friendID": "target"})
             return
-        given = pl.concat(read_csv(path, columns={"artistID": pl.Int64, "tagID": pl.Int64}, separator="\t"))
-        counted = (
-            given.group_by("artistID", "tagID").len().sort("artistID", "len", "tagID", descending=[False, True, False])
-        )
-        main = counted.group_by("artistID", maintain_order=True).first()
-        yield main.select(pl.col("artistID").alias("id"), pl.col("tagID").alias("group"))
+        if given := list(_numbers(path, ("artistID", "tagID"))):
+            counted = pl.concat(given).group_by("artistID", "tagID").len()
+            ordered = counted.sort("artistID", "len", "tagID", descending=[False, True, False])
+            main = ordered.group_by("artistID", maintain_order=True).first()
+            yield main.select(pl.col("artistID").alias("id"), pl.col("tagID").alias("group"))
 
     # ---- where the files are
 
@@ -166,3 +125,15 @@ class LastFM(RankingDataModule):
         raise DatasetNotFoundError(
             f"LastFM: {name}(.gz) is not in {self._folder}, beside user_artists.dat. It is part of {self.url}."
         )
+
+
+def _numbers(path: Path, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Columns of a file, all of them numbers from 0 on, none missing."""
+    first = 1
+    for rows in read_csv(path, columns=dict.fromkeys(names, pl.Int64), separator="\t"):
+        numbers = range(first, first + len(rows))
+        for name in names:
+            good = (rows[name] >= 0).fill_null(False)
+            require(good, rows[name], name, numbers, f"a number from 0 on in every row of {path.name}")
+        yield rows
+        first = numbers.stop

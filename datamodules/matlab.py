@@ -1,5 +1,6 @@
 """Matrices in MATLAB files of version 5, as Tang published Epinions and Ciao."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,12 @@ from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.pages import refuse_page
 
 
-def read_matrix(path: Path, name: str, widths: tuple[int, ...]) -> npt.NDArray[np.int64]:
+def read_matrix(path: Path, names: Sequence[str], widths: Sequence[int]) -> npt.NDArray[np.int64]:
     """A matrix of whole numbers.
 
     Args:
         path: The file.
-        name: Of the variable.
+        names: Of the variable; the first that the file has is read.
         widths: Columns that it may have.
 
     Raises:
@@ -28,20 +29,22 @@ def read_matrix(path: Path, name: str, widths: tuple[int, ...]) -> npt.NDArray[n
     refuse_page(path)
     remedy = "Get the file again, or save the variable in MATLAB with the option -v6"
     try:
-        found = loadmat(str(path), variable_names=[name])
+        found = loadmat(str(path), variable_names=names)
     except NotImplementedError as error:  # what scipy says of version 7.3
         raise DataError(f"{path}: a MATLAB file of version 7.3; only older ones are read. {remedy}.") from error
     except Exception as error:  # scipy raises whatever comes of a damaged file: ValueError, TypeError, zlib.error, ...
         raise DataError(f"{path}: not a whole MATLAB file ({error}). {remedy}.") from error
-    if name not in found:
-        raise DataError(f"{path}: no variable {name!r}. {remedy}.")
+    name = next((name for name in names if name in found), None)
+    if name is None:
+        raise DataError(f"{path}: no variable {' or '.join(map(repr, names))}. {remedy}.")
     matrix = np.asarray(found[name])
     if matrix.ndim != 2 or matrix.shape[1] not in widths or matrix.dtype.kind not in "iuf":
+        allowed = " or ".join(map(str, widths))
         raise DataError(
-            f"{path}: {name!r} is {matrix.dtype} of shape {matrix.shape}; allowed are numbers in {widths} columns."
+            f"{path}: {name!r} is {matrix.dtype} of shape {matrix.shape}; allowed are numbers in {allowed} columns."
         )
-    whole = matrix.astype(np.int64)
-    if (whole != matrix).any():
-        row, column = np.argwhere(whole != matrix)[0]
+    whole = (np.floor(matrix) == matrix) & (np.abs(matrix) < 2.0**63)
+    if not whole.all():
+        row, column = np.argwhere(~whole)[0]
         raise DataError(f"{path}: {name}[{row}, {column}] is {matrix[row, column]}; allowed are whole numbers.")
-    return whole
+    return matrix.astype(np.int64)

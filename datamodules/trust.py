@@ -1,35 +1,29 @@
 """What Tang's crawls of Epinions and Ciao have in common: ratings, trust among users, categories of products."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import polars as pl
 
 from mtlzoo.datamodules.checks import require
-from mtlzoo.datamodules.columns import CategoricalColumn, Label, RandomSplit, Recipe, Split, UserSplit
+from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.matlab import read_matrix
-from mtlzoo.datamodules.ranking import RankingDataModule
-from mtlzoo.datamodules.side_table import present
+from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.schema import Links
 
 CHUNK = 1 << 18
-RATINGS = ("rating.mat", "rating_with_timestamp.mat", "rating_with_timestamps.mat")
+RATINGS = ("rating.mat", "rating_with_timestamp.mat")
+NETWORKS = ("trustnetwork.mat", "trust.mat")
+"""Of the release without times and of the one with them, as the variables below."""
+RATING = ("rating", "rating_with_timestamp")
+NETWORK = ("trustnetwork", "trust")
 COLUMNS = ("user", "item", "category", "rating", "helpfulness", "time")
-LABELS = {
-    "recommend": Label("recommend", kind="ranking"),
-    "rating": Label("rating", kind="regression", standardize=False),
-    "alignment": Label("alignment", kind="alignment"),
-    "trust": Label("trust", kind="link"),
-    "category": Label("category", kind="link"),
-}
-LINKS = {"trust": Links("trust", "user"), "category": Links("category", "item")}
 
 
-class TrustDataModule(RankingDataModule):
+class TrustDataModule(PairsDataModule):
     """Ratings of products by users who trust each other.
 
     * Tasks: `recommend` (products rated above `positive_from` are to be found), `rating` (the stars, not standardised),
@@ -38,70 +32,46 @@ class TrustDataModule(RankingDataModule):
     * Features: user and item. Category, helpfulness and time are no features.
     * Split: ``random``: each rating by itself, 60/20/20 as in PMTRec (IEEE BigData 2024). ``user``: the same shares of
       each user's ratings.
-    * Reads ``rating.mat`` (or ``rating_with_timestamp.mat``) and, for `trust`, ``trustnetwork.mat``, at `root`. A
-      rating of 0, of which Ciao has a few, is not observed. Pairs that were rated twice stay, as the paper counts them.
+    * Reads ``rating.mat`` (or ``rating_with_timestamp.mat``) and, for `trust`, ``trustnetwork.mat`` (or ``trust.mat``),
+      at `root`. A rating of 0, of which Ciao has a few, is not observed. Pairs that were rated twice stay, as the paper
+      counts them.
 
     Args:
         root: Folder of the files.
         tasks: In this order, see above.
-        split: ``random`` or ``user``.
-        val: Share of validation.
-        test: Share of test.
-        seed: Of the split.
         positive_from: Ratings above it are positive.
-        base: `negatives`, `links_from`, `prepared`, `batch_size`, `eval_batch_size`, `shuffle_seed`: see
-            `RankingDataModule`.
+        base: `split`, `val`, `test`, `seed`: see `PairsDataModule`; `negatives`, `links_from`, `prepared`,
+            `batch_size`, `eval_batch_size`, `shuffle_seed`: see `RankingDataModule`.
 
     Raises:
-        ValueError: An unknown task or split.
+        ValueError: An unknown task or split, or a bound that no rating is above.
     """
 
     licence = "none stated, for research"
     citation: ClassVar[str]
     url = "https://www.cse.msu.edu/~tangjili/trust.html"
+    choices: ClassVar[Mapping[str, Label]] = {
+        "recommend": Label("recommend", kind="ranking"),
+        "rating": Label("rating", kind="regression", standardize=False),
+        "alignment": Label("alignment", kind="alignment"),
+        "trust": Label("trust", kind="link"),
+        "category": Label("category", kind="link"),
+    }
+    between: ClassVar[Mapping[str, Links]] = {"trust": Links("trust", "user"), "category": Links("category", "item")}
 
     def __init__(
         self,
         root: str | PathLike[str],
         *,
         tasks: Sequence[str] = ("recommend", "trust", "category"),
-        split: Literal["random", "user"] = "random",
-        val: float = 0.2,
-        test: float = 0.2,
-        seed: int = 0,
         positive_from: float = 3,
         **base: Any,
     ) -> None:
-        super().__init__(root, **base)
-        name = type(self).__name__
-        if not tasks or set(tasks) - set(LABELS) or not set(tasks) & {"recommend", "rating"}:
-            raise ValueError(
-                f"{name}: tasks={list(tasks)}; allowed are {list(LABELS)}, and recommend or rating, which are of the "
-                "rows, must be among them."
-            )
-        if split not in ("random", "user"):
-            raise ValueError(f"{name}: split={split!r}; allowed are 'random' and 'user'.")
-        self.tasks, self.split, self.val, self.test, self.seed = tuple(tasks), split, val, test, seed
+        super().__init__(root, tasks=tasks, **base)
+        if not 0 <= positive_from < 5:
+            name = type(self).__name__
+            raise ValueError(f"{name}: positive_from={positive_from}; allowed are 0 to below 5, the highest rating.")
         self.positive_from = positive_from
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        """User and item, the chosen labels and their links."""
-        split: Split = (
-            RandomSplit(self.val, self.test, self.seed)
-            if self.split == "random"
-            else UserSplit("user", val=self.val, test=self.test, rounding="up", seed=self.seed)
-        )
-        return Recipe(
-            columns=(CategoricalColumn("user"), CategoricalColumn("item")),
-            labels=tuple(LABELS[task] for task in self.tasks),
-            split=split,
-            user="user",
-            item="item",
-            group="user",
-            ids=("user", "item"),
-            links=tuple(LINKS[task] for task in self.tasks if task in LINKS),
-        )
 
     def options(self) -> Mapping[str, Any]:
         """What `read` depends on beyond the recipe."""
@@ -113,19 +83,11 @@ class TrustDataModule(RankingDataModule):
         Raises:
             DatasetNotFoundError: One is missing.
         """
-        wanted = [RATINGS, *([("trustnetwork.mat",)] if "trust" in self.tasks else [])]
-        found = [next(iter(present(self.root, names)), None) for names in wanted]
-        for names, path in zip(wanted, found, strict=True):
-            if path is None:
-                raise DatasetNotFoundError(
-                    f"{type(self).__name__}: no {' or '.join(names)} in {self.root}. Get it from {self.url} and give "
-                    "its folder as root=."
-                )
-        return tuple(path for path in found if path is not None)
+        return tuple(map(self._file, [RATINGS, *([NETWORKS] if "trust" in self.tasks else [])]))
 
     def read(self) -> Iterator[pl.DataFrame]:
         """Ratings, in the order of the file."""
-        matrix = read_matrix(self.files()[0], "rating", (4, 5, 6))
+        matrix = read_matrix(self._file(RATINGS), RATING, (4, 5, 6))
         rows = pl.DataFrame({name: matrix[:, place] for place, name in enumerate(COLUMNS[:4])})
         require(rows["rating"].is_between(0, 5), rows["rating"], "rating", range(1, len(rows) + 1), "0 to 5")
         stars = pl.when(pl.col("rating") > 0).then(pl.col("rating"))
@@ -135,8 +97,18 @@ class TrustDataModule(RankingDataModule):
     def read_links(self, name: str) -> Iterator[pl.DataFrame]:
         """Who trusts whom, or the categories of the products."""
         if name == "trust":
-            pairs = read_matrix(self.files()[1], "trustnetwork", (2,))
+            pairs = read_matrix(self._file(NETWORKS), NETWORK, (2,))
             yield pl.DataFrame({"source": pairs[:, 0], "target": pairs[:, 1]})
             return
         for rows in self.read():
             yield rows.select(pl.col("item").alias("id"), pl.col("category").alias("group")).unique(maintain_order=True)
+
+    def _file(self, names: Sequence[str]) -> Path:
+        """The first of these files that is there."""
+        for path in (self.root / name for name in names):
+            if path.is_file():
+                return path
+        raise DatasetNotFoundError(
+            f"{type(self).__name__}: no {' or '.join(names)} in {self.root}. Get it from {self.url} and give its "
+            "folder as root=."
+        )

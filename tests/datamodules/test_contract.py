@@ -15,11 +15,12 @@ import torch
 
 import mtlzoo.datamodules
 from mtlzoo.datamodules import DatasetNotFoundError, MultiTaskDataModule, RankingDataModule
+from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.datamodules.prepared import PreparedSplit
 from mtlzoo.datamodules.trust import TrustDataModule
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 
-BASES = {MultiTaskDataModule, RankingDataModule, TrustDataModule}
+BASES = {MultiTaskDataModule, RankingDataModule, PairsDataModule, TrustDataModule}
 EXPORTED = [getattr(mtlzoo.datamodules, name) for name in mtlzoo.datamodules.__all__]
 DATAMODULES = [
     kind for kind in EXPORTED if inspect.isclass(kind) and issubclass(kind, MultiTaskDataModule) and kind not in BASES

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from fixtures.lastfm import write_lastfm
-from mtlzoo.datamodules import DataError, DatasetNotFoundError, LastFM
+from mtlzoo.datamodules import DataError, DatasetNotFoundError, LastFM, obtain
 
 ALL = ["recommend", "plays", "alignment", "friends", "tags"]
 
@@ -24,6 +24,14 @@ def test_pairs_are_those_of_the_file(tmp_path: Path) -> None:
     expected = [(int(u), int(a), 1, math.log1p(int(w))) for u, a, w in lines(tmp_path / "user_artists.dat")]
     assert rows.select("user", "item", "recommend").rows() == [row[:3] for row in expected]
     assert rows["plays"].to_list() == pytest.approx([row[3] for row in expected])
+
+
+def test_what_nobody_played_is_not_to_be_found(tmp_path: Path) -> None:
+    write_lastfm(tmp_path)
+    (tmp_path / "user_artists.dat").write_text("userID\tartistID\tweight\n2\t3\t0\n2\t4\t1\n")
+    rows = pl.concat(LastFM(tmp_path).read())
+    assert rows["recommend"].to_list() == [None, 1]
+    assert rows["plays"].to_list() == [0, math.log(2)]
 
 
 def test_friends_are_friends_both_ways(tmp_path: Path) -> None:
@@ -61,6 +69,25 @@ def test_an_archive_at_root_is_unpacked(tmp_path: Path) -> None:
     assert data.files()[0].parent.name == "hetrec2011-lastfm-2k"
 
 
+def test_downloads_with_the_publishers_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = write_lastfm(tmp_path / "published")
+    calls = []
+
+    def fetch(url: str, path: Path, *, md5: str) -> Path:
+        calls.append((url, md5))
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in published.iterdir():
+                archive.write(file, file.name)
+        return path
+
+    monkeypatch.setattr(obtain, "download", fetch)
+    with pytest.raises(DatasetNotFoundError, match=r"no user_artists.dat.*root="):
+        LastFM(tmp_path / "data", download=False).files()
+    assert sum(LastFM(tmp_path / "data").data.manifest["rows"].values()) == 1000
+    url = "https://files.grouplens.org/datasets/hetrec2011/hetrec2011-lastfm-2k.zip"
+    assert calls == [(url, "296d61afe4e8632b173fc2dd3be20ce2")]
+
+
 def test_a_file_that_only_a_task_needs(tmp_path: Path) -> None:
     write_lastfm(tmp_path)
     (tmp_path / "user_friends.dat").unlink()
@@ -73,9 +100,13 @@ def test_a_file_that_only_a_task_needs(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("user_artists.dat", "userID\tartistID\tweight\n2\t3\n", "user_artists.dat"),
-        ("user_artists.dat", "userID\tartistID\tweight\n2\t3\t-5\n", "how often it was played"),
+        ("user_artists.dat", "userID\tartistID\tweight\n2\t3\t-5\n", "row 1: found -5; allowed is a number from 0 on"),
         ("user_artists.dat", "user\tartist\n2\t3\n", "userID"),
-        ("user_friends.dat", "<!DOCTYPE html>\n<html>\n", "user_friends.dat"),
+        ("user_artists.dat", "userID\tartistID\tweight\n2\t3\t\n", "found None; allowed is a number from 0 on"),
+        ("user_friends.dat", "<!DOCTYPE html>\n<html>\n", "a web page, not data"),
+        ("user_friends.dat", "userID\tfriendID\n", "no two 'user' of train are linked"),
+        ("user_friends.dat", "userID\tfriendID\n2\t\n", "'friendID', row 1: found None"),
+        ("user_taggedartists.dat", "artistID\ttagID\n", "no two 'item' of train are linked"),
     ],
 )
 def test_files_that_are_not_what_they_should_be(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -102,5 +133,10 @@ def test_the_official_files(data_root: Path, tmp_path: Path) -> None:
     if not (data_root / "lastfm-hetrec-2k" / "user_artists.dat").is_file():
         pytest.skip("no lastfm-hetrec-2k/user_artists.dat in MTLZOO_DATA")
     data = LastFM(data_root / "lastfm-hetrec-2k", tasks=ALL, prepared=tmp_path, download=False)
-    assert sum(data.data.manifest["rows"].values()) == 92_834
+    rows = pl.concat(data.read())
+    assert sum(data.data.manifest["rows"].values()) == len(rows) == 92_834
+    assert (rows["user"].n_unique(), rows["item"].n_unique()) == (1_892, 17_632)
+    assert rows["recommend"].null_count() == 0
+    assert len(pl.concat(data.read_links("friends"))) == 2 * 12_717
+    assert len(pl.concat(data.read_links("tags"))) == 12_523
     assert len(data.links("friends").lists) > 25_000

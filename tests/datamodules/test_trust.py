@@ -1,5 +1,6 @@
 """Ciao and Epinions: every quirk of their files, and the official Ciao where it is at hand."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,23 +8,32 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy.io import loadmat, savemat
+from scipy.sparse import csc_matrix
 
-from fixtures.ciao import write_trust
+from fixtures.ciao import PLAIN, write_trust
+from fixtures.epinions import TIMED
 from mtlzoo.datamodules import Ciao, DataError, DatasetNotFoundError, Epinions
 
 ALL = ["recommend", "rating", "alignment", "trust", "category"]
 
 
-@pytest.mark.parametrize("columns", [4, 5, 6])
-@pytest.mark.parametrize("name", ["rating.mat", "rating_with_timestamp.mat"])
-def test_every_release_is_read(tmp_path: Path, columns: int, name: str) -> None:
-    write_trust(tmp_path, columns=columns)
-    (tmp_path / "rating.mat").rename(tmp_path / name)
-    rows = pl.concat(Epinions(tmp_path, tasks=ALL).read())
-    matrix = loadmat(tmp_path / name)["rating"]
-    assert rows["user"].to_list() == matrix[:, 0].tolist()
-    assert rows["item"].to_list() == matrix[:, 1].tolist()
-    assert rows["category"].to_list() == matrix[:, 2].tolist()
+CIAO_TIMED = {"rating_with_timestamp.mat": "rating", "trust.mat": "trust"}
+MIXED = {"rating_with_timestamp.mat": "rating_with_timestamp", "trustnetwork.mat": "trust"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [(4, PLAIN), (5, PLAIN), (6, PLAIN), (6, TIMED), (6, CIAO_TIMED), (6, MIXED)],
+    ids=["four", "plain", "six", "timed", "ciao-timed", "mixed"],
+)
+def test_every_release_is_read(tmp_path: Path, columns: int, names: dict[str, str]) -> None:
+    write_trust(tmp_path, columns=columns, names=names)
+    data = Epinions(tmp_path, tasks=ALL)
+    rows, trust = pl.concat(data.read()), pl.concat(data.read_links("trust"))
+    matrix, pairs = (loadmat(tmp_path / file)[variable] for file, variable in names.items())
+    assert matrix.shape[1] == columns
+    assert rows.select("user", "item", "category").rows() == [tuple(row) for row in matrix[:, :3].tolist()]
+    assert trust.select("source", "target").rows() == [tuple(pair) for pair in pairs.tolist()]
 
 
 def test_no_stars_are_no_rating_and_pairs_stay_as_often_as_they_are(tmp_path: Path) -> None:
@@ -47,7 +57,10 @@ def test_links_are_trust_and_categories(tmp_path: Path) -> None:
     data = Ciao(tmp_path, tasks=ALL, batch_size=64)
     matrix, pairs = loadmat(tmp_path / "rating.mat")["rating"], loadmat(tmp_path / "trustnetwork.mat")["trustnetwork"]
     trust = {frozenset(pair) for pair in pairs.tolist()}
-    category = dict(matrix[:, 1:3].tolist())
+    category: dict[int, set[int]] = {}
+    for product, its in matrix[:, 1:3].tolist():
+        category.setdefault(product, set()).add(its)
+    assert any(len(several) > 1 for several in category.values())
     user, item = (
         dict(pl.read_parquet(data.data.folder / "vocabulary" / f"{name}.parquet").select("id", "value").rows())
         for name in ("user", "item")
@@ -61,7 +74,8 @@ def test_links_are_trust_and_categories(tmp_path: Path) -> None:
                 assert frozenset((user[anchor], user[other])) not in trust
         for anchor, partner, other in batch["category"].tolist():
             if anchor:
-                assert category[item[anchor]] == category[item[partner]] != category[item[other]]
+                assert category[item[anchor]] & category[item[partner]]
+                assert not category[item[anchor]] & category[item[other]]
     assert seen > 100
 
 
@@ -78,7 +92,7 @@ def test_the_network_is_needed_for_trust_only(tmp_path: Path) -> None:
     write_trust(tmp_path)
     (tmp_path / "trustnetwork.mat").unlink()
     assert Ciao(tmp_path, tasks=["recommend", "category"]).schema
-    with pytest.raises(DatasetNotFoundError, match=r"Ciao: no trustnetwork.mat in .*tangjili"):
+    with pytest.raises(DatasetNotFoundError, match=r"Ciao: no trustnetwork.mat or trust.mat in .*tangjili"):
         Ciao(tmp_path).prepare_data()
 
 
@@ -86,9 +100,15 @@ WRONG: dict[str, tuple[Any, str]] = {
     "page": (b"<!DOCTYPE html><html>", "a web page, not data"),
     "text": (b"1,2,3,4\n" * 100, "not a whole MATLAB file"),
     "version 7.3": (b"MATLAB 7.3 MAT-file".ljust(124, b" ") + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n" * 9, "version 7.3"),
-    "variable": ({"ratings": np.ones((3, 5))}, "no variable 'rating'"),
+    "variable": ({"ratings": np.ones((3, 5))}, "no variable 'rating' or 'rating_with_timestamp'"),
     "columns": ({"rating": np.ones((3, 2))}, r"shape \(3, 2\)"),
-    "fraction": ({"rating": np.array([[1, 2, 3, 4.5]])}, "allowed are whole numbers"),
+    "fraction": ({"rating": np.array([[1, 2, 3, 4.5]])}, r"rating\[0, 3\] is 4.5; allowed are whole numbers"),
+    "missing": ({"rating": np.array([[1, 2, 3, 4], [1, np.nan, 3, 4]])}, r"rating\[1, 1\] is nan; allowed are whole"),
+    "infinite": ({"rating": np.array([[np.inf, 2, 3, 4]])}, r"rating\[0, 0\] is inf; allowed are whole"),
+    "too high": ({"rating": np.array([[2**64 - 1, 2, 3, 4]], np.uint64)}, "18446744073709551615; allowed are whole"),
+    "sparse": ({"rating": csc_matrix(np.ones((9, 4)))}, "object of shape"),
+    "words": ({"rating": "four"}, "of shape"),
+    "transposed": ({"rating": np.ones((5, 90))}, r"shape \(5, 90\); allowed are numbers in 4 or 5 or 6 columns"),
     "stars": ({"rating": np.array([[1, 2, 3, 6], [1, 2, 3, 4]])}, "row 1: found 6; allowed is 0 to 5"),
 }
 
@@ -113,12 +133,21 @@ def test_a_file_that_was_cut_off(tmp_path: Path) -> None:
         Ciao(tmp_path).prepare_data()
 
 
+def test_without_scipy_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_trust(tmp_path)
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(ImportError, match=r"rating.mat: MATLAB files are read by scipy. pip install scipy"):
+        Ciao(tmp_path).prepare_data()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"tasks": ["recommend", "friends"]}, r"tasks=\['recommend', 'friends'\]; allowed"),
         ({"tasks": ["trust"]}, "must be among them"),
         ({"split": "time"}, "split='time'; allowed are 'random' and 'user'"),
+        ({"positive_from": 5}, "positive_from=5; allowed are 0 to below 5"),
+        ({"positive_from": float("nan")}, "positive_from=nan; allowed"),
     ],
 )
 def test_wrong_arguments_say_what_is_allowed(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
@@ -130,6 +159,11 @@ def test_the_official_ciao(data_root: Path, tmp_path: Path) -> None:
     if not (data_root / "ciao" / "rating.mat").is_file():
         pytest.skip("no ciao/rating.mat in MTLZOO_DATA")
     data = Ciao(data_root / "ciao", tasks=ALL, prepared=tmp_path)
-    assert sum(data.data.manifest["rows"].values()) == 284_086
-    assert pl.concat(data.read())["rating"].null_count() == 34
+    rows = pl.concat(data.read())
+    assert sum(data.data.manifest["rows"].values()) == len(rows) == 284_086
+    assert (rows["user"].n_unique(), rows["item"].n_unique(), rows["category"].n_unique()) == (7_375, 105_114, 28)
+    assert rows["rating"].null_count() == 34
+    assert len(rows) - rows.select("user", "item").n_unique() == 1_436
+    assert rows.select("item", "category").n_unique() - rows["item"].n_unique() == 105  # 97 in two, 4 in three
+    assert len(pl.concat(data.read_links("trust"))) == 111_781
     assert len(data.links("trust").lists) > 100_000
