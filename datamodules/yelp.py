@@ -1,38 +1,28 @@
 """Yelp's open data set: reviews of businesses, friends, categories."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import polars as pl
 
 from mtlzoo.datamodules.checks import require
-from mtlzoo.datamodules.columns import CategoricalColumn, Label, RandomSplit, Recipe, Split, UserSplit
+from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.core import k_core
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.json_lines import read_json_lines
-from mtlzoo.datamodules.ranking import RankingDataModule
+from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.datamodules.side_table import present
 from mtlzoo.schema import Links
 
-LABELS = {
-    "recommend": Label("recommend", kind="ranking"),
-    "rating": Label("rating", kind="regression", standardize=False),
-    "useful": Label("useful"),
-    "alignment": Label("alignment", kind="alignment"),
-    "friends": Label("friends", kind="link"),
-    "category": Label("category", kind="link"),
-}
-OF = {"friends": "user", "category": "item"}
 TABLE = {"friends": "user", "category": "business"}
 """The file that says who is linked."""
 TEXTS = (pl.String(), pl.List(pl.String()))
 """Releases differ: one text with commas, or a list."""
 
 
-class Yelp(RankingDataModule):
+class Yelp(PairsDataModule):
     """Reviews of businesses: some 7 million in the releases since 2019.
 
     * Tasks: `recommend` (businesses rated above `positive_from` are to be found), `rating` (the stars, not
@@ -50,14 +40,10 @@ class Yelp(RankingDataModule):
     Args:
         root: Folder of the files.
         tasks: In this order, see above.
-        split: ``random`` or ``user``.
         core: Users and businesses with fewer reviews are taken out until there are none; 0 keeps all.
-        val: Share of validation.
-        test: Share of test.
-        seed: Of the split.
         positive_from: Stars above it are positive.
-        base: `negatives`, `links_from`, `prepared`, `batch_size`, `eval_batch_size`, `shuffle_seed`: see
-            `RankingDataModule`.
+        base: `split`, `val`, `test`, `seed`: see `PairsDataModule`; `negatives`, `links_from`, `prepared`,
+            `batch_size`, `eval_batch_size`, `shuffle_seed`: see `RankingDataModule`.
 
     Raises:
         ValueError: An unknown task or split.
@@ -67,48 +53,32 @@ class Yelp(RankingDataModule):
     citation = "Yelp Open Dataset, https://www.yelp.com/dataset"
     url = "https://www.yelp.com/dataset"
 
+    choices: ClassVar[Mapping[str, Label]] = {
+        "recommend": Label("recommend", kind="ranking"),
+        "rating": Label("rating", kind="regression", standardize=False),
+        "useful": Label("useful"),
+        "alignment": Label("alignment", kind="alignment"),
+        "friends": Label("friends", kind="link"),
+        "category": Label("category", kind="link"),
+    }
+    between: ClassVar[Mapping[str, Links]] = {
+        "friends": Links("friends", "user"),
+        "category": Links("category", "item"),
+    }
+
     def __init__(
         self,
         root: str | PathLike[str] = "data/yelp",
         *,
         tasks: Sequence[str] = ("recommend", "friends", "category"),
-        split: Literal["random", "user"] = "random",
         core: int = 0,
-        val: float = 0.2,
-        test: float = 0.2,
-        seed: int = 0,
         positive_from: float = 3,
         **base: Any,
     ) -> None:
-        super().__init__(root, **base)
-        if not tasks or set(tasks) - set(LABELS) or not set(tasks) & {"recommend", "rating", "useful"}:
-            raise ValueError(
-                f"Yelp: tasks={list(tasks)}; allowed are {list(LABELS)}, and recommend, rating or useful, which are of "
-                "the rows, must be among them."
-            )
-        if split not in ("random", "user") or core < 0:
-            raise ValueError(f"Yelp: split={split!r}, core={core}; allowed are 'random' and 'user', and numbers >= 0.")
-        self.tasks, self.split, self.core, self.val, self.test, self.seed = tuple(tasks), split, core, val, test, seed
-        self.positive_from = positive_from
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        """User and item, the chosen labels and their links."""
-        split: Split = (
-            RandomSplit(self.val, self.test, self.seed)
-            if self.split == "random"
-            else UserSplit("user", val=self.val, test=self.test, rounding="up", seed=self.seed)
-        )
-        return Recipe(
-            columns=(CategoricalColumn("user"), CategoricalColumn("item")),
-            labels=tuple(LABELS[task] for task in self.tasks),
-            split=split,
-            user="user",
-            item="item",
-            group="user",
-            ids=("user", "item"),
-            links=tuple(Links(task, OF[task]) for task in self.tasks if task in OF),  # type: ignore[arg-type]
-        )
+        super().__init__(root, tasks=tasks, **base)
+        if core < 0:
+            raise ValueError(f"Yelp: core={core}; allowed are numbers >= 0.")
+        self.core, self.positive_from = core, positive_from
 
     def options(self) -> Mapping[str, Any]:
         """What `read` depends on beyond the recipe."""
