@@ -6,7 +6,7 @@ from mtlzoo.datamodules.trust import TrustDataModule
 
 
 class Ciao(TrustDataModule):
-    """284,086 ratings of 106,797 products by 7,375 users of ciao.co.uk, with 111,781 links of trust and 28 categories.
+    """284,086 ratings of 105,114 products by 7,375 users of ciao.co.uk, with 111,781 links of trust and 28 categories.
 
     Tasks, features, split, files and arguments are those of `TrustDataModule`. (CiaoDVD is another data set.)
 

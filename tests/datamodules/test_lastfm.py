@@ -138,5 +138,12 @@ def test_the_official_files(data_root: Path, tmp_path: Path) -> None:
     assert (rows["user"].n_unique(), rows["item"].n_unique()) == (1_892, 17_632)
     assert rows["recommend"].null_count() == 0
     assert len(pl.concat(data.read_links("friends"))) == 2 * 12_717
-    assert len(pl.concat(data.read_links("tags"))) == 12_523
+    tags = pl.concat(data.read_links("tags"))
+    assert len(tags) == 12_523
+    sizes = tags.group_by("group").len()["len"].cast(pl.Int64)
+    assert (sizes * (sizes - 1)).sum() / (len(tags) * (len(tags) - 1)) == pytest.approx(0.015, abs=5e-4)
+    given = pl.read_csv(data.files()[-1], separator="\t").group_by("artistID", "tagID").len()
+    assert given["tagID"].value_counts()["count"].max() == 2_283
+    most = given.filter(pl.col("len") == pl.col("len").max().over("artistID"))
+    assert (most.group_by("artistID").len()["len"] > 1).sum() == 6_089
     assert len(data.links("friends").lists) > 25_000
