@@ -10,7 +10,7 @@ import polars as pl
 from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.obtain import obtain
+from mtlzoo.datamodules.obtain import obtain, place_of
 from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.side_table import present
@@ -81,7 +81,7 @@ class LastFM(PairsDataModule):
         """
         archive = self.root / f"{NAME}.zip"
         md5 = "" if archive.is_file() else self.md5  # files packed again are as good
-        obtain(self.url, archive, there=lambda: self._folder, md5=md5, allowed=self.download, into=self.root / NAME)
+        obtain(self.url, archive, there=lambda: self._folder, md5=md5, allowed=self.download, into=self._unpacked)
         if self._folder is None:
             raise DatasetNotFoundError(
                 f"LastFM: no user_artists.dat(.gz) in {self.root / NAME} or {self.root}. Unpack {self.url} there, give "
@@ -116,7 +116,12 @@ class LastFM(PairsDataModule):
 
     @property
     def _folder(self) -> Path | None:
-        return next((f for f in (self.root / NAME, self.root) if present(f, ["user_artists.dat"])), None)
+        places = (self.root / NAME, self.root, self._unpacked)
+        return next((folder for folder in places if present(folder, ["user_artists.dat"])), None)
+
+    @property
+    def _unpacked(self) -> Path:
+        return place_of(self.root / f"{NAME}.zip", self.prepared) / NAME
 
     def _required(self, name: str) -> Path:
         assert self._folder is not None

@@ -26,7 +26,7 @@ from mtlzoo.datamodules.columns import (
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.movielens_files import Colons, Commas, Format, Tabs
 from mtlzoo.datamodules.negatives import NegativeSampler
-from mtlzoo.datamodules.obtain import obtain, writable
+from mtlzoo.datamodules.obtain import obtain, place_of
 from mtlzoo.datamodules.ranking import RankingDataModule
 from mtlzoo.datamodules.side_table import SideTable, present
 from mtlzoo.datamodules.splitting import splitter
@@ -267,12 +267,7 @@ class MovieLens(RankingDataModule):
 
     @property
     def _unpacked(self) -> Path:
-        """Where an archive is unpacked: beside it, or where root can't be written among the prepared data."""
-        archive = self.root / f"{self._name}.zip"
-        if writable(self.root) or not archive.is_file():
-            return self.root
-        status = archive.stat()
-        return self.prepared / "unpacked" / f"{self._name}-{status.st_size}-{status.st_mtime_ns}"
+        return place_of(self.root / f"{self._name}.zip", self.prepared)
 
     @property
     def _folders(self) -> list[Path]:

@@ -46,6 +46,14 @@ def obtain(
             extract(archive if archive.is_file() and not md5 else download(url, archive, md5=md5), folder)
 
 
+def place_of(archive: Path, prepared: Path) -> Path:
+    """Where an archive is unpacked: beside it, or among the prepared data where it lies and nothing may be written."""
+    if writable(archive.parent) or not archive.is_file():
+        return archive.parent
+    status = archive.stat()
+    return prepared / "unpacked" / f"{archive.stem}-{status.st_size}-{status.st_mtime_ns}"
+
+
 def writable(folder: Path) -> bool:
     """Whether files may be put in a folder, or in the one where it would be made."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())

@@ -59,14 +59,19 @@ def test_both_places_are_looked_at(tmp_path: Path, place: str) -> None:
     assert LastFM(tmp_path, download=False).schema
 
 
-def test_an_archive_at_root_is_unpacked(tmp_path: Path) -> None:
-    write_lastfm(tmp_path / "files")
-    with zipfile.ZipFile(tmp_path / "hetrec2011-lastfm-2k.zip", "w") as archive:
-        for path in (tmp_path / "files").iterdir():
+@pytest.mark.parametrize("writable", [True, False])
+def test_an_archive_at_root_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable: bool) -> None:
+    files, root = write_lastfm(tmp_path / "files"), tmp_path / "root"
+    root.mkdir()
+    with zipfile.ZipFile(root / "hetrec2011-lastfm-2k.zip", "w") as archive:
+        for path in files.iterdir():
             archive.write(path, path.name)  # at the archive's root, as published
-    data = LastFM(tmp_path, download=False)
+    if not writable:
+        monkeypatch.setattr(obtain, "writable", lambda folder: folder != root)
+    data = LastFM(root, download=False, prepared=tmp_path / "prepared")
     assert sum(data.data.manifest["rows"].values()) == 1000
-    assert data.files()[0].parent.name == "hetrec2011-lastfm-2k"
+    assert (root / "hetrec2011-lastfm-2k").is_dir() == writable
+    assert data.folder == LastFM(files, prepared=tmp_path / "prepared").folder
 
 
 def test_downloads_with_the_publishers_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

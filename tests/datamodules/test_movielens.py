@@ -227,7 +227,7 @@ def test_an_archive_at_root_is_unpacked_whatever_its_checksum(
     root.mkdir()
     shutil.make_archive(str(root / "ml-1m"), "zip", folder.parent, "ml-1m")
     if not writable:
-        monkeypatch.setattr("mtlzoo.datamodules.movielens.writable", lambda folder: folder != root)
+        monkeypatch.setattr("mtlzoo.datamodules.obtain.writable", lambda folder: folder != root)
     monkeypatch.setattr(obtain, "download", lambda *_, **__: pytest.fail("downloads what is there"))
     data = MovieLens(root, prepared=tmp_path / "prepared")
     assert len(rows_of(data)) > 1000
