@@ -1,7 +1,5 @@
 """Ciao (Tang et al., WSDM 2012): ratings of products, and whom their authors trust."""
 
-from typing import ClassVar
-
 from mtlzoo.datamodules.trust import TrustDataModule
 
 
@@ -14,4 +12,4 @@ class Ciao(TrustDataModule):
     Liu, mTrust: Discerning Multi-Faceted Trust in a Connected World, WSDM 2012.
     """
 
-    citation: ClassVar[str] = "Tang, Gao and Liu, mTrust, WSDM 2012"
+    citation = "Tang, Gao and Liu, mTrust, WSDM 2012"

@@ -1,7 +1,5 @@
 """Epinions (Tang et al., WSDM 2012): ratings of products, and whom their authors trust."""
 
-from typing import ClassVar
-
 from mtlzoo.datamodules.trust import TrustDataModule
 
 
@@ -15,4 +13,4 @@ class Epinions(TrustDataModule):
     Liu, mTrust: Discerning Multi-Faceted Trust in a Connected World, WSDM 2012.
     """
 
-    citation: ClassVar[str] = "Tang, Gao and Liu, mTrust, WSDM 2012"
+    citation = "Tang, Gao and Liu, mTrust, WSDM 2012"

@@ -1,5 +1,6 @@
 """What Tang's crawls of Epinions and Ciao have in common: ratings, trust among users, categories of products."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -48,7 +49,6 @@ class TrustDataModule(PairsDataModule):
     """
 
     licence = "none stated, for research"
-    citation: ClassVar[str]
     url = "https://www.cse.msu.edu/~tangjili/trust.html"
     choices: ClassVar[Mapping[str, Label]] = {
         "recommend": Label("recommend", kind="ranking"),
@@ -72,6 +72,11 @@ class TrustDataModule(PairsDataModule):
             name = type(self).__name__
             raise ValueError(f"{name}: positive_from={positive_from}; allowed are 0 to below 5, the highest rating.")
         self.positive_from = positive_from
+
+    @property
+    @abstractmethod
+    def citation(self) -> str:
+        """Paper of the crawl; abstract, so that this class is no data set of its own."""
 
     def options(self) -> Mapping[str, Any]:
         """What `read` depends on beyond the recipe."""

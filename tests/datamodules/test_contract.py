@@ -65,6 +65,10 @@ def test_every_file_of_a_data_set_is_exported() -> None:
     assert defined == set(DATAMODULES)
 
 
+def test_bases_are_no_data_sets_that_a_command_line_offers() -> None:
+    assert all(inspect.isabstract(base) for base in BASES)
+
+
 def test_says_licence_and_citation(kind: Any) -> None:
     assert kind.licence
     assert kind.citation
