@@ -37,6 +37,11 @@ SINGLE = [
     *("--model", "SingleTask", "--model.embedding_dim", "32", "--model.units", "[128,64]", "--model.dropout", "0.1"),
     *("--model.lr", "2e-3", "--model.schedule", "cosine", "--model.table_weight_decay", "1e-4"),
 ]
+ALONE = [  # the same without the weights of the losses, as there is but one
+    *("--data", "MovieLens", "--data.version", "1m", "--data.tasks", "[rating]", "--data.batch_size", "4096"),
+    *("--data.eval_batch_size", "16384", "--trainer.max_epochs", "6"),
+    *("--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay", "0.99"),
+]
 REPORT = ["--trainer.callbacks+=ColdStartReport"]
 METRICS = ("val/rating/rmse", "val/genres/f1_micro", "val/genres/accuracy", "val/interaction/auc")
 
@@ -62,7 +67,9 @@ def tested(run: Run) -> dict[str, Any]:
     about = {
         name: record.get(name) for name in ("model", "epoch", "parameters", "rows", "data_fingerprint", "versions")
     }
-    command = " ".join(["mtlzoo fit", *run.arguments, f"--seed_everything {run.seed} --data.shuffle_seed {run.seed}"])
+    words = list(run.arguments)
+    words[words.index("--data.root") + 1] = "ROOT"
+    command = " ".join(["mtlzoo fit", *words, f"--seed_everything {run.seed} --data.shuffle_seed {run.seed}"])
     return {"command": command, "seed": run.seed, "validation": validation(run), "test": found, **about}
 
 
@@ -104,10 +111,7 @@ def main() -> None:
     kinds = {
         "MMoE": (f"w{chosen[0]}_{chosen[1]}", [*config, *weights(1.0, *chosen), *REPORT]),
         "SingleTask": ("single", [*config, *weights(1, 1, 1), *SINGLE, *REPORT]),
-        "SingleTask, ratings alone": (
-            "rating",
-            [*config, *weights(1), *SINGLE, "--data.tasks", "[rating]", *REPORT],
-        ),
+        "SingleTask, ratings alone": ("rating", [*ALONE, "--data.root", options.root, *SINGLE, *REPORT]),
     }
     done: list[Run] = []
     found["summary"], reports = {}, {}

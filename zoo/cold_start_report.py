@@ -190,6 +190,7 @@ def picture(table: Sequence[Row]) -> "Figure":
                 errors = torch.tensor(errors).nan_to_num(0.0).tolist()
                 axes.errorbar(range(len(buckets)), values, yerr=errors, fmt="o-", markersize=4, capsize=3, label=run)
             axes.set_xticks(range(len(buckets)), buckets)
+            axes.set_xlim(-0.5, len(buckets) - 0.5)  # the same where the first buckets have no row
             axes.set(title=f"{task}, {rows[0]['metric']}", xlabel=f"rows of the {side} in train")
             if any(row.get("run") for row in rows):
                 axes.legend(fontsize="small")
