@@ -180,6 +180,14 @@ def test_sparse_gradients_train_the_same(data: Friends, tmp_path: Path) -> None:
     torch.testing.assert_close(sparse.encoder.table.weight, dense.encoder.table.weight)
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_low_precision_trains(data: Friends, tmp_path: Path, precision: Any) -> None:
+    module = model(data)
+    trainer = trained(data, tmp_path, module, precision=precision)
+    assert all(torch.isfinite(parameter).all() for parameter in module.parameters())
+    assert float(trainer.callback_metrics["val/recommend/recall@20"]) > 0
+
+
 def test_a_checkpoint_holds_the_graph(data: Friends, tmp_path: Path) -> None:
     module = model(data, encoder="lightgcn")
     trainer = trained(data, tmp_path, module, max_epochs=1)

@@ -154,7 +154,7 @@ def test_no_order_of_the_tasks(build: Build, tasks: int) -> None:
     for name in ("weights", "preference"):
         if isinstance(numbers := getattr(other, name, None), list):
             setattr(other, name, [numbers[t] for t in order])
-    # Not to -2: among 16 tasks that makes one 5e-17 long on some processors, far beyond the 1e12 that rules are exact for.
+    # Not to -2: of 16 tasks that makes one 5e-17 long on some processors, beyond the 1e12 that rules are exact for.
     for factor in (1.0, -1.9):
         moved = torch.linspace(1.0, factor, tasks, dtype=torch.float64)[:, None] * rows
         expected = solve(rule, moved @ moved.mT)
