@@ -1,40 +1,33 @@
 """Amazon's product reviews (McAuley et al.): who rated what, and which products belong together."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import polars as pl
 
-from mtlzoo.datamodules.amazon_files import RELATED, RELEASES, read_related, read_reviews
+from mtlzoo.datamodules.amazon_files import RELEASES, read_related, read_reviews
+from mtlzoo.datamodules.assigned import assigned
 from mtlzoo.datamodules.checks import require
-from mtlzoo.datamodules.columns import CategoricalColumn, GivenSplit, Label, RandomSplit, Recipe, Split, UserSplit
-from mtlzoo.datamodules.core import k_core
+from mtlzoo.datamodules.columns import GivenSplit, Label, Split
+from mtlzoo.datamodules.core import core_of
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.ranking import RankingDataModule
+from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.side_table import present
 from mtlzoo.schema import Links
 
 Version: TypeAlias = Literal["2014", "2018", "2023"]
-LABELS = {
-    "recommend": Label("recommend", kind="ranking"),
-    "alignment": Label("alignment", kind="alignment"),
-    "rating": Label("rating", kind="regression", standardize=False),
-    "verified": Label("verified"),
-    "helpful": Label("helpful"),
-    **{name: Label(name, kind="link") for name in (*RELATED, "category")},
-}
+OF_RATINGS = ("recommend", "alignment", "rating")
 OF_REVIEWS = ("verified", "helpful")
-"""Tasks that files of ratings alone do not have."""
+OF_PRODUCTS = ("also_viewed", "also_bought", "category")
 SPLITS = ("train", "val", "test")
 GIVEN = {"user": pl.Int64, "item": pl.Int64, "rating": pl.Float64}
 """Columns of ``train.txt``, ``val.txt`` and ``test.txt``, which have no header."""
 
 
-class AmazonReviews(RankingDataModule):
+class AmazonReviews(PairsDataModule):
     """Ratings of products of one category, and what the metadata say of the products.
 
     * Tasks: `recommend` (products rated above `positive_from` are to be found), `rating` (the stars, not standardised),
@@ -46,10 +39,11 @@ class AmazonReviews(RankingDataModule):
       GraphAU published them for Office Products (2014, 5-core; of test those rated above 3), with the tasks recommend,
       alignment and rating. ``user``: at random 60 % of each user's rows for train, then 20 % and 20 %, as GraphAU and
       PMTRec do. ``random``: each row by itself.
-    * Reads at `root`, plain or ``.gz``: of 2014 ``ratings_CATEGORY.csv``, ``reviews_CATEGORY_5.json`` or
-      ``reviews_CATEGORY.json``; of 2018 ``CATEGORY.csv``, ``CATEGORY_5.json`` or ``CATEGORY.json``; of 2023
-      ``CATEGORY.csv`` or ``CATEGORY.jsonl``: the first that is there and has what the tasks need. For links the
-      metadata, ``meta_CATEGORY.json`` or ``.jsonl``.
+    * Reads at `root`, plain or ``.gz``, the first that is there: of 2014 ``reviews_CATEGORY_5.json``,
+      ``reviews_CATEGORY.json`` or ``ratings_CATEGORY.csv``; of 2018 ``CATEGORY_5.json``, ``CATEGORY.json`` or
+      ``CATEGORY.csv``; of 2023 ``CATEGORY.jsonl`` or ``CATEGORY.csv``. The tasks do not change which: all have the same
+      rows. Files of ratings alone (``.csv``) lack `verified` and `helpful`. For links the metadata,
+      ``meta_CATEGORY.json`` or ``.jsonl``.
     * Products rated twice by a user have two rows.
 
     Licence: none stated; for research. Source: https://amazon-reviews-2023.github.io, of 2018
@@ -70,6 +64,7 @@ class AmazonReviews(RankingDataModule):
         test: Share of test.
         seed: Of the split.
         positive_from: Ratings above it are positive.
+        test_positives: Keep the positive ones of the test rows alone, as GraphAU does.
         base: `negatives`, `links_from`, `prepared`, `batch_size`, `eval_batch_size`, `shuffle_seed`: see
             `RankingDataModule`.
 
@@ -81,66 +76,70 @@ class AmazonReviews(RankingDataModule):
     citation = "McAuley et al., SIGIR 2015; Ni et al., EMNLP 2019; Hou et al., arXiv 2403.03952; Yang et al., CIKM 2023"
     url = "https://amazon-reviews-2023.github.io (or the pages of 2018 and 2014)"
 
+    choices: ClassVar[Mapping[str, Label]] = {
+        "recommend": Label("recommend", kind="ranking"),
+        "alignment": Label("alignment", kind="alignment"),
+        "rating": Label("rating", kind="regression", standardize=False),
+        **{name: Label(name) for name in OF_REVIEWS},
+        **{name: Label(name, kind="link") for name in OF_PRODUCTS},
+    }
+    between: ClassVar[Mapping[str, Links]] = {name: Links(name, "item") for name in OF_PRODUCTS}
+
     def __init__(
         self,
         root: str | PathLike[str] = "data/amazon",
         *,
         category: str = "Office_Products",
         version: Version = "2014",
-        tasks: Sequence[str] = ("recommend", "alignment", "rating"),
+        tasks: Sequence[str] = OF_RATINGS,
         split: Literal["given", "user", "random"] = "given",
         core: int = 0,
         val: float = 0.2,
         test: float = 0.2,
         seed: int = 0,
         positive_from: float = 3,
+        test_positives: bool = False,
         **base: Any,
     ) -> None:
-        super().__init__(root, **base)
         if version not in RELEASES or split not in ("given", "user", "random") or core < 0:
             raise ValueError(
                 f"AmazonReviews: version={version!r}, split={split!r}, core={core}; allowed are {list(RELEASES)}, "
                 "'given', 'user' or 'random', and numbers >= 0."
             )
-        missing = {"also_viewed"} if version == "2023" else {"verified"} if version == "2014" else set()
-        allowed = ["recommend", "alignment", "rating"] if split == "given" else [t for t in LABELS if t not in missing]
-        if not tasks or set(tasks) - set(allowed):
+        if split == "given" and (version != "2014" or core or test_positives):
             raise ValueError(
-                f"AmazonReviews: tasks={list(tasks)}; allowed are {allowed} with version={version!r}, split={split!r}."
+                f"AmazonReviews: split='given' with version={version!r}, core={core}, test_positives={test_positives}; "
+                "what GraphAU published is of 2014, a 5-core, and filtered already. Leave these out, or give "
+                "split='user' or 'random' to split the publisher's own files."
             )
-        if all(LABELS[task].kind in ("link", "alignment") for task in tasks):
-            raise ValueError(
-                f"AmazonReviews: tasks={list(tasks)}; at least one must be of the rows, such as recommend."
-            )
-        if split == "given" and core:
-            raise ValueError("AmazonReviews: split='given' is of a 5-core already; leave core out.")
-        self.category, self.version, self.tasks, self.split = category, version, tuple(tasks), split
-        self.core, self.val, self.test, self.seed, self.positive_from = core, val, test, seed, positive_from
+        shares: dict[str, Any] = {"val": val, "test": test, "seed": seed}
+        super().__init__(root, tasks=tasks, split="random" if split == "random" else "user", **shares, **base)
         self._release = RELEASES[version]
+        there = () if split == "given" else (*self._release.outcomes, *self._release.links)
+        if set(tasks) - {*OF_RATINGS, *there}:
+            raise ValueError(
+                f"AmazonReviews: tasks={list(tasks)}; allowed with version={version!r}, split={split!r} are "
+                f"{[*OF_RATINGS, *there]}."
+            )
+        self.category, self.version, self.split, self.core = category, version, split, core
+        self.positive_from, self.test_positives = positive_from, test_positives
 
-    @cached_property
-    def recipe(self) -> Recipe:
-        """User and item, the chosen labels and their links."""
-        splits: dict[str, Split] = {
-            "given": GivenSplit(),
-            "random": RandomSplit(self.val, self.test, self.seed),
-            "user": UserSplit("user", val=self.val, test=self.test, rounding="up", seed=self.seed),
-        }
-        labels = tuple(LABELS[task] for task in self.tasks)
-        return Recipe(
-            columns=(CategoricalColumn("user"), CategoricalColumn("item")),
-            labels=labels,
-            split=splits[self.split],
-            user="user",
-            item="item",
-            group="user",
-            ids=("user", "item"),
-            links=tuple(Links(label.column, "item") for label in labels if label.kind == "link"),
-        )
+    @property
+    def declared_split(self) -> Split:
+        """The split of the recipe: a column where files say it, or where rows of test are taken out."""
+        return GivenSplit() if self.split == "given" or self.test_positives else super().declared_split
 
     def options(self) -> Mapping[str, Any]:
         """What `read` depends on beyond the recipe."""
-        return {"positive_from": self.positive_from, "core": self.core}
+        if self.split == "given":
+            return {"positive_from": self.positive_from}
+        filtered = {"split": self.split, "val": self.val, "test": self.test, "seed": self.seed}
+        return {
+            "version": self.version,
+            "positive_from": self.positive_from,
+            "core": self.core,
+            **(filtered if self.test_positives else {}),
+        }
 
     def files(self) -> tuple[Path, ...]:
         """Ratings or reviews and, for links, the metadata; or the three files of the given split.
@@ -159,8 +158,8 @@ class AmazonReviews(RankingDataModule):
                 )
             return found
         release = self._release
-        reviews = release.json if set(self.tasks) & set(OF_REVIEWS) else (*release.csv, *release.json)
-        return tuple(self._first(names) for names in (reviews, *([release.meta] if self.recipe.links else [])))
+        reviews = (*release.json, *(() if self._outcomes else release.csv))
+        return tuple(map(self._first, (reviews, *([release.meta] if self.recipe.links else []))))
 
     def read(self) -> Iterator[pl.DataFrame]:
         """Ratings, in file order."""
@@ -169,18 +168,22 @@ class AmazonReviews(RankingDataModule):
             yield from (rows.with_columns(positive) for rows in self._given())
             return
         path = self.files()[0]
-        kept = None
-        if self.core:
-            kept = pl.Series(k_core(read_reviews(path, self._release), self.core))
-        first = 0
-        for rows in read_reviews(path, self._release):
-            stop = first + len(rows)
-            yield (rows if kept is None else rows.filter(kept[first:stop])).with_columns(positive)
-            first = stop
+        read = core_of(lambda: read_reviews(path, self._release, self._outcomes), self.core)
+        if not self.test_positives:
+            yield from (rows.with_columns(positive) for rows in read())
+            return
+        for rows in assigned(read, super().declared_split, self.folder):
+            yield rows.filter((pl.col("split") != "test") | (pl.col("rating") > self.positive_from)).with_columns(
+                positive
+            )
 
     def read_links(self, name: str) -> Iterator[pl.DataFrame]:
         """Products that are linked, from the metadata."""
         return read_related(self.files()[1], self._release, name)
+
+    @property
+    def _outcomes(self) -> list[str]:
+        return [task for task in self.tasks if task in OF_REVIEWS]
 
     def _given(self) -> Iterator[pl.DataFrame]:
         for split, path in zip(SPLITS, self.files(), strict=True):

@@ -1,17 +1,31 @@
 """The formats in which Amazon's reviews were published: 2014, 2018 and 2023."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from mtlzoo.datamodules.checks import require
-from mtlzoo.datamodules.json_lines import Types, read_json_lines
+from mtlzoo.datamodules.json_lines import read_json_lines
 from mtlzoo.datamodules.reading import read_csv
 
 _STRINGS = pl.List(pl.String())
-RELATED = ("also_viewed", "also_bought")
+
+
+class Key(NamedTuple):
+    """What one key of an object says.
+
+    Args:
+        name: The key.
+        dtype: Its type, or several that occur.
+        said: What it says, from the column of that name.
+    """
+
+    name: str
+    dtype: Any
+    said: pl.Expr
 
 
 @dataclass(frozen=True)
@@ -19,95 +33,109 @@ class Release:
     """Names of files and keys of one release; ``{}`` in a name stands for the category.
 
     Args:
-        csv: Ratings alone; then their columns in the file's order (with a first line of names in 2023).
-        columns: Of the CSV file: user, item, rating and timestamp.
-        named: Whether the CSV file has a line of names.
         json: Reviews, an object per line, the first of these that is there.
         keys: Of the reviews: user, item, rating, timestamp.
-        outcomes: Further keys of the reviews and their types.
-        verified: Whether the purchase was verified.
-        helpful: Whether somebody found the review helpful.
+        csv: Ratings alone, for where there are no reviews.
+        columns: Of the CSV file, in its order; where it has a line of names, user, item, rating and timestamp.
+        named: Whether the CSV file has a line of names.
+        outcomes: By task, what tells it; 1, 0 or, where it makes no sense, null.
         per_second: Units of the timestamp in a second.
         meta: Metadata of the products.
-        meta_types: Keys of the metadata and their types; the first is the item.
-        links: By links: what the metadata say an item is linked with.
-        category: The innermost categories of an item.
+        item: The product, in the metadata.
+        links: By links, what a product is linked with: products or, for category, its innermost categories.
     """
 
+    json: tuple[str, ...]
+    keys: tuple[str, ...]
     csv: tuple[str, ...]
     columns: tuple[str, ...]
     named: bool
-    json: tuple[str, ...]
-    keys: tuple[str, ...]
-    outcomes: Types
-    verified: pl.Expr | None
-    helpful: pl.Expr
+    outcomes: Mapping[str, Key]
     per_second: int
     meta: tuple[str, ...]
-    meta_types: Types
-    links: Mapping[str, pl.Expr]
-    category: pl.Expr
+    item: str
+    links: Mapping[str, Key]
 
 
 def _either(name: str) -> tuple[str, str]:
     return name, f"{name}.gz"
 
 
+def _above_zero(votes: pl.Expr) -> pl.Expr:
+    return (votes.fill_null(0) > 0).cast(pl.Int8)
+
+
+def _list(name: str) -> Key:
+    return Key(name, _STRINGS, pl.col(name))
+
+
+_VOTES = pl.col("vote").cast(pl.String).str.strip_chars().str.replace_all(",", "")
+_RELATED = pl.Struct({"also_viewed": _STRINGS, "also_bought": _STRINGS})
+_NAMES = ("user", "item", "rating", "timestamp")
 _OLD = ("reviewerID", "asin", "overall", "unixReviewTime")
+_NEW = ("user_id", "parent_asin", "rating", "timestamp")
 RELEASES: dict[str, Release] = {
     "2014": Release(
-        csv=_either("ratings_{}.csv"),
-        columns=("user", "item", "rating", "timestamp"),
-        named=False,
         json=(*_either("reviews_{}_5.json"), *_either("reviews_{}.json")),
         keys=_OLD,
-        outcomes={"helpful": pl.List(pl.Int64())},
-        verified=None,
-        helpful=pl.col("helpful").list.first().fill_null(0) > 0,
+        csv=_either("ratings_{}.csv"),
+        columns=_NAMES,
+        named=False,
+        # [3, 4]: three of four who voted.
+        outcomes={"helpful": Key("helpful", pl.List(pl.Int64()), _above_zero(pl.col("helpful").list.first()))},
         per_second=1,
         meta=_either("meta_{}.json"),
-        meta_types={
-            "asin": pl.String(),
-            "related": pl.Struct(dict.fromkeys(RELATED, _STRINGS)),
-            "categories": pl.List(_STRINGS),
+        item="asin",
+        links={
+            "also_viewed": Key("related", _RELATED, pl.col("related").struct.field("also_viewed")),
+            "also_bought": Key("related", _RELATED, pl.col("related").struct.field("also_bought")),
+            "category": Key("categories", pl.List(_STRINGS), pl.col("categories").list.eval(pl.element().list.last())),
         },
-        links={name: pl.col("related").struct.field(name) for name in RELATED},
-        category=pl.col("categories").list.eval(pl.element().list.last()),
     ),
     "2018": Release(
+        json=(*_either("{}_5.json"), *_either("{}.json")),
+        keys=_OLD,
         csv=_either("{}.csv"),
         columns=("item", "user", "rating", "timestamp"),
         named=False,
-        json=(*_either("{}_5.json"), *_either("{}.json")),
-        keys=_OLD,
-        outcomes={"verified": pl.Boolean(), "vote": (pl.String(), pl.Int64())},
-        verified=pl.col("verified"),
-        helpful=pl.col("vote").cast(pl.String).str.replace_all(",", "").cast(pl.Int64).fill_null(0) > 0,
+        outcomes={
+            "verified": Key("verified", pl.Boolean(), pl.col("verified").cast(pl.Int8)),
+            "helpful": Key(
+                "vote",
+                (pl.String(), pl.Int64()),
+                pl.when(_VOTES.fill_null("") == "").then(0).otherwise(_VOTES.cast(pl.Int64, strict=False) > 0),
+            ),
+        },
         per_second=1,
         meta=_either("meta_{}.json"),
-        meta_types={"asin": pl.String(), "also_view": _STRINGS, "also_buy": _STRINGS, "category": _STRINGS},
-        links={"also_viewed": pl.col("also_view"), "also_bought": pl.col("also_buy")},
-        category=pl.col("category").list.tail(1),
+        item="asin",
+        links={
+            "also_viewed": _list("also_view"),
+            "also_bought": _list("also_buy"),
+            "category": Key("category", _STRINGS, pl.col("category").list.tail(1)),
+        },
     ),
     "2023": Release(
-        csv=_either("{}.csv"),
-        columns=("user_id", "parent_asin", "rating", "timestamp"),
-        named=True,
         json=_either("{}.jsonl"),
-        keys=("user_id", "parent_asin", "rating", "timestamp"),
-        outcomes={"verified_purchase": pl.Boolean(), "helpful_vote": pl.Int64()},
-        verified=pl.col("verified_purchase"),
-        helpful=pl.col("helpful_vote").fill_null(0) > 0,
+        keys=_NEW,
+        csv=_either("{}.csv"),
+        columns=_NEW,
+        named=True,
+        outcomes={
+            "verified": Key("verified_purchase", pl.Boolean(), pl.col("verified_purchase").cast(pl.Int8)),
+            "helpful": Key("helpful_vote", pl.Int64(), _above_zero(pl.col("helpful_vote"))),
+        },
         per_second=1000,
         meta=_either("meta_{}.jsonl"),
-        meta_types={"parent_asin": pl.String(), "bought_together": _STRINGS, "categories": _STRINGS},
-        links={"also_bought": pl.col("bought_together")},
-        category=pl.col("categories").list.tail(1),
+        item="parent_asin",
+        links={
+            "also_bought": _list("bought_together"),
+            "category": Key("categories", _STRINGS, pl.col("categories").list.tail(1)),
+        },
     ),
 }
 """By year. 2018's ratings-only files have the item first."""
 
-_NAMES = ("user", "item", "rating", "timestamp")
 _TYPES: dict[str, pl.DataType] = {
     "user": pl.String(),
     "item": pl.String(),
@@ -116,28 +144,38 @@ _TYPES: dict[str, pl.DataType] = {
 }
 
 
-def read_reviews(path: Path, release: Release) -> Iterator[pl.DataFrame]:
-    """Columns user, item, rating and timestamp (seconds since 1970) and, of files of JSON, verified and helpful.
+def read_reviews(path: Path, release: Release, outcomes: Collection[str] = ()) -> Iterator[pl.DataFrame]:
+    """Columns user, item, rating and timestamp (seconds since 1970) and, of files of JSON, the outcomes.
 
     Raises:
-        DataError: A line that is none, a missing user or item, a rating outside of 1 to 5.
+        DataError: A line that is none, a missing user or item, a rating outside of 1 to 5, votes that are no number.
     """
-    if ".csv" in path.name:
-        frames = _table(path, release)
-    else:
-        types = dict(zip(release.keys, _TYPES.values(), strict=True))
-        frames = read_json_lines(path, {**types, **release.outcomes})
-        frames = (frame.rename(dict(zip(release.keys, _NAMES, strict=True))) for frame in frames)
-        verified = pl.lit(None, pl.Int8) if release.verified is None else release.verified.cast(pl.Int8)
-        frames = (frame.with_columns(verified=verified, helpful=release.helpful.cast(pl.Int8)) for frame in frames)
     first = 1
-    for frame in frames:
+    for frame in _table(path, release) if ".csv" in path.name else _objects(path, release, outcomes):
         rows = range(first, first + len(frame))
         for name in ("user", "item"):
             require(frame[name].is_not_null(), frame[name], name, rows, f"an id in every review of {path}")
         good = frame["rating"].is_between(1, 5).fill_null(False)
         require(good, frame["rating"], "rating", rows, f"1 to 5 in every review of {path}")
         yield frame.with_columns(pl.col("timestamp") // release.per_second)
+        first = rows.stop
+
+
+def _objects(path: Path, release: Release, outcomes: Collection[str]) -> Iterator[pl.DataFrame]:
+    names = dict(zip(release.keys, _NAMES, strict=True))
+    wanted = {task: release.outcomes[task] for task in outcomes}
+    types = {
+        **dict(zip(release.keys, _TYPES.values(), strict=True)),
+        **{key.name: key.dtype for key in wanted.values()},
+    }
+    first = 1
+    for frame in read_json_lines(path, types):
+        rows = range(first, first + len(frame))
+        said = frame.select(key.said.alias(task) for task, key in wanted.items())
+        if "helpful" in wanted:
+            votes = wanted["helpful"].name
+            require(said["helpful"].is_not_null(), frame[votes], votes, rows, f"a number, or none, in {path}")
+        yield frame.select(release.keys).rename(names).hstack(said)
         first = rows.stop
 
 
@@ -151,9 +189,7 @@ def _table(path: Path, release: Release) -> Iterator[pl.DataFrame]:
 
 def read_related(path: Path, release: Release, name: str) -> Iterator[pl.DataFrame]:
     """Pairs of items that the metadata link (``source``, ``target``), or for category ``id`` and ``group``."""
-    item = next(iter(release.meta_types))
-    linked = release.category if name == "category" else release.links[name]
+    key = release.links[name]
     source, target = ("id", "group") if name == "category" else ("source", "target")
-    for frame in read_json_lines(path, release.meta_types):
-        pairs = frame.select(pl.col(item).alias(source), linked.alias(target)).explode(target)
-        yield pairs.drop_nulls()
+    for frame in read_json_lines(path, {release.item: pl.String(), key.name: key.dtype}):
+        yield frame.select(pl.col(release.item).alias(source), key.said.alias(target)).explode(target).drop_nulls()

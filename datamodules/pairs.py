@@ -56,23 +56,26 @@ class PairsDataModule(RankingDataModule):
             )
         if split not in ("random", "user"):
             raise ValueError(f"{name}: split={split!r}; allowed are 'random' and 'user'.")
-        self.tasks, self.split, self.val, self.test, self.seed = tuple(tasks), split, val, test, seed
+        self.split: str = split
+        self.tasks, self.val, self.test, self.seed = tuple(tasks), val, test, seed
 
     @cached_property
     def recipe(self) -> Recipe:
         """User and item, the chosen labels and their links."""
-        split: Split = (
-            RandomSplit(self.val, self.test, self.seed)
-            if self.split == "random"
-            else UserSplit("user", val=self.val, test=self.test, rounding="up", seed=self.seed)
-        )
         return Recipe(
             columns=(CategoricalColumn("user"), CategoricalColumn("item")),
             labels=tuple(self.choices[task] for task in self.tasks),
-            split=split,
+            split=self.declared_split,
             user="user",
             item="item",
             group="user",
             ids=("user", "item"),
             links=tuple(self.between[task] for task in self.tasks if task in self.between),
         )
+
+    @property
+    def declared_split(self) -> Split:
+        """The split of the recipe."""
+        if self.split == "random":
+            return RandomSplit(self.val, self.test, self.seed)
+        return UserSplit("user", val=self.val, test=self.test, rounding="up", seed=self.seed)

@@ -1,5 +1,6 @@
 """Amazon's own files of 2014, 2018 and 2023: every quirk."""
 
+import ast
 import gzip
 import json
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 
 from fixtures.amazon import write_amazon
 from mtlzoo.datamodules import AmazonReviews, DataError, DatasetNotFoundError
-from mtlzoo.datamodules.amazon_files import RELEASES
 
 VERSIONS: list[Any] = ["2014", "2018", "2023"]
+SPLITS = ("train", "val", "test")
 
 
 def made(root: Path, version: Any, **arguments: Any) -> AmazonReviews:
@@ -35,45 +36,47 @@ def test_ratings_alone_are_those_of_the_reviews(tmp_path: Path, version: Any) ->
 @pytest.mark.parametrize("version", VERSIONS)
 def test_votes_and_purchases(tmp_path: Path, version: Any) -> None:
     write_amazon(tmp_path, version)
-    task = "helpful" if version == "2014" else "verified"
-    frame = pl.concat(made(tmp_path, version, tasks=["recommend", "helpful", task][: 2 + (version != "2014")]).read())
+    tasks = ["recommend", "helpful"] if version == "2014" else ["recommend", "verified", "helpful"]
+    frame = pl.concat(made(tmp_path, version, tasks=tasks).read())
     name = {"2014": "reviews_Office_Products_5.json", "2018": "Office_Products_5.json", "2023": "Office_Products.jsonl"}
     with gzip.open(tmp_path / f"{name[version]}.gz", "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file if line.strip()]
-    for row, helpful, verified in zip(rows, frame["helpful"], frame["verified"], strict=True):
-        if version == "2014":
-            assert (helpful, verified) == (row["helpful"][0] > 0, None)
-        elif version == "2018":
-            assert (helpful, verified) == ("vote" in row, row["verified"])
-        else:
-            assert (helpful, verified) == (row["helpful_vote"] > 0, row["verified_purchase"])
+    votes: Any = {
+        "2014": lambda row: row["helpful"][0] > 0,
+        "2018": lambda row: "vote" in row,
+        "2023": lambda row: row["helpful_vote"] > 0,
+    }
+    assert frame["helpful"].to_list() == [votes[version](row) for row in rows]
+    assert 0.2 < frame["helpful"].mean() < 0.8  # type: ignore[operator]  # a number
+    if version == "2014":
+        assert "verified" not in frame.columns
+    else:
+        bought = "verified" if version == "2018" else "verified_purchase"
+        assert frame["verified"].to_list() == [row[bought] for row in rows]
+
+
+LINKED: dict[str, dict[str, Any]] = {
+    "2014": {name: lambda row, name=name: row.get("related", {}).get(name) for name in ("also_viewed", "also_bought")},
+    "2018": {"also_viewed": lambda row: row["also_view"], "also_bought": lambda row: row["also_buy"]},
+    "2023": {"also_bought": lambda row: row["bought_together"]},
+}
+"""What the metadata say an item is linked with."""
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_links_are_those_of_the_metadata(tmp_path: Path, version: Any) -> None:
     write_amazon(tmp_path, version)
-    end = "jsonl" if version == "2023" else "json"
+    end, item = ("jsonl", "parent_asin") if version == "2023" else ("json", "asin")
     with gzip.open(tmp_path / f"meta_Office_Products.{end}.gz", "rt") as file:
-        rows: list[dict[str, Any]] = [eval(line) if version == "2014" else json.loads(line) for line in file]
-    data = made(tmp_path, version, tasks=["recommend", *RELEASES[version].links, "category"])
-    for name in RELEASES[version].links:
-        found = set(pl.concat(data.read_links(name)).rows())
-        if version == "2014":
-            expected = {(r["asin"], other) for r in rows for other in r.get("related", {}).get(name, [])}
-        else:
-            key = (
-                "bought_together"
-                if version == "2023"
-                else {"also_viewed": "also_view", "also_bought": "also_buy"}[name]
-            )
-            item = "parent_asin" if version == "2023" else "asin"
-            expected = {(r[item], other) for r in rows for other in r[key] or []}
-        assert found == expected, name
+        rows: list[dict[str, Any]] = [ast.literal_eval(line.replace("null", "None")) for line in file]
+    data = made(tmp_path, version, tasks=["recommend", *LINKED[version], "category"])
+    for name, said in LINKED[version].items():
+        expected = {(row[item], other) for row in rows for other in said(row) or []}
+        assert set(pl.concat(data.read_links(name)).rows()) == expected, name
     groups = dict(pl.concat(data.read_links("category")).rows())
-    assert len(groups) == len(rows)
-    assert set(groups.values()) == {f"Kind {number}" for number in range(5)}
+    assert groups == {row[item]: f"Kind {int(row[item][1:]) % 5}" for row in rows}
     batch = next(iter(data.train_dataloader()))
-    assert {*RELEASES[version].links, "category", "negative"} <= set(batch)
+    assert {*LINKED[version], "category", "negative"} <= set(batch)
 
 
 @pytest.mark.parametrize("core", [3, 8])
@@ -101,10 +104,45 @@ def test_a_split_per_user_has_graphaus_sizes(tmp_path: Path) -> None:
     assert rows["val"] == sum(int(0.8 * n + 1e-9) - int(0.6 * n + 1e-9) for n in sizes)
 
 
+def test_positives_alone_are_kept_in_test_as_graphau_does(tmp_path: Path) -> None:
+    write_amazon(tmp_path, "2014", form="csv")
+    for split in ("user", "random"):
+        whole = made(tmp_path, "2014", split=split, seed=3, core=4)
+        part = made(tmp_path, "2014", split=split, seed=3, core=4, test_positives=True)
+        for name in SPLITS:
+            expected = whole.data[name].ids().hstack([pl.Series(whole.data[name]["labels"][:, 0].numpy())])
+            if name == "test":
+                assert expected[:, 2].is_nan().any()
+                expected = expected.filter(~expected[:, 2].is_nan())
+            found = part.data[name].ids()
+            assert found.equals(expected[:, :2]), name
+        assert not part.data["test"]["labels"].isnan().any()
+        assert not list(part.prepared.glob(".*"))
+
+
+def test_every_choice_of_the_filter_is_prepared_by_itself(tmp_path: Path) -> None:
+    write_amazon(tmp_path, "2014", form="csv")
+    choices: list[dict[str, Any]] = [{}, {"seed": 1}, {"val": 0.1}, {"split": "random"}, {"positive_from": 4}]
+    data = [made(tmp_path, "2014", test_positives=True, **choice) for choice in choices]
+    data += [made(tmp_path, "2014"), made(tmp_path, "2014", core=3)]
+    assert len({one.folder for one in data}) == len(data)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_tasks_do_not_change_the_rows(tmp_path: Path, version: Any) -> None:
+    """Ratings of everybody may lie beside a core of the reviews: tasks would be compared on other rows."""
+    write_amazon(tmp_path, version, form="csv", seed=1)
+    write_amazon(tmp_path, version, form="json")
+    one, more = (pl.concat(made(tmp_path, version, tasks=["recommend", *names]).read()) for names in ([], ["helpful"]))
+    assert one.equals(more.drop("helpful"))
+
+
 def test_the_category_names_the_files(tmp_path: Path) -> None:
     write_amazon(tmp_path, "2018", "Video_Games")
     assert made(tmp_path, "2018", category="Video_Games", tasks=["recommend", "also_bought"]).schema
-    with pytest.raises(DatasetNotFoundError, match=r"none of \['Books.csv', .* correct category='Books'"):
+    with pytest.raises(
+        DatasetNotFoundError, match=r"none of \['Books_5.json', .*'Books.csv'.* correct category='Books'"
+    ):
         made(tmp_path, "2018", category="Books").prepare_data()
 
 
@@ -123,30 +161,149 @@ def page(path: Path) -> None:
     path.write_bytes(b"<!DOCTYPE html>\n<html></html>\n")
 
 
-def stars(path: Path) -> None:
-    with gzip.open(path, "wt") as file:
-        file.write('{"reviewerID": "A", "asin": "B", "overall": 6.0, "unixReviewTime": 1}\n')
+@pytest.mark.parametrize(("damage", "message"), [(cut, "gzip truncated"), (page, "a web page, not data")])
+@pytest.mark.parametrize("name", ["Office_Products_5.json.gz", "meta_Office_Products.json.gz"])
+def test_damaged_files_are_refused(tmp_path: Path, damage: Any, message: str, name: str) -> None:
+    write_amazon(tmp_path, "2018")
+    damage(tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: {message}"):
+        made(tmp_path, "2018", tasks=["recommend", "category"]).prepare_data()
 
 
-def nobody(path: Path) -> None:
-    with gzip.open(path, "wt") as file:
-        file.write('{"asin": "B", "overall": 5.0, "unixReviewTime": 1}\n')
+def review(**keys: Any) -> str:
+    row = {"reviewerID": "A", "asin": "B", "overall": 4.0, "unixReviewTime": 1_500_000_000, **keys}
+    return json.dumps({key: value for key, value in row.items() if value is not ...}, ensure_ascii=False)
+
+
+def reviews(root: Path, *lines: str, **arguments: Any) -> pl.DataFrame:
+    (root / "Office_Products_5.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return pl.concat(made(root, "2018", **arguments).read())
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("keys", "message"),
     [
-        (cut, "gzip"),
-        (page, "web page|gzip"),
-        (stars, "found 6.0; allowed is 1 to 5"),
-        (nobody, "an id in every review"),
+        ({"overall": 6.0}, "found 6.0; allowed is 1 to 5"),
+        ({"overall": 0.0}, "found 0.0; allowed is 1 to 5"),
+        ({"overall": None}, "found None; allowed is 1 to 5"),
+        ({"overall": "five"}, "line 2: 'overall' is .*expected Float64"),
+        ({"reviewerID": ...}, "'user', row 2: found None; allowed is an id in every review"),
+        ({"asin": None}, "'item', row 2: found None; allowed is an id in every review"),
+        ({"vote": "many"}, "'vote', row 2: found 'many'; allowed is a number, or none"),
+        ({"vote": [1]}, "line 2: 'vote' is .*expected"),
+        ({"verified": "yes"}, "line 2: 'verified' is .*expected Boolean"),
     ],
 )
-def test_files_that_are_not_what_they_should_be(tmp_path: Path, damage: Any, message: str) -> None:
-    write_amazon(tmp_path, "2018")
-    damage(tmp_path / "Office_Products_5.json.gz")
+def test_reviews_that_are_not_what_they_should_be(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        made(tmp_path, "2018").prepare_data()
+        reviews(tmp_path, review(), review(**keys), tasks=["recommend", "helpful", "verified"])
+
+
+@pytest.mark.parametrize(
+    ("vote", "helpful"), [(..., 0), (None, 0), ("", 0), ("0", 0), ("2", 1), (" 3 ", 1), ("1,234", 1), ("1,234,567", 1)]
+)
+def test_votes_are_texts(tmp_path: Path, vote: Any, helpful: int) -> None:
+    rows = reviews(tmp_path, review(vote="7"), review(vote=vote), review(), tasks=["recommend", "helpful"])
+    assert rows["helpful"].to_list() == [1, helpful, 0]
+
+
+def test_votes_may_be_numbers(tmp_path: Path) -> None:
+    rows = reviews(tmp_path, review(vote=0), review(vote=3), review(), tasks=["recommend", "helpful"])
+    assert rows["helpful"].to_list() == [0, 1, 0]
+
+
+def test_what_no_task_needs_may_be_anything(tmp_path: Path) -> None:
+    odd: list[Any] = [{"vote": "many"}, {"vote": [1]}, {"verified": "yes"}, {"style": 3}, {"style": {"Size:": " L"}}]
+    odd += [{"image": ["https://x"]}, {"image": "x"}, {"reviewText": "one\u2028two\x85three"}, {"unixReviewTime": ...}]
+    rows = reviews(tmp_path, *(review(**keys) for keys in odd), "", review(), "  ")
+    assert rows["user"].to_list() == ["A"] * (len(odd) + 1)
+    assert rows["timestamp"].null_count() == 1
+
+
+def test_pairs_that_were_rated_twice_have_two_rows(tmp_path: Path) -> None:
+    assert reviews(tmp_path, review(), review(overall=2.0))["rating"].to_list() == [4.0, 2.0]
+
+
+def test_plain_files_come_before_packed_ones_and_cores_before_all(tmp_path: Path) -> None:
+    names = ["Office_Products_5.json", "Office_Products_5.json.gz", "Office_Products.json", "Office_Products.json.gz"]
+    names += ["Office_Products.csv", "Office_Products.csv.gz"]
+    for name in names:
+        (tmp_path / name).touch()
+    for name in names:
+        assert made(tmp_path, "2018").files() == (tmp_path / name,)
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_ratings_of_another_release_are_refused(tmp_path: Path, version: Any) -> None:
+    """2018 has no line of names and the item first; 2023 has one."""
+    other = "2018" if version == "2023" else "2023"
+    write_amazon(tmp_path, other, form="csv")
+    (path,) = made(tmp_path, other).files()
+    path.rename(tmp_path / ("ratings_Office_Products.csv.gz" if version == "2014" else path.name))
+    with pytest.raises(DataError, match=r"no column|invalid value 'rating'"):
+        made(tmp_path, version).prepare_data()
+
+
+# ---- metadata
+
+
+def links(root: Path, version: Any, name: str, *lines: str) -> list[tuple[str, str]]:
+    write_amazon(root, version)
+    end = "jsonl" if version == "2023" else "json"
+    (root / f"meta_Office_Products.{end}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return pl.concat(made(root, version, tasks=["recommend", name]).read_links(name)).rows()
+
+
+def test_metadata_of_2014_are_dictionaries_of_python_or_json(tmp_path: Path) -> None:
+    rows: list[Any] = [
+        {"asin": "a", "title": 'It\'s "it"', "related": {"also_viewed": ["b", "c"], "buy_after_viewing": ["d"]}},
+        {"asin": "b", "price": 9.5, "related": {"also_bought": ["c"]}},
+        {"asin": "c", "brand": None, "salesRank": {"Office": 3}},
+        {"asin": "d", "related": {"also_viewed": []}},
+    ]
+    for write in (repr, json.dumps):
+        lines = [write(row) for row in rows]
+        assert links(tmp_path, "2014", "also_viewed", *lines, "") == [("a", "b"), ("a", "c")]
+        assert links(tmp_path, "2014", "also_bought", *lines, "") == [("b", "c")]
+
+
+def test_metadata_are_never_evaluated(tmp_path: Path) -> None:
+    trap = "{'asin': __import__('pathlib').Path('%s').touch()}" % (tmp_path / "trapped")
+    with pytest.raises(DataError, match="line 1: not JSON"):
+        links(tmp_path, "2014", "also_viewed", trap)
+    assert not (tmp_path / "trapped").exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "said", "groups"),
+    [
+        ("2014", {"categories": [["Office", "Pens"], ["Art", "Ink", "Pens & Ink"]]}, ["Pens", "Pens & Ink"]),
+        ("2014", {"categories": [["Office"], []]}, ["Office"]),
+        ("2018", {"category": ["Office", "Pens"]}, ["Pens"]),
+        ("2018", {"category": []}, []),
+        ("2018", {}, []),
+        ("2023", {"categories": ["Office", "Pens"], "main_category": "Office"}, ["Pens"]),
+        ("2023", {"categories": None}, []),
+    ],
+)
+def test_the_innermost_category_counts(tmp_path: Path, version: Any, said: Any, groups: list[str]) -> None:
+    item = {"parent_asin" if version == "2023" else "asin": "a", "details": {}, **said}
+    assert links(tmp_path, version, "category", json.dumps(item)) == [("a", group) for group in groups]
+
+
+def test_a_link_needs_only_its_own_key(tmp_path: Path) -> None:
+    line = json.dumps({"asin": "a", "also_buy": ["b"], "also_view": "everything", "category": 3})
+    assert links(tmp_path, "2018", "also_bought", line) == [("a", "b")]
+    with pytest.raises(DataError, match="line 1: 'also_view' is"):
+        links(tmp_path, "2018", "also_viewed", line)
+
+
+def test_links_of_products_that_nobody_rated_are_refused(tmp_path: Path) -> None:
+    write_amazon(tmp_path, "2018")
+    (tmp_path / "meta_Office_Products.json").write_text('{"asin": "a", "also_buy": ["b"]}\n')
+    with pytest.raises(DataError, match=r"Links 'also_bought': no two 'item' of train are linked"):
+        made(tmp_path, "2018", tasks=["recommend", "also_bought"]).prepare_data()
 
 
 @pytest.mark.parametrize(
@@ -155,9 +312,12 @@ def test_files_that_are_not_what_they_should_be(tmp_path: Path, damage: Any, mes
         ({"version": "2020"}, "version='2020'"),
         ({"version": "2023", "tasks": ["recommend", "also_viewed"]}, "with version='2023'"),
         ({"version": "2014", "tasks": ["recommend", "verified"]}, "with version='2014'"),
-        ({"version": "2018", "tasks": ["also_viewed"]}, "must be of the rows"),
+        ({"version": "2018", "tasks": ["also_viewed"]}, "which are of the rows, must be among them"),
         ({"version": "2018", "core": -1}, "core=-1"),
-        ({"version": "2014", "split": "given", "core": 5}, "leave core out"),
+        ({"version": "2014", "split": "given", "core": 5}, "Leave these out"),
+        ({"version": "2018", "split": "given"}, "version='2018'.*of 2014.*or give split='user'"),
+        ({"version": "2014", "split": "given", "test_positives": True}, "filtered already"),
+        ({"version": "2014", "split": "given", "tasks": ["recommend", "helpful"]}, "split='given' are"),
     ],
 )
 def test_wrong_arguments_say_what_is_allowed(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
