@@ -9,7 +9,7 @@ import polars as pl
 
 from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import Label
-from mtlzoo.datamodules.core import k_core
+from mtlzoo.datamodules.core import core_of
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.json_lines import read_json_lines
 from mtlzoo.datamodules.pairs import PairsDataModule
@@ -20,6 +20,8 @@ TABLE = {"friends": "user", "category": "business"}
 """The file that says who is linked."""
 TEXTS = (pl.String(), pl.List(pl.String()))
 """Releases differ: one text with commas, or a list."""
+VOTES = {"useful": pl.Int64(), "votes": pl.Struct({"useful": pl.Int64()})}
+"""Until 2016 votes were an object of their own."""
 
 
 class Yelp(PairsDataModule):
@@ -94,12 +96,7 @@ class Yelp(PairsDataModule):
 
     def read(self) -> Iterator[pl.DataFrame]:
         """Reviews, in file order."""
-        kept = pl.Series(k_core(self._reviews(), self.core)) if self.core else None
-        first = 0
-        for rows in self._reviews():
-            stop = first + len(rows)
-            yield rows if kept is None else rows.filter(kept[first:stop])
-            first = stop
+        yield from core_of(self._reviews, self.core)()
 
     def read_links(self, name: str) -> Iterator[pl.DataFrame]:
         """Friends, or the main category of each business."""
@@ -117,7 +114,7 @@ class Yelp(PairsDataModule):
 
     def _reviews(self) -> Iterator[pl.DataFrame]:
         path = self._required("review")
-        types = {"user_id": pl.String(), "business_id": pl.String(), "stars": pl.Float64(), "useful": pl.Int64()}
+        types = {"user_id": pl.String(), "business_id": pl.String(), "stars": pl.Float64(), **VOTES}
         first = 1
         for frame in read_json_lines(path, types):
             rows = range(first, first + len(frame))
@@ -129,7 +126,7 @@ class Yelp(PairsDataModule):
                 pl.col("user_id").alias("user"),
                 pl.col("business_id").alias("item"),
                 pl.col("stars").alias("rating"),
-                (pl.col("useful") > 0).cast(pl.Int8).alias("useful"),
+                (pl.coalesce("useful", pl.col("votes").struct.field("useful")) > 0).cast(pl.Int8).alias("useful"),
                 pl.when(pl.col("stars") > self.positive_from).then(1).alias("recommend"),
             )
             first = rows.stop
@@ -145,9 +142,8 @@ class Yelp(PairsDataModule):
 
 
 def _listed(values: pl.Series, none: str = "") -> pl.Series:
-    """Texts with commas as lists, without blanks; lists as they are; null, empty texts and `none` as null."""
+    """Texts with commas as lists, or lists as they are, without blanks, empty texts and `none`; null stays null."""
     if values.dtype == pl.String:
-        there = (values.str.strip_chars() != none) & (values != "")
-        values = pl.select(pl.when(there).then(values.str.split(","))).to_series()
+        values = values.str.split(",")
     stripped = values.list.eval(pl.element().str.strip_chars())
-    return stripped.list.eval(pl.element().filter(pl.element() != ""))
+    return stripped.list.eval(pl.element().filter(~pl.element().is_in(["", none])))
