@@ -21,7 +21,7 @@ from typing import Any
 from report import show, write
 from runs import Run, mean_and_deviation
 
-DECAYS = ("1e-4", "1e-3", "3e-3")
+DECAYS = ("1e-5", "1e-4", "1e-3", "3e-3")
 TAUS = ("1e-4", "1e-2")
 ALPHAS = ("1", "1.04")
 METRICS = ("recall@5", "recall@20", "recall@40", "ndcg@5", "ndcg@20", "ndcg@40")
