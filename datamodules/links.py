@@ -111,6 +111,7 @@ def read_links(name: str, read: Callable[[str], Iterator[pl.DataFrame]], table: 
         ones.append(one[known])
         others.append(two[known])
     one, two = (np.concatenate(parts) if parts else np.empty(0, np.int32) for parts in (ones, others))
+    del ones, others
     if grouped:
         links = LinkTable(Lists.of(two, one, len(codes)), Lists.of(one, two, table.cardinality))
         some = bool((links.lists.sizes > 1).any())

@@ -91,6 +91,13 @@ def test_friends_are_written_in_many_ways(tmp_path: Path, friends: Any, expected
     assert found.rows() == [("a", friend) for friend in expected]
 
 
+def test_a_category_that_no_other_business_has_is_not_the_main_one(tmp_path: Path) -> None:
+    of = {"a": "Food, Pizza, Rare", "b": "Pizza, Food", "c": "Food", "d": "Food, Odd", "e": "Strange", "f": None}
+    rows = [{"business_id": item, "categories": listed, "attributes": None} for item, listed in of.items()]
+    found = pl.concat(written(tmp_path, "business", *rows).read_links("category"))
+    assert dict(found.rows()) == {"a": "Pizza", "b": "Pizza", "c": "Food", "d": "Food"}
+
+
 @pytest.mark.parametrize(
     ("said", "useful"),
     [
