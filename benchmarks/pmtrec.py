@@ -13,7 +13,7 @@ results there is not repeated. Results: benchmarks/results/pmtrec_*.json; tables
 
 import argparse
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,33 +36,33 @@ TASKS = {
     "ciao": ("recommend", "trust", "category"),
 }
 TRAINING = [
-    *("--model", "PMTRec", "--model.lr", "5e-3", "--data.batch_size", "2048", "--patience", "10"),
-    *("--trainer.max_epochs", "200", "--trainer.accelerator", "cpu"),
+    *("--model", "PMTRec", "--model.lr", "5e-3", "--data.batch_size", "2048", "--trainer.accelerator", "cpu"),
 ]
 SURGERY = ["--trainer.callbacks+=GradientSurgery"]
 Options = dict[str, str]
+Values = Sequence[str]
 
 
-def methods() -> dict[str, list[Options]]:
+def methods(decays: Values = DECAYS, taus: Values = TAUS, alphas: Values = ALPHAS) -> dict[str, list[Options]]:
     """The grid of each method."""
 
-    def grid(**values: tuple[str, ...]) -> list[Options]:
+    def grid(**values: Values) -> list[Options]:
         return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
 
     return {
-        "BPR": grid(decay=DECAYS),
-        "EW": grid(decay=DECAYS),
-        "PCGrad": grid(decay=DECAYS),
-        "PMTRec": grid(decay=DECAYS, tau=TAUS, alpha=ALPHAS),
-        "V1": grid(decay=DECAYS, tau=TAUS, alpha=("1",)),
-        "V2": grid(decay=DECAYS, tau=("1",), alpha=ALPHAS[1:]),
+        "BPR": grid(decay=decays),
+        "EW": grid(decay=decays),
+        "PCGrad": grid(decay=decays),
+        "PMTRec": grid(decay=decays, tau=taus, alpha=alphas),
+        "V1": grid(decay=decays, tau=taus, alpha=("1",)),
+        "V2": grid(decay=decays, tau=("1",), alpha=alphas[-1:]),
     }
 
 
-def arguments(method: str, name: str, root: str, options: Options) -> Iterator[str]:
+def arguments(method: str, name: str, root: str, options: Options, limits: Sequence[str]) -> Iterator[str]:
     """Of `mtlzoo fit`."""
     tasks = TASKS[name][:1] if method == "BPR" else TASKS[name]
-    yield from [*DATA[name], "--data.root", root, "--data.tasks", f"[{','.join(tasks)}]", *TRAINING]
+    yield from [*DATA[name], "--data.root", root, "--data.tasks", f"[{','.join(tasks)}]", *TRAINING, *limits]
     yield from ["--model.table_weight_decay", options["decay"]]
     if method == "PCGrad":
         yield from [*SURGERY, "--trainer.callbacks.rule=PCGrad"]
@@ -72,11 +72,11 @@ def arguments(method: str, name: str, root: str, options: Options) -> Iterator[s
         yield from ["--trainer.callbacks.rule.tau", options["tau"], "--trainer.callbacks.rule.alpha", options["alpha"]]
 
 
-def new(out: Path, name: str, root: str, method: str, options: Options, seed: int) -> Run:
+def new(out: Path, name: str, root: str, method: str, options: Options, seed: int, limits: Sequence[str]) -> Run:
     """A run; those of PMTRec, V1 and V2 with equal options are one."""
     group = "PMTRec" if "tau" in options else method
     folder = "-".join(f"{key}{value}" for key, value in options.items())
-    return Run(out / name / group / f"{folder}-s{seed}", tuple(arguments(method, name, root, options)), seed)
+    return Run(out / name / group / f"{folder}-s{seed}", tuple(arguments(method, name, root, options, limits)), seed)
 
 
 def main() -> None:
@@ -87,17 +87,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="Of the chosen options.")
     parser.add_argument("--jobs", type=int, default=1, help="Runs at a time.")
     parser.add_argument("--methods", nargs="+", default=list(methods()), choices=list(methods()))
+    parser.add_argument("--decays", nargs="+", default=list(DECAYS))
+    parser.add_argument("--taus", nargs="+", default=list(TAUS))
+    parser.add_argument("--alphas", nargs="+", default=list(ALPHAS))
+    parser.add_argument("--epochs", default="200", help="At most.")
+    parser.add_argument("--patience", default="10", help="Epochs without improvement.")
     asked = parser.parse_args()
+    all_grids = methods(asked.decays, asked.taus, asked.alphas)
+    limits = ("--patience", asked.patience, "--trainer.max_epochs", asked.epochs)
     out = asked.out.resolve()
     rows: list[dict[str, Any]] = []
     with ThreadPoolExecutor(asked.jobs) as pool:
         for name in [name for name in DATA if getattr(asked, name)]:
             root = getattr(asked, name)
-            grids = {m: [(o, new(out, name, root, m, o, 0)) for o in methods()[m]] for m in asked.methods}
+            grids = {m: [(o, new(out, name, root, m, o, 0, limits)) for o in all_grids[m]] for m in asked.methods}
             list(pool.map(Run.fit, dict.fromkeys(run for grid in grids.values() for _, run in grid)))
             chosen = {method: max(grid, key=lambda pair: pair[1].validated())[0] for method, grid in grids.items()}
             for seed in asked.seeds:
-                runs = {method: new(out, name, root, method, chosen[method], seed) for method in asked.methods}
+                runs = {method: new(out, name, root, method, chosen[method], seed, limits) for method in asked.methods}
                 for step in (Run.fit, Run.test):
                     list(pool.map(step, dict.fromkeys(runs.values())))
                 for method, run in runs.items():
@@ -108,7 +115,7 @@ def main() -> None:
                 method: [{**options, "validation": round(run.validated(), 5)} for options, run in grid]
                 for method, grid in grids.items()
             }
-            about = {"tasks": TASKS, "training": TRAINING, "seeds": asked.seeds}
+            about = {"tasks": TASKS[name], "training": [*TRAINING, *limits], "seeds": asked.seeds}
             write(f"pmtrec_{name}", about, [row for row in rows if row["data"] == name], grid=tried)
             show(name, [summary(rows, name, method) for method in asked.methods])
 
