@@ -68,6 +68,6 @@ def test_the_prior_is_user_and_item_by_default(toy: ModuleType) -> None:
     schema = FeatureSchema(toy.SCHEMA.features, toy.SCHEMA.tasks, user="user", item="item")
     assert PEPNet(schema).prior == [0, 1]
     with pytest.raises(ValueError, match=r"prior=\[\], domain=\[\]; allowed are features of the data.*'user'"):
-        PEPNet(toy.SCHEMA)
+        PEPNet(FeatureSchema(toy.SCHEMA.features, toy.SCHEMA.tasks))
     with pytest.raises(ValueError, match=r"domain=\['tab'\]; allowed are"):
         build(toy, domain=["tab"])
