@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,7 @@ class Run:
     def fit(self) -> None:
         """Trains, if that was not done."""
         if self.record("fit.json") is None:
+            shutil.rmtree(self.folder, ignore_errors=True)  # what an interrupted training left would be tested
             seeds = ["--seed_everything", str(self.seed), "--data.shuffle_seed", str(self.seed)]
             self._command(["fit", *self.arguments, *seeds, "--trainer.default_root_dir", str(self.folder)])
 
