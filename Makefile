@@ -51,6 +51,7 @@ bench: $(VENV)/.bench $(PEERS)
 	$(BIN)/python benchmarks/experts.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/models.py --kuairand $(KUAIRAND) --census $(CENSUS) --out build/runs/models
+	$(BIN)/python benchmarks/comparable_samples.py --runs build/runs/models
 	$(BIN)/python benchmarks/movielens.py --root $(MOVIELENS) --out build/runs/movielens
 	$(BIN)/python benchmarks/pmtrec.py --office $(OFFICE) --lastfm $(LASTFM) --ciao $(CIAO) --out build/runs/pmtrec
 	$(BIN)/python benchmarks/pmtrec_epoch.py

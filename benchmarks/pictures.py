@@ -1,11 +1,13 @@
-"""Draws the pictures of docs/surgery.md from what the benchmarks wrote.
+"""Draws the pictures of docs/surgery.md and docs/comparable_samples.md from what the benchmarks wrote.
 
     python benchmarks/pictures.py
 
-``docs/images/surgery_cost.svg`` from results/surgery.json, and in the same way ``conflicts.svg`` and ``rules.svg``.
+``docs/images/surgery_cost.svg`` from results/surgery.json, and in the same way ``conflicts.svg``, ``rules.svg``,
+``transfer_is_like.svg`` and ``transfer_long_view.svg``.
 """
 
 import json
+from math import nan
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,6 +15,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from report import RESULTS
+
+from mtlzoo.cli.comparing_samples import picture
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 LEVELS = ("model", "parameter", "row")
@@ -83,6 +87,10 @@ def main() -> None:
     for name, source, draw in pictures:
         figure = draw(json.loads((RESULTS / f"{source}.json").read_text())["rows"])
         figure.savefig(IMAGES / f"{name}.svg", metadata={"Date": None})
+    for compared in json.loads((RESULTS / "comparable_samples.json").read_text())["rows"]:
+        rows = [{key: nan if value is None else value for key, value in row.items()} for row in compared["rows"]]
+        figure = picture(rows, "auc")
+        figure.savefig(IMAGES / f"transfer_{compared['tasks'][1]}.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mtlzoo.schema import FIRST_KNOWN, PADDING
+from mtlzoo.schema import FIRST_KNOWN
 
 USERS, ITEMS = 512, 2048
 """Users and items at a time: their scores take 4 MiB."""
@@ -13,6 +13,7 @@ MERGE = 8
 """Candidates per user that wait until they are sorted in."""
 
 
+@torch.no_grad()
 def top_items(
     users: Tensor,
     items: Tensor,
@@ -25,7 +26,8 @@ def top_items(
     """The k best items of each user; of equal ones the smaller id is first.
 
     Sorting is what costs, so a score is only looked at where the maximum of its group beats the user's k-th best so
-    far: of I items in any order that are some ``k log(I / k)``.
+    far. A chunk is every n-th item, so that also items that are sorted by how well they do (the usual order of a
+    vocabulary is by frequency) come as if shuffled: of I items some ``k log(I / k)`` are looked at.
 
     Args:
         users: Vectors [B, d].
@@ -37,7 +39,14 @@ def top_items(
 
     Returns:
         Ids, int64 [B, k], best first; 0 where there are no more. Items whose score is NaN or -inf are never shown.
+
+    Raises:
+        ValueError: k below 1, or rows of `excluded` that are not those of `users`.
     """
+    if k < 1:
+        raise ValueError(f"top_items: k={k}; allowed is >= 1.")
+    if excluded is not None and len(excluded) != len(users):
+        raise ValueError(f"top_items: excluded has {len(excluded)} rows and users {len(users)}; give each user's own.")
     parts = [
         _top(users[rows], items, k, None if excluded is None else excluded[rows], first, max(chunk, GROUP))
         for rows in (slice(start, start + USERS) for start in range(0, len(users), USERS))
@@ -46,32 +55,30 @@ def top_items(
 
 
 def _top(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: int, chunk: int) -> Tensor:
-    number = len(users)
+    number, chunks = len(users), -(-max(len(items) - first, 0) // chunk)
     best = users.new_full((number, k), -torch.inf)
     ids = torch.zeros(number, k, dtype=torch.int64, device=users.device)
-    starts = list(range(first, len(items), chunk))
-    hidden = _by_item(excluded, [*starts, len(items)]) if excluded is not None and excluded.shape[1] else None
+    hidden = _by_chunk(excluded - first, len(items) - first, chunks) if excluded is not None and chunks else None
     waiting: list[tuple[Tensor, Tensor, Tensor]] = []
-    every = users.new_empty(min(chunk, max(len(items) - first, 0)), number)  # one for all: fresh memory costs as much
-    for place, start in enumerate(starts):
+    # One for all: fresh memory costs as much as the products.
+    every = users.new_empty(min(chunk, max(len(items) - first, 0)), number)
+    for place in range(chunks):
         # [items, users]: the maximum of a group is then a maximum of whole rows, which is quick.
-        some = items[start : start + chunk]
-        scores = torch.mm(some, users.T, out=every[: len(some)])
+        numbers = torch.arange(first + place, len(items), chunks, device=users.device)
+        scores = torch.mm(items[first + place :: chunks], users.T, out=every[: len(numbers)])
         if hidden is not None:
-            item, user, bounds = hidden
+            row, user, bounds = hidden
             inside = slice(bounds[place], bounds[place + 1])
-            scores[item[inside] - start, user[inside]] = -torch.inf
+            scores[row[inside], user[inside]] = -torch.inf
         if place == 0:
-            bound = _bound(scores, k)
-            item, user = ((scores >= bound) & (scores > -torch.inf)).nonzero(as_tuple=True)
+            row, user = ((scores >= _bound(scores, k)) & (scores > -torch.inf)).nonzero(as_tuple=True)
         else:
-            # An equal score of a later item does not enter.
-            item, user = _better(scores, best[:, -1])
-        waiting.append((user, item + start, scores[item, user]))
-        if place == 0 or place == len(starts) - 1 or sum(len(each) for each, _, _ in waiting) > MERGE * number:
+            row, user = _better(scores, numbers, best[:, -1], ids[:, -1])
+        waiting.append((user, numbers[row], scores[row, user]))
+        if place == 0 or place == chunks - 1 or sum(len(each) for each, _, _ in waiting) > MERGE * number:
             best, ids = _merged(best, ids, *(torch.cat(parts) for parts in zip(*waiting, strict=True)))
             waiting = []
-    return ids.masked_fill(best == -torch.inf, PADDING)
+    return ids
 
 
 def _bound(scores: Tensor, k: int) -> Tensor:
@@ -82,27 +89,28 @@ def _bound(scores: Tensor, k: int) -> Tensor:
     return known.topk(k, dim=0).values[-1]
 
 
-def _better(scores: Tensor, bound: Tensor) -> tuple[Tensor, Tensor]:
-    """Items and users of the scores above the users' bounds."""
+def _better(scores: Tensor, numbers: Tensor, bound: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and users of the scores above the users' bounds, or equal to them where the id is smaller than the last."""
     whole = len(scores) // GROUP * GROUP
     largest = scores[:whole].view(-1, GROUP, scores.shape[1]).amax(1)
-    # Not "largest > bound": the maximum of a group that holds a NaN is NaN, and it may hold something else.
-    group, user = (~(largest <= bound)).nonzero(as_tuple=True)
-    item = (group.unsqueeze(1) * GROUP + torch.arange(GROUP, device=scores.device)).flatten()
+    # Not "largest >= bound": the maximum of a group that holds a NaN is NaN, and it may hold something else.
+    group, user = (~(largest < bound)).nonzero(as_tuple=True)
+    ahead = (largest[group, user] != bound[user]) | (numbers[group * GROUP] < last[user])
+    group, user = group[ahead], user[ahead]
+    row = (group.unsqueeze(1) * GROUP + torch.arange(GROUP, device=scores.device)).flatten()
     user = user.repeat_interleave(GROUP)
-    above = scores[item, user] > bound[user]
-    item, user = item[above], user[above]
-    if whole < len(scores):
-        rest, other = (scores[whole:] > bound).nonzero(as_tuple=True)
-        item, user = torch.cat([item, rest + whole]), torch.cat([user, other])
-    return item, user
+    enough = scores[row, user] >= bound[user]
+    rest, other = (scores[whole:] >= bound).nonzero(as_tuple=True)
+    row, user = torch.cat([row[enough], rest + whole]), torch.cat([user[enough], other])
+    better = (scores[row, user] > bound[user]) | (numbers[row] < last[user])
+    return row[better], user[better]
 
 
 def _merged(best: Tensor, ids: Tensor, user: Tensor, item: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """The best with candidates, whose items all come after those that are there."""
+    """The best with candidates."""
     if not len(user):
         return best, ids
-    order = (user * (item.max() + 1) + item).argsort()
+    order = user.argsort()
     user, item, scores = user[order], item[order], scores[order]
     counts = torch.bincount(user, minlength=len(best))
     some = counts.nonzero().squeeze(1)
@@ -112,15 +120,18 @@ def _merged(best: Tensor, ids: Tensor, user: Tensor, item: Tensor, scores: Tenso
     wide = best.new_full((len(some), int(counts.max())), -torch.inf)
     named = ids.new_zeros(wide.shape)
     wide[place[user], column], named[place[user], column] = scores, item
-    both, named = torch.cat([best[some], wide], 1), torch.cat([ids[some], named], 1)
-    # Stable: what is there is before what comes, and ids ascend within both.
-    values, order = both.sort(dim=1, descending=True, stable=True)
+    named, order = torch.cat([ids[some], named], 1).sort(1)
+    values = torch.cat([best[some], wide], 1).gather(1, order)
+    values, order = values.sort(dim=1, descending=True, stable=True)  # stable: of equal ones the smaller id
     k = best.shape[1]
     return best.index_copy(0, some, values[:, :k]), ids.index_copy(0, some, named.gather(1, order[:, :k]))
 
 
-def _by_item(excluded: Tensor, starts: list[int]) -> tuple[Tensor, Tensor, list[int]]:
-    """Pairs of item and user sorted by item, and where the items from each start on begin among them."""
-    item, order = excluded.long().flatten().sort()
-    bounds = torch.searchsorted(item, torch.tensor(starts, device=item.device)).tolist()
-    return item, order // excluded.shape[1], bounds
+def _by_chunk(places: Tensor, number: int, chunks: int) -> tuple[Tensor, Tensor, list[int]]:
+    """Rows in their chunk and users of places [B, S] among the items, by chunk, and where each chunk begins."""
+    rows = -(-number // chunks)
+    known = (places >= 0) & (places < number)
+    key = torch.where(known, places % chunks * rows + places // chunks, chunks * rows).long()
+    key, order = key.flatten().sort()
+    bounds = torch.searchsorted(key, torch.arange(chunks + 1, device=key.device) * rows).tolist()
+    return key % rows, order // max(places.shape[1], 1), bounds

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mtlzoo import full_ranking
 from mtlzoo.full_ranking import top_items
 
 
@@ -39,6 +40,51 @@ def test_of_equal_items_the_smaller_id_is_first(chunk: int) -> None:
     excluded = torch.randint(0, 400, (40, 60), generator=draw)
     assert top_items(users, items, 15, excluded, chunk=chunk).tolist() == sorted_whole(users, items, 15, excluded)
     assert top_items(users * 0, items, 3, chunk=chunk).tolist() == [[2, 3, 4]] * 40
+
+
+@pytest.mark.parametrize("items", [2051, 5000])
+def test_equals_sorting_in_chunks_of_the_default_size(items: int) -> None:
+    """More users than are taken at a time, and many equal scores."""
+    draw = torch.Generator().manual_seed(items)
+    users, vectors = (torch.randint(-2, 3, (n, 3), generator=draw).float() for n in (530, items))
+    excluded = torch.randint(0, items, (530, 30), generator=draw)
+    scores = (users @ vectors.T).scatter(1, excluded, -torch.inf)
+    scores[:, :2] = -torch.inf
+    assert torch.equal(
+        top_items(users, vectors, 40, excluded), scores.sort(dim=1, descending=True, stable=True)[1][:, :40]
+    )
+
+
+def test_items_from_worst_to_best_are_not_all_sorted(monkeypatch: Any) -> None:
+    """A vocabulary may be ordered by how well its items do; candidates stay few."""
+    sorted_in = 0
+    made = full_ranking._merged
+
+    def counted(*arguments: Tensor) -> Any:
+        nonlocal sorted_in
+        sorted_in += len(arguments[2])
+        return made(*arguments)
+
+    monkeypatch.setattr(full_ranking, "_merged", counted)
+    items = torch.arange(100_000.0)[:, None]
+    for order in (items, -items, items * 0):
+        sorted_in = 0
+        top_items(torch.ones(10, 1), order, 5)
+        assert sorted_in < 10 * 2500
+
+
+def test_vectors_that_need_a_gradient() -> None:
+    users, items = torch.randn(3, 2, requires_grad=True), torch.randn(9, 2, requires_grad=True)
+    assert top_items(users, items, 2).tolist() == sorted_whole(users, items, 2, None)
+
+
+def test_refuses_what_it_cannot_rank() -> None:
+    users, items = torch.randn(3, 2), torch.randn(9, 2)
+    with pytest.raises(ValueError, match="k=0"):
+        top_items(users, items, 0)
+    for rows in (2, 4):
+        with pytest.raises(ValueError, match=f"excluded has {rows} rows and users 3"):
+            top_items(users, items, 1, torch.full((rows, 1), 4))
 
 
 def test_more_users_than_are_taken_at_a_time() -> None:

@@ -13,6 +13,7 @@ from jsonargparse import Namespace, dict_to_namespace
 from mtlzoo.cli.parser import import_class, plain
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.prepared import PreparedData
+from mtlzoo.schema import FeatureSchema
 
 DATA = "mtlzoo_data"
 """Entry of a checkpoint that says which data it was trained on."""
@@ -80,8 +81,10 @@ def check_data(checkpoint: Mapping[str, Any], data: MultiTaskDataModule, path: P
     Raises:
         ValueError: Features or tasks differ, with the differences; or the same ids mean other values.
     """
-    saved, found = plain(checkpoint["hyper_parameters"]["schema"]), plain(data.schema.to_dict())
-    if parts := [part for part in found if found[part] != saved.get(part)]:
+    # Through the class: a schema that an earlier version saved lacks the parts that came later.
+    schema = FeatureSchema.from_dict(plain(checkpoint["hyper_parameters"]["schema"]))
+    saved, found = plain(schema.to_dict()), plain(data.schema.to_dict())
+    if parts := [part for part in found if found[part] != saved[part]]:
         lines = [f"{p}: checkpoint {_only(saved[p], found[p])}, data {_only(found[p], saved[p])}" for p in parts]
         raise ValueError(f"{path} was made for data with other columns.\n  " + "\n  ".join(lines))
     trained = checkpoint[DATA]

@@ -64,7 +64,7 @@ class RankingMetrics(DoubleMetric):
         ordered = relevant.to(top.dtype).sort(1).values
         fresh = torch.ones_like(ordered, dtype=torch.bool)
         fresh[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-        number = ((fresh | (ordered == UNKNOWN)) & (ordered != PADDING)).sum(1)
+        number = ((fresh | (ordered == UNKNOWN)) & (ordered > PADDING)).sum(1)
         places = torch.searchsorted(ordered, top).clamp(max=ordered.shape[1] - 1)
         hits = ((ordered.gather(1, places) == top) & (top > UNKNOWN)).double()
         ranks = torch.arange(1, self.largest + 1, device=top.device)

@@ -135,6 +135,14 @@ def test_data_whose_ids_mean_other_values_are_refused(trained: Path, options: li
     assert "whose ids mean other values" in run("test", *options, "--ckpt_path", "other.ckpt", code=2)
 
 
+def test_a_schema_that_lacks_what_came_later_is_read(trained: Path, options: list[str], run: Run) -> None:
+    """Links among users and items are newer than the first checkpoints."""
+    checkpoint = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)
+    del checkpoint["hyper_parameters"]["schema"]["links"]
+    torch.save(checkpoint, "early.ckpt")
+    run("test", *options, "--ckpt_path", "early.ckpt")
+
+
 def test_what_is_no_checkpoint_of_ours_is_refused(trained: Path, options: list[str], run: Run) -> None:
     torch.save({"state_dict": {}}, "foreign.ckpt")
     assert "not a checkpoint of an mtlzoo model" in run("test", *options, "--ckpt_path", "foreign.ckpt", code=2)
