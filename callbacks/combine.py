@@ -54,22 +54,20 @@ class Groups:
 
 
 def combine(
-    shared: Mapping[Tensor, ParameterGradients], tasks: int, groups: Groups, rule: Weigh | GradientRule
+    shared: Mapping[Tensor, ParameterGradients], tasks: int, groups: Groups, rule: Weigh
 ) -> dict[Tensor, Tensor]:
-    """One gradient for every shared parameter.
+    """One gradient for every shared parameter, by weights.
 
     Args:
         shared: Settled gradients of the parameters that two tasks or more reach.
         tasks: T.
         groups: What one Gramian is taken over.
-        rule: Gives the weights, in one call for all groups; or, element by element, the gradient.
+        rule: Gives the weights, in one call for all groups.
 
     Returns:
         By parameter: its gradient, sparse where its lookups ask for that.
     """
     blocks = {parameter: _block(parameter, entry, tasks) for parameter, entry in shared.items()}
-    if isinstance(rule, GradientRule):
-        return {p: spread(p, shared[p], rule(block)) for p, block in blocks.items()}
     if groups.level == "model":
         device = next(iter(blocks.values())).device
         total = torch.zeros(tasks, tasks, dtype=torch.float64, device=device)
@@ -89,6 +87,34 @@ def combine(
         p: spread(p, shared[p], _weighted_rows(block, part) if p in groups.tables else _weighted(block, part[0]))
         for (p, block), part in zip(blocks.items(), parts, strict=True)
     }
+
+
+def transform(shared: Mapping[Tensor, ParameterGradients], rule: GradientRule, losses: Tensor) -> dict[Tensor, Tensor]:
+    """One gradient for every shared parameter, by a rule that makes it of the gradients themselves.
+
+    Args:
+        shared: Settled gradients of the parameters that two tasks or more reach, in the same order in every step.
+        rule: The rule.
+        losses: [T].
+
+    Returns:
+        By parameter: its gradient, sparse where its lookups ask for that.
+
+    Raises:
+        ValueError: A sparse table for a rule that takes whole gradients.
+    """
+    blocks = {parameter: _block(parameter, entry, len(losses)) for parameter, entry in shared.items()}
+    if not rule.whole:
+        return {p: spread(p, shared[p], rule(block, losses=losses)) for p, block in blocks.items()}
+    if any(entry.sparse for entry in shared.values()):
+        raise ValueError(
+            f"{type(rule).__name__} keeps something of every row of a table, and this module has tables with "
+            "sparse=True. Use dense ones, or a rule without such a state, such as SDMGrad."
+        )
+    every = {p: torch.stack([spread(p, shared[p], one) for one in block]) for p, block in blocks.items()}
+    whole = rule(torch.cat([block.reshape(len(losses), -1) for block in every.values()], 1), losses=losses)
+    parts = whole.split([parameter.numel() for parameter in every])
+    return {p: part.view_as(p) for p, part in zip(every, parts, strict=True)}
 
 
 def private(parameter: Tensor, entry: ParameterGradients) -> Tensor | None:

@@ -74,8 +74,9 @@ class ConflictMonitor(L.Callback):
             )
         if isinstance(found[0].rule, GradientRule):
             raise ValueError(
-                f"ConflictMonitor: {type(found[0].rule).__name__} works element by element and makes no Gramian to "
-                "watch. Take the monitor out, or watch a rule that gives weights, such as GradientSurgery(Sum())."
+                f"ConflictMonitor: {type(found[0].rule).__name__} works on the gradients themselves and makes no "
+                "Gramian to watch. Take the monitor out, or watch a rule that gives weights, such as "
+                "GradientSurgery(Sum())."
             )
         self._surgery = found[0]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlzoo.callbacks import collectives
-from mtlzoo.callbacks.rules.base import GramianRule
+from mtlzoo.callbacks.rules.base import GradientRule, GramianRule
 from mtlzoo.callbacks.task_gradients import TaskGradients
 
 
@@ -52,12 +52,12 @@ class Step:
         parameter.grad = gradient if base is None else base + gradient
         self.written[parameter] = (parameter.grad, parameter.grad._version)
 
-    def rewind(self, rule: GramianRule, groups: Tensor | None) -> None:
+    def rewind(self, rule: GramianRule | GradientRule, groups: Tensor | None) -> None:
         """Brings the rule back to where this step began, if it was asked for this step before."""
         for name, (places, values) in self.buffers.items():
             buffer = rule.get_buffer(name)
             if places is None:
-                buffer.copy_(values)
+                buffer.resize_as_(values).copy_(values)  # a state that this step began was empty before
             else:
                 buffer[places] = values
         if _has_extra(rule):
@@ -69,5 +69,5 @@ class Step:
             self.buffers[name] = (groups, buffer[groups]) if by_group else (None, buffer.clone())
 
 
-def _has_extra(rule: GramianRule) -> bool:
+def _has_extra(rule: nn.Module) -> bool:
     return type(rule).get_extra_state is not nn.Module.get_extra_state

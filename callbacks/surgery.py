@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from mtlzoo.callbacks import collectives, processes
 from mtlzoo.callbacks.boundary import descend
-from mtlzoo.callbacks.combine import Groups, Level, Others, Weigh, combine, private
+from mtlzoo.callbacks.combine import Groups, Level, Others, Weigh, combine, private, transform
 from mtlzoo.callbacks.graph import TaskGraph, read
 from mtlzoo.callbacks.norms import NormLog
 from mtlzoo.callbacks.representation import Taps, tapped_gramian
@@ -86,8 +86,9 @@ class GradientSurgery(L.Callback):
         if any(base.__name__ == "Aggregator" for base in type(rule).__mro__):
             name = type(rule).__name__
             raise ValueError(f"{name} takes gradients, not a Gramian; use torchjd.aggregation.{name}Weighting.")
-        if level not in ("model", "parameter", "row"):
-            raise ValueError(f"level={level!r}; allowed are 'model', 'parameter' and 'row'.")
+        levels = ("model",) if getattr(rule, "whole", False) else ("model", "parameter", "row")
+        if level not in levels:
+            raise ValueError(f"level={level!r} with {type(rule).__name__}; allowed: {', '.join(levels)}.")
         if every_n_steps < 1 or (every_n_steps > 1 and (level != "model" or isinstance(rule, GradientRule))):
             raise ValueError(
                 f"every_n_steps={every_n_steps} with level={level!r} and {type(rule).__name__}; allowed are 1, or more "
@@ -277,14 +278,21 @@ class GradientSurgery(L.Callback):
         for parameter, entry in gradients:
             if not entry.shared and (gradient := private(parameter, entry)) is not None:
                 step.write(parameter, gradient)
-        shared = {p: entry for p, entry in gradients if entry.shared and (entry.rows or entry.dense)}
+        whole = getattr(self.rule, "whole", False)  # then what no task happened to reach in this step counts as zero
+        found = {p: entry for p, entry in gradients if entry.shared and (entry.rows or entry.dense or whole)}
+        shared = {p: found[p] for p in groups.first if p in found}  # in one order, whatever the graph's
         if not shared:
             return
 
-        rule = self.rule if isinstance(self.rule, GradientRule) else self._weigher(step, losses)
         if self._scaler() is not None and not gradients.finite():
-            rule = _ones
-        for parameter, gradient in combine(shared, tasks, groups, rule).items():
+            made = combine(shared, tasks, groups, _ones)
+        elif isinstance(self.rule, GradientRule):
+            if not self._module.automatic_optimization:
+                step.rewind(self.rule, None)
+            made = transform(shared, self.rule, losses)
+        else:
+            made = combine(shared, tasks, groups, self._weigher(step, losses))
+        for parameter, gradient in made.items():
             step.write(parameter, gradient)
 
     def _weigher(self, step: Step, losses: Tensor) -> Weigh:

@@ -33,7 +33,7 @@ def test_a_row_of_the_tables_is_the_code(name: str, config: str, needs: str, sta
     if isinstance(rule, rules.LossRule):
         found = "losses, twice" if rule.needs_losses_after_step else "losses"
     elif isinstance(rule, rules.GradientRule):
-        found = "gradients"
+        found = "gradients, losses" if rule.needs_losses else "gradients"
     else:
         found = "Gramian, losses" if rule.needs_losses else "Gramian"
     assert needs == found

@@ -1,8 +1,7 @@
 """Rules that make one gradient of the gradients of several tasks: pure tensor maths, no Lightning.
 
-MoCo (Fernando et al., ICLR 2023) is left out: its state is a moving average of every task's gradient, T times the size
-of the parameters, where all rules here keep at most T x T numbers per group. So is DB-MTL's moving average, and what
-counts single coordinates (ExcessMTL).
+All but MoCo keep at most T x T numbers per group. DB-MTL's moving average and what counts single coordinates
+(ExcessMTL), whose states are T times the size of the parameters as MoCo's, are left out.
 """
 
 from mtlzoo.callbacks.rules.aligned_mtl import AlignedMTL
@@ -26,6 +25,7 @@ from mtlzoo.callbacks.rules.imtl_l import IMTLL
 from mtlzoo.callbacks.rules.imtlg import IMTLG
 from mtlzoo.callbacks.rules.metabalance import MetaBalance
 from mtlzoo.callbacks.rules.mgda import MGDA
+from mtlzoo.callbacks.rules.moco import MoCo
 from mtlzoo.callbacks.rules.nash_mtl import NashMTL
 from mtlzoo.callbacks.rules.pcd import PCD
 from mtlzoo.callbacks.rules.pcgrad import PCGrad
@@ -65,6 +65,7 @@ __all__ = [
     "LossRule",
     "Mean",
     "MetaBalance",
+    "MoCo",
     "NashMTL",
     "PCGrad",
     "PMTRecRule",

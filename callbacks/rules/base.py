@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 
 class _State(nn.Module):
-    """Buffers whose leading dimension is only known in training: loading takes the shape that was saved."""
+    """Buffers whose leading dimension is only known in training: loading takes the shape and type that were saved."""
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         for name, buffer in self._buffers.items():
             saved = state_dict.get(prefix + name)
             if buffer is not None and saved is not None and saved.shape != buffer.shape:
-                self._buffers[name] = buffer.new_empty(saved.shape)
+                self._buffers[name] = torch.empty_like(saved, device=buffer.device)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
@@ -147,20 +147,32 @@ class LossRule(_State):
 
 
 class GradientRule(_State):
-    """One gradient from T gradients, element by element."""
+    """One gradient from T gradients: element by element, or of all shared parameters at once."""
 
-    def forward(self, gradients: Tensor) -> Tensor:
+    whole: ClassVar[bool] = False
+    """Whether it takes the gradients of all shared parameters in one call, [T, d], and not parameter by parameter."""
+
+    needs_losses: ClassVar[bool] = False
+    """Whether `forward` must be given the losses."""
+
+    def forward(self, gradients: Tensor, *, losses: Tensor | None = None) -> Tensor:
         """Returns the gradient.
 
         Args:
             gradients: [T, ...].
+            losses: [T], the losses of this batch, for rules with `needs_losses`.
 
         Returns:
             [...], in the type of `gradients`.
-        """
-        with torch.no_grad():
-            return self.solve(gradients)
 
-    def solve(self, gradients: Tensor) -> Tensor:
+        Raises:
+            ValueError: Missing losses, or not one for each task.
+        """
+        if self.needs_losses and (losses is None or losses.shape != gradients.shape[:1]):
+            raise ValueError(f"{type(self).__name__} needs the losses of the tasks beside the gradients: losses=[T].")
+        with torch.no_grad():
+            return self.solve(gradients, losses=losses)
+
+    def solve(self, gradients: Tensor, *, losses: Tensor | None) -> Tensor:
         """The rule itself, in the type of `gradients`."""
         raise NotImplementedError(f"{type(self).__name__} must define solve().")

@@ -34,7 +34,7 @@ class GradDrop(GradientRule):
         self.leak = leak
         self.draws = Draws(seed)
 
-    def solve(self, gradients: Tensor) -> Tensor:
+    def solve(self, gradients: Tensor, *, losses: Tensor | None) -> Tensor:
         """The gradient; see the class."""
         generator = self.draws.generator()
         dtype = torch.float64 if gradients.dtype == torch.float64 else torch.float32

@@ -278,7 +278,7 @@ def test_no_surgery_is_refused(tmp_path: Path, others: list[L.Callback]) -> None
 
 
 def test_a_rule_without_gramian_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="GradDrop works element by element"):
+    with pytest.raises(ValueError, match="GradDrop works on the gradients themselves"):
         fit(tmp_path, GradientSurgery(rules.GradDrop()), ConflictMonitor())
 
 

@@ -182,6 +182,60 @@ def test_gradient_rules_work_element_by_element() -> None:
     torch.testing.assert_close(module.seen[0]["heads.0.weight"], plain.seen[0]["heads.0.weight"])
 
 
+@pytest.mark.parametrize("module_class", [one for one in MODULES if not one.sparse])
+def test_a_rule_of_whole_gradients_sees_all_that_is_shared(module_class: type[Foreign]) -> None:
+    torch.manual_seed(0)
+    module = module_class()
+    twin = copy.deepcopy(module).double()
+    torch.manual_seed(3)
+    parameters = {name: p for name, p in twin.named_parameters() if p.requires_grad}
+    losses = twin.losses(batch())
+    found = jacobian(losses, parameters)
+    fit(module, Seed(), GradientSurgery(rules.MoCo()))
+    reached = {name: [g for g in gradients if g is not None] for name, gradients in found.items()}
+    zeros = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    shared = {
+        name: torch.stack([zeros[name] if g is None else g for g in found[name]]).reshape(3, -1)
+        for name, some in reached.items()
+        if len(some) > 1
+    }
+    whole = rules.MoCo()(torch.cat(list(shared.values()), 1), losses=losses.detach())
+    parts = dict(zip(shared, whole.split([j.shape[1] for j in shared.values()]), strict=True))
+    for name, some in reached.items():
+        if some:
+            wanted = parts[name].view_as(zeros[name]) if name in parts else some[0]
+            torch.testing.assert_close(module.seen[0][name], wanted, rtol=1e-12, atol=1e-13, msg=partial(NAMED, name))
+
+
+def test_a_state_of_whole_gradients_moves_once_a_step() -> None:
+    """A manual module may call `manual_backward` several times: the state is that of one call with all rows."""
+
+    class Twice(Manual):
+        def training_step(self, batch: Batch, batch_idx: int) -> Any:
+            optimizer: Any = self.optimizers()
+            optimizer.zero_grad()
+            halves = ({name: values[rows] for name, values in batch.items()} for rows in (slice(0, 6), slice(6, 12)))
+            for half in halves:
+                self.manual_backward(self.losses(half) / 2)
+            optimizer.step()
+
+    ends = []
+    for module_class in (Manual, Twice):
+        torch.manual_seed(0)
+        rule, module = rules.MoCo(), module_class()
+        fit(module, GradientSurgery(rule), steps=4)
+        ends.append(module.state_dict() | rule.state_dict())
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, rtol=1e-10, atol=1e-12, msg=partial(NAMED, name))
+
+
+def test_a_rule_of_whole_gradients_refuses_sparse_tables_and_levels() -> None:
+    with pytest.raises(ValueError, match=r"sparse=True.*SDMGrad"):
+        fit(SparseTables(), GradientSurgery(rules.MoCo()))
+    with pytest.raises(ValueError, match="level='row' with MoCo; allowed: model"):
+        GradientSurgery(rules.MoCo(), level="row")
+
+
 def test_any_callable_on_a_gramian_is_a_rule() -> None:
     module = Foreign()
     fit(module, GradientSurgery(lambda gramian: torch.ones(len(gramian)) / 3, level="parameter"))
@@ -243,7 +297,7 @@ def test_refuses_with_a_remedy(module: type[Foreign], callbacks: list[dict[str, 
     [
         ({"rule": rules.PCGrad}, "give an object"),
         ({"rule": rules.DWA()}, "LossBalancing\\(DWA"),
-        ({"rule": rules.Sum(), "level": "layer"}, "allowed are 'model', 'parameter' and 'row'"),
+        ({"rule": rules.Sum(), "level": "layer"}, "level='layer' with Sum; allowed: model, parameter, row"),
         ({"rule": rules.Sum(), "level": "row", "every_n_steps": 2}, "level='model'"),
         ({"rule": rules.Sum(), "every_n_steps": 0}, "allowed are 1"),
     ],

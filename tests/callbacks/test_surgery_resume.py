@@ -42,7 +42,8 @@ def differences(one: Any, other: Any, place: str = "") -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("level", ["model", "row"])
 def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path, level: str) -> None:
-    names = [name for name in RULES if level == "model" or not issubclass(getattr(rules, name), rules.LossRule)]
+    by_row = [rule for rule in RULES if not issubclass(getattr(rules, rule), rules.LossRule) and rule != "MoCo"]
+    names = RULES if level == "model" else by_row
     command = [sys.executable, str(SCRIPT), str(tmp_path), level, *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=540)
     assert done.returncode == 0, done.stderr

@@ -27,6 +27,7 @@ from mtlzoo.callbacks.rules.gls import GLS
 from mtlzoo.callbacks.rules.graddrop import drop
 from mtlzoo.callbacks.rules.imtl_l import IMTLL
 from mtlzoo.callbacks.rules.mgda import MGDA
+from mtlzoo.callbacks.rules.moco import MoCo
 from mtlzoo.callbacks.rules.nash_mtl import NashMTL
 from mtlzoo.callbacks.rules.pcd import PCD
 from mtlzoo.callbacks.rules.random import Draws
@@ -324,6 +325,23 @@ def test_torchjd_pcd(name: str, entry: Entry) -> None:
         fresh.allocate(1, problem.tasks)
         direction = fresh(problem.gramian) @ problem.rows
         assert float((direction.norm() / problem.norms[0] - 1).abs()) < 1e-8 or not direction.any()
+
+
+@each_matrix
+def test_libmtl_moco(name: str, entry: Entry) -> None:
+    """The same two calls; LibMTL's 1e-8 beside the norms shortens what it averages."""
+    problem = Problem(entry)
+    for match, value in problem.references("libmtl", r"MoCo_losses=linspace\((.+),(.+)\)"):
+        losses = torch.linspace(float(match[1]), float(match[2]), problem.tasks, dtype=F64)
+        rule = MoCo(projection="softmax")
+        for number, call in enumerate(("call1", "call2_on_2J"), start=1):
+            gradient = rule(number * problem.rows, losses=losses)
+            assert torch.isfinite(gradient).all()
+            error = float((1e-8 / torch.where(problem.active, problem.norms, 1.0)).max())
+            if finite(value) and error < 1e-3:
+                tolerance = 2 * error + 1e-10
+                torch.testing.assert_close(rule.weights, tensor(value[f"w{number}"]), rtol=0, atol=tolerance)
+                torch.testing.assert_close(gradient, tensor(value[call]), rtol=0, atol=tolerance)
 
 
 @each_matrix
