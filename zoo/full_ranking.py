@@ -9,6 +9,8 @@ USERS, ITEMS = 512, 2048
 """Users and items at a time: their scores take 4 MiB."""
 GROUP = 16
 """Items that share a maximum."""
+GOLDEN = 5**0.5 / 2 - 0.5
+"""Its multiples modulo 1 put chunks into an order without one."""
 MERGE = 8
 """Candidates per user that wait until they are sorted in."""
 
@@ -26,8 +28,8 @@ def top_items(
     """The k best items of each user; of equal ones the smaller id is first.
 
     Sorting is what costs, so a score is only looked at where the maximum of its group beats the user's k-th best so
-    far. A chunk is every n-th item, so that also items that are sorted by how well they do (the usual order of a
-    vocabulary is by frequency) come as if shuffled: of I items some ``k log(I / k)`` are looked at.
+    far: of I items in any order that are some ``k log(I / k)``. Chunks are taken out of their order, so that items from
+    worst to best, as a vocabulary may have them, cost a few chunks of all their scores and not all.
 
     Args:
         users: Vectors [B, d].
@@ -55,27 +57,28 @@ def top_items(
 
 
 def _top(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: int, chunk: int) -> Tensor:
-    number, chunks = len(users), -(-max(len(items) - first, 0) // chunk)
+    number, starts = len(users), range(first, len(items), chunk)
     best = users.new_full((number, k), -torch.inf)
     ids = torch.zeros(number, k, dtype=torch.int64, device=users.device)
-    hidden = _by_chunk(excluded - first, len(items) - first, chunks) if excluded is not None and chunks else None
+    hidden = None if excluded is None else _by_item(excluded, [*starts, len(items)])
     waiting: list[tuple[Tensor, Tensor, Tensor]] = []
     # One for all: fresh memory costs as much as the products.
     every = users.new_empty(min(chunk, max(len(items) - first, 0)), number)
-    for place in range(chunks):
+    for turn, place in enumerate(sorted(range(len(starts)), key=lambda place: place * GOLDEN % 1)):
         # [items, users]: the maximum of a group is then a maximum of whole rows, which is quick.
-        numbers = torch.arange(first + place, len(items), chunks, device=users.device)
-        scores = torch.mm(items[first + place :: chunks], users.T, out=every[: len(numbers)])
+        start = starts[place]
+        some = items[start : start + chunk]
+        scores = torch.mm(some, users.T, out=every[: len(some)])
         if hidden is not None:
-            row, user, bounds = hidden
+            item, user, bounds = hidden
             inside = slice(bounds[place], bounds[place + 1])
-            scores[row[inside], user[inside]] = -torch.inf
-        if place == 0:
+            scores[item[inside] - start, user[inside]] = -torch.inf
+        if turn == 0:
             row, user = ((scores >= _bound(scores, k)) & (scores > -torch.inf)).nonzero(as_tuple=True)
         else:
-            row, user = _better(scores, numbers, best[:, -1], ids[:, -1])
-        waiting.append((user, numbers[row], scores[row, user]))
-        if place == 0 or place == chunks - 1 or sum(len(each) for each, _, _ in waiting) > MERGE * number:
+            row, user = _better(scores, best[:, -1], ids[:, -1] - start)
+        waiting.append((user, row + start, scores[row, user]))
+        if turn == 0 or turn == len(starts) - 1 or sum(len(each) for each, _, _ in waiting) > MERGE * number:
             best, ids = _merged(best, ids, *(torch.cat(parts) for parts in zip(*waiting, strict=True)))
             waiting = []
     return ids
@@ -89,20 +92,20 @@ def _bound(scores: Tensor, k: int) -> Tensor:
     return known.topk(k, dim=0).values[-1]
 
 
-def _better(scores: Tensor, numbers: Tensor, bound: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and users of the scores above the users' bounds, or equal to them where the id is smaller than the last."""
+def _better(scores: Tensor, bound: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and users of the scores above the users' bounds, or equal to them in a row before the last."""
     whole = len(scores) // GROUP * GROUP
     largest = scores[:whole].view(-1, GROUP, scores.shape[1]).amax(1)
     # Not "largest >= bound": the maximum of a group that holds a NaN is NaN, and it may hold something else.
     group, user = (~(largest < bound)).nonzero(as_tuple=True)
-    ahead = (largest[group, user] != bound[user]) | (numbers[group * GROUP] < last[user])
+    ahead = (largest[group, user] != bound[user]) | (group * GROUP < last[user])
     group, user = group[ahead], user[ahead]
     row = (group.unsqueeze(1) * GROUP + torch.arange(GROUP, device=scores.device)).flatten()
     user = user.repeat_interleave(GROUP)
     enough = scores[row, user] >= bound[user]
     rest, other = (scores[whole:] >= bound).nonzero(as_tuple=True)
     row, user = torch.cat([row[enough], rest + whole]), torch.cat([user[enough], other])
-    better = (scores[row, user] > bound[user]) | (numbers[row] < last[user])
+    better = (scores[row, user] > bound[user]) | (row < last[user])
     return row[better], user[better]
 
 
@@ -110,7 +113,7 @@ def _merged(best: Tensor, ids: Tensor, user: Tensor, item: Tensor, scores: Tenso
     """The best with candidates."""
     if not len(user):
         return best, ids
-    order = user.argsort()
+    order = (user * (item.max() + 1) + item).argsort()
     user, item, scores = user[order], item[order], scores[order]
     counts = torch.bincount(user, minlength=len(best))
     some = counts.nonzero().squeeze(1)
@@ -120,18 +123,20 @@ def _merged(best: Tensor, ids: Tensor, user: Tensor, item: Tensor, scores: Tenso
     wide = best.new_full((len(some), int(counts.max())), -torch.inf)
     named = ids.new_zeros(wide.shape)
     wide[place[user], column], named[place[user], column] = scores, item
-    named, order = torch.cat([ids[some], named], 1).sort(1)
-    values = torch.cat([best[some], wide], 1).gather(1, order)
-    values, order = values.sort(dim=1, descending=True, stable=True)  # stable: of equal ones the smaller id
     k = best.shape[1]
-    return best.index_copy(0, some, values[:, :k]), ids.index_copy(0, some, named.gather(1, order[:, :k]))
+    both, named = torch.cat([best[some], wide], 1), torch.cat([ids[some], named], 1)
+    values, order = both.sort(dim=1, descending=True, stable=True)
+    named = named.gather(1, order)
+    if ((values[:, 1:] == values[:, :-1]) & (named[:, 1:] < named[:, :-1]) & (values[:, 1:] > -torch.inf)).any():
+        # Rare: what comes equals what is there, and has the smaller id.
+        named, order = named.sort(1)
+        values, order = values.gather(1, order).sort(dim=1, descending=True, stable=True)
+        named = named.gather(1, order)
+    return best.index_copy(0, some, values[:, :k]), ids.index_copy(0, some, named[:, :k])
 
 
-def _by_chunk(places: Tensor, number: int, chunks: int) -> tuple[Tensor, Tensor, list[int]]:
-    """Rows in their chunk and users of places [B, S] among the items, by chunk, and where each chunk begins."""
-    rows = -(-number // chunks)
-    known = (places >= 0) & (places < number)
-    key = torch.where(known, places % chunks * rows + places // chunks, chunks * rows).long()
-    key, order = key.flatten().sort()
-    bounds = torch.searchsorted(key, torch.arange(chunks + 1, device=key.device) * rows).tolist()
-    return key % rows, order // max(places.shape[1], 1), bounds
+def _by_item(excluded: Tensor, starts: list[int]) -> tuple[Tensor, Tensor, list[int]]:
+    """Pairs of item and user sorted by item, and where the items from each start on begin among them."""
+    item, order = excluded.long().flatten().sort()
+    bounds = torch.searchsorted(item, torch.tensor(starts, device=item.device)).tolist()
+    return item, order // max(excluded.shape[1], 1), bounds
