@@ -89,7 +89,7 @@ def test_help_names_the_rules_and_their_options(run: Run) -> None:
         (words("PCGrat"), "--trainer.callbacks.rule: no class or file 'PCGrat'. Did you mean 'PCGrad'? Known are Al"),
         (
             words("UW"),
-            "MetaBalance, NashMTL, PCD, PCGrad, PMTRecRule, SDMGrad, Sum, UPGrad. UW is a rule of LossBalancing.",
+            "MetaBalance, MoCo, NashMTL, PCD, PCGrad, PMTRecRule, SDMGrad, Sum, UPGrad. UW is a rule of LossBalancing.",
         ),
         ([*BALANCING, "--trainer.callbacks.rule=PCGrad"], "STCH, UW. PCGrad is a rule of GradientSurgery."),
         (words("mtlzoo.callbacks.UW"), "UW weighs losses; use LossBalancing(UW(...))."),
