@@ -1,4 +1,4 @@
-"""What several Gramian rules share: checks of arguments, places in a state, cosines, singular systems."""
+"""What several Gramian rules share: checks of arguments, places in a state, cosines, singular systems, the simplex."""
 
 import torch
 from torch import Tensor, nn
@@ -103,3 +103,15 @@ def solve_psd(matrices: Tensor, right: Tensor) -> Tensor:
     along = torch.where(keep | eigenvalues.isnan(), along / torch.where(keep, eigenvalues, 1.0), 0.0)
     along = torch.where(eigenvalues.isnan(), torch.nan, along)
     return (vectors * along[..., None, :]).sum(-1)
+
+
+def project_on_simplex(values: Tensor, active: Tensor) -> Tensor:
+    """The nearest point of the simplex of the active tasks: [..., T], 0 elsewhere (all of it 0 where none is)."""
+    ordered = torch.where(active, values, -torch.inf).sort(-1, descending=True).values
+    finite = ordered > -torch.inf
+    counts = torch.arange(1, values.shape[-1] + 1, dtype=values.dtype, device=values.device)
+    excess = torch.where(finite, ordered, 0.0).cumsum(-1) - 1.0
+    inside = finite & (ordered * counts > excess)
+    last = inside.sum(-1, keepdim=True).clamp(min=1)
+    shift = excess.gather(-1, last - 1) / last
+    return torch.where(active, (values - shift).clamp(min=0.0), 0.0)

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GradientRule
-from mtlzoo.callbacks.rules.common import check
-from mtlzoo.callbacks.rules.sdmgrad import project_on_simplex
+from mtlzoo.callbacks.rules.common import check, project_on_simplex
 
 
 class MoCo(GradientRule):
@@ -17,9 +16,10 @@ class MoCo(GradientRule):
     ``w = project(w - gamma / k**gamma_sigma (Y Y^T + rho I) w)``; the result is ``sum_t w_t y_t``. Averages begin at 0
     and weights at 1/T. As single batches only enter through averages, their noise gives the weights no bias.
 
-    Its state is Y, T times the shared parameters, beside w and k: in memory and in every checkpoint. Tables count with
-    all their rows, so ``sparse=True`` ones are refused. The length of gradients does not matter; the losses' does. A
-    task without gradient lets its average fade. Level ``model`` only.
+    Its state is Y, T times the shared parameters, beside w and k: in memory (in manual optimisation twice, for a second
+    backward call in the same step) and in every checkpoint. Tables count with all their rows, so ``sparse=True`` ones
+    are refused. The length of gradients does not matter; the losses' does. A task without gradient lets its average
+    fade. Level ``model`` only.
 
     Differs from LibMTL (the same numbers but for 1e-8 beside the norm): its state is saved. The paper projects onto the
     simplex; LibMTL takes a softmax of what are weights already, which pulls them back to near 1/T in every step.

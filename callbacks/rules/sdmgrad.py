@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.common import check, read_state, write_state
+from mtlzoo.callbacks.rules.common import check, project_on_simplex, read_state, write_state
 from mtlzoo.callbacks.rules.preference import numbers, per_task
 
 
@@ -74,15 +74,3 @@ class SDMGrad(GramianRule):
             w = project_on_simplex(w - self.lr * velocity, active)
         write_state(self.weights, old, w, groups)
         return (w + self.lambda_ * preference) / (1.0 + self.lambda_)
-
-
-def project_on_simplex(values: Tensor, active: Tensor) -> Tensor:
-    """The nearest point of the simplex of the active tasks: [..., T], 0 elsewhere (all of it 0 where none is)."""
-    ordered = torch.where(active, values, -torch.inf).sort(-1, descending=True).values
-    finite = ordered > -torch.inf
-    counts = torch.arange(1, values.shape[-1] + 1, dtype=values.dtype, device=values.device)
-    excess = torch.where(finite, ordered, 0.0).cumsum(-1) - 1.0
-    inside = finite & (ordered * counts > excess)
-    last = inside.sum(-1, keepdim=True).clamp(min=1)
-    shift = excess.gather(-1, last - 1) / last
-    return torch.where(active, (values - shift).clamp(min=0.0), 0.0)

@@ -48,8 +48,8 @@ class RankingMetrics(DoubleMetric):
 
         Args:
             top: Ids of the items shown, best first, int [B, `largest`]; 0 where there are no more.
-            relevant: Ids of the items to find, int [B, R], in any order, padded with 0. An id counts once; but 1, an
-                item that the vocabulary does not know and that can't be found, counts every time.
+            relevant: Ids of the items to find, int [B, R], in any order, padded with 0 or less. An id counts once; but
+                1, an item that the vocabulary does not know and that can't be found, counts every time.
 
         Raises:
             ValueError: Fewer columns in `top` than `largest`.

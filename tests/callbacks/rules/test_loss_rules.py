@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule, LossRule
+from mtlzoo.callbacks.rules.common import project_on_simplex
 from mtlzoo.callbacks.rules.dwa import DWA
 from mtlzoo.callbacks.rules.equal import Equal
 from mtlzoo.callbacks.rules.famo import FAMO
@@ -18,7 +19,7 @@ from mtlzoo.callbacks.rules.graddrop import GradDrop, drop
 from mtlzoo.callbacks.rules.imtl_l import IMTLL
 from mtlzoo.callbacks.rules.pcd import PCD
 from mtlzoo.callbacks.rules.rlw import RLW
-from mtlzoo.callbacks.rules.sdmgrad import SDMGrad, project_on_simplex
+from mtlzoo.callbacks.rules.sdmgrad import SDMGrad
 from mtlzoo.callbacks.rules.stch import STCH
 from mtlzoo.callbacks.rules.uw import UW
 

@@ -66,7 +66,7 @@ def test_unknown_items_count_and_are_never_hit() -> None:
 
 def test_users_with_nothing_to_find_are_left_out() -> None:
     metrics = RankingMetrics((1,))
-    metrics.update(torch.tensor([[2], [3]]), torch.tensor([[2], [0]]))
+    metrics.update(torch.tensor([[2], [3]]), torch.tensor([[2, -1], [0, -1]]))
     metrics.update(torch.tensor([[2]]), torch.zeros(1, 0, dtype=torch.int64))
     assert float(metrics.compute()["recall@1"]) == 1.0
 
