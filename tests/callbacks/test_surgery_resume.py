@@ -22,7 +22,7 @@ RULES = sorted(
 )
 
 
-def whole(rule: str) -> bool:
+def model_level_alone(rule: str) -> bool:
     """Whether it has the level of the model alone."""
     return bool(getattr(getattr(rules, rule), "whole", False))
 
@@ -47,7 +47,9 @@ def differences(one: Any, other: Any, place: str = "") -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("level", ["model", "row"])
 def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path, level: str) -> None:
-    by_row = [name for name in RULES if not issubclass(getattr(rules, name), rules.LossRule) and not whole(name)]
+    by_row = [
+        name for name in RULES if not issubclass(getattr(rules, name), rules.LossRule) and not model_level_alone(name)
+    ]
     names = RULES if level == "model" else by_row
     command = [sys.executable, str(SCRIPT), str(tmp_path), level, *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=540)
