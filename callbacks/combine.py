@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from functools import reduce
+from itertools import groupby
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.gramians import by_group, write_gramians
 from mtlzoo.callbacks.rules.base import GradientRule
 from mtlzoo.callbacks.task_gradients import ParameterGradients
 
@@ -14,9 +17,6 @@ Level: TypeAlias = Literal["model", "parameter", "row"]
 Others: TypeAlias = Literal["rule", "sum"]
 Weigh: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Gramians [G, T, T] in float64 and the numbers of their groups [G], to weights [G, T]."""
-
-_COLUMNS = 1 << 15
-"""At a time, so that they stay in the cache of a processor."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ class Groups:
             total += 0 if level == "model" else len(parameter) if parameter in by_row else 1
         return Groups(level, first, max(total, 1), by_row, others)
 
+    def segment(self, parameter: Tensor) -> Any:
+        """The same for neighbours that are worked on together: all at level ``model``; tables of one width."""
+        if self.level == "model":
+            return None
+        return parameter.shape[1] if parameter in self.tables else id(parameter)
+
     def ruled(self, parameter: Tensor) -> bool:
         """Whether the rule decides about a parameter that tasks share."""
         return self.others == "rule" or parameter in self.tables
@@ -67,26 +73,23 @@ def combine(
     Returns:
         By parameter: its gradient, sparse where its lookups ask for that.
     """
-    blocks = {parameter: _block(parameter, entry, tasks) for parameter, entry in shared.items()}
-    if groups.level == "model":
-        device = next(iter(blocks.values())).device
-        total = torch.zeros(tasks, tasks, dtype=torch.float64, device=device)
-        for block in blocks.values():
-            total += gramian(block.reshape(tasks, -1))
-        (weights,) = rule(total[None], torch.zeros(1, dtype=torch.int64, device=device))
-        return {p: spread(p, shared[p], _weighted(block, weights)) for p, block in blocks.items()}
-    summed = {p: spread(p, shared[p], blocks.pop(p).sum(0)) for p in shared if not groups.ruled(p)}
-    if not blocks:
-        return summed
-    gramians = [
-        _row_gramians(b) if p in groups.tables else gramian(b.reshape(tasks, -1))[None] for p, b in blocks.items()
-    ]
-    numbers = [_numbers(parameter, shared[parameter], groups) for parameter in blocks]
-    parts = rule(torch.cat(gramians), torch.cat(numbers)).split([len(part) for part in gramians])
-    return summed | {
-        p: spread(p, shared[p], _weighted_rows(block, part) if p in groups.tables else _weighted(block, part[0]))
-        for (p, block), part in zip(blocks.items(), parts, strict=True)
-    }
+    matrix, sizes = _matrix(shared, tasks)
+    segments = [list(members) for _, members in groupby(shared, groups.segment)]
+    parts = matrix.split([sum(sizes[parameter] for parameter in members) for members in segments], 1)
+    numbers = [_numbers(members, shared, groups) if groups.ruled(members[0]) else None for members in segments]
+    asked = [n for n in numbers if n is not None]
+    counts = [len(n) for n in asked]
+    gramians = torch.empty(sum(counts), tasks, tasks, dtype=torch.float64, device=matrix.device)
+    ruled = [part for part, n in zip(parts, numbers, strict=True) if n is not None]
+    for part, out in zip(ruled, gramians.split(counts), strict=True):
+        write_gramians(part, out)
+    weights = iter(rule(gramians, torch.cat(asked)).split(counts) if asked else ())
+    made: dict[Tensor, Tensor] = {}
+    for members, part, n in zip(segments, parts, numbers, strict=True):
+        whole = part.sum(0) if n is None else _weighted(part, next(weights))
+        for parameter, one in zip(members, whole.split([sizes[p] for p in members]), strict=True):
+            made[parameter] = spread(parameter, shared[parameter], one)
+    return made
 
 
 def transform(shared: Mapping[Tensor, ParameterGradients], rule: GradientRule, losses: Tensor) -> dict[Tensor, Tensor]:
@@ -133,56 +136,48 @@ def _block(parameter: Tensor, entry: ParameterGradients, tasks: int) -> Tensor:
     return torch.stack([found.get(task, zeros) for task in range(tasks)])  # type: ignore[misc]  # zeros where needed
 
 
-def gramian(rows: Sequence[Tensor] | Tensor) -> Tensor:
-    """Inner products of T rows of the same length, or of a matrix's: [T, T] in float64, however long they are."""
-    rows, columns = list(rows), rows[0].numel()
-    if columns <= _COLUMNS:
-        exact = torch.stack(rows).double()
-        return exact @ exact.T
-    total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows[0].device)
-    # One block for all parts: to get new memory for each takes a quarter of the time.
-    exact = total.new_empty(len(rows), _COLUMNS)
-    for start in range(0, columns, _COLUMNS):
-        part = exact[:, : columns - start]
-        for to, row in zip(part, rows, strict=True):
-            to.copy_(row[start : start + _COLUMNS])
-        total.addmm_(part, part.T)
-    return total
+def _matrix(shared: Mapping[Tensor, ParameterGradients], tasks: int) -> tuple[Tensor, dict[Tensor, int]]:
+    """The gradients of all tasks, [T, columns], parameter after parameter, and how many columns each has."""
+    found = {p: entry.rows[0].values if entry.rows else entry.dense for p, entry in shared.items()}
+    sizes = {p: next(iter(by_task.values())).numel() for p, by_task in found.items()}
+    zeros = {p: torch.zeros_like(next(iter(found[p].values()))) for p in found if len(found[p]) < tasks}
+    dtype = reduce(torch.promote_types, (p.dtype for p in shared))
+    matrix = torch.empty(tasks, sum(sizes.values()), dtype=dtype, device=next(iter(shared)).device)
+    for task, row in enumerate(matrix):
+        pieces = [by_task.get(task, zeros.get(p)) for p, by_task in found.items()]
+        torch.cat([piece.reshape(-1) for piece in pieces], out=row)  # type: ignore[union-attr]  # zeros where needed
+        # The matrix takes the place of what it was made of: nothing is held twice.
+        for by_task, part in zip(found.values(), row.split(list(sizes.values())), strict=True):
+            if task in by_task:
+                by_task[task] = part.view_as(by_task[task])
+    return matrix, sizes
 
 
-def _row_gramians(block: Tensor) -> Tensor:
-    """[T, U, dim] -> [U, T, T] in float64."""
-    exact = block.double()
-    gramians = exact.new_empty(block.shape[1], len(block), len(block))
-    for s, one in enumerate(exact):
-        for t in range(s + 1):
-            gramians[:, s, t] = gramians[:, t, s] = (one * exact[t]).sum(-1)
-    return gramians
+def _weighted(part: Tensor, weights: Tensor) -> Tensor:
+    """[T, groups * dim] and [groups, T] -> [groups * dim]."""
+    weights = weights.to(part.dtype)
+    if len(weights) == 1:
+        return weights[0] @ part
+    rows = by_group(part, len(weights))
+    total = torch.zeros_like(rows[0])
+    for task, gradient in enumerate(rows):
+        total.addcmul_(gradient, weights[:, task, None])
+    return total.flatten()
 
 
-def _numbers(parameter: Tensor, entry: ParameterGradients, groups: Groups) -> Tensor:
-    first = groups.first[parameter]
-    if parameter not in groups.tables:
-        return torch.tensor([first], device=parameter.device)
-    rows = entry.rows[0].index if entry.rows else torch.arange(len(parameter), device=parameter.device)
-    return first + rows
-
-
-def _weighted(block: Tensor, weights: Tensor) -> Tensor:
-    return (weights.to(block.dtype) @ block.reshape(len(block), -1)).view(block.shape[1:])
-
-
-def _weighted_rows(block: Tensor, weights: Tensor) -> Tensor:
-    total = torch.zeros_like(block[0])
-    for task, gradient in enumerate(block):
-        total.addcmul_(gradient, weights[:, task, None].to(block.dtype))
-    return total
+def _numbers(members: Sequence[Tensor], shared: Mapping[Tensor, ParameterGradients], groups: Groups) -> Tensor:
+    """The numbers of a segment's groups."""
+    if members[0] not in groups.tables:
+        return torch.tensor([groups.first[members[0]]], device=members[0].device)
+    rows = [shared[p].rows[0].index if shared[p].rows else torch.arange(len(p), device=p.device) for p in members]
+    return torch.cat([groups.first[p] + index for p, index in zip(members, rows, strict=True)])
 
 
 def spread(parameter: Tensor, entry: ParameterGradients, gradient: Tensor) -> Tensor:
     """The gradient in the shape of the parameter, from that of its touched rows."""
     if not entry.rows:
-        return gradient
+        return gradient.view_as(parameter)
+    gradient = gradient.view(-1, parameter.shape[1])
     index = entry.rows[0].index.long()
     if entry.sparse:
         return torch.sparse_coo_tensor(

@@ -1,6 +1,6 @@
 """Which parameters a task's loss reaches: the autograd graph of a vector of losses, read once per step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -67,29 +67,30 @@ class TaskGraph:
         leaves: Parameters in the order in which they are found.
         separate: Whether each task has a root of its own. If not, every pass walks the whole graph, and a parameter
             counts as reached by all tasks.
-        masks: Tasks that reach each node.
+        masks: Tasks that reach each node, those nearer to the roots first.
+        edges: The nodes that each leads to.
     """
 
     roots: list[Root | None]
     leaves: list[Leaf]
     separate: bool
     masks: dict[Node, Mask]
+    edges: dict[Node, list[Node]]
 
 
 def read(losses: Tensor) -> TaskGraph:
     """Takes a vector of losses [T] apart into the tasks' graphs; runs no backward pass."""
     roots, separate = _roots(losses)
-    masks, leaves = reach([(root.edge.node, 1 << t) for t, root in enumerate(roots) if root is not None])
-    return TaskGraph(roots, leaves, separate, masks)
+    starts = [(root.edge.node, 1 << t) for t, root in enumerate(roots) if root is not None]
+    order, edges = _order([node for node, _ in starts])
+    masks, leaves = _reach(starts, order, edges)
+    return TaskGraph(roots, leaves, separate, masks, edges)
 
 
-def reach(roots: Sequence[tuple[Node, Mask]]) -> tuple[dict[Node, Mask], list[Leaf]]:
-    """Carries the roots' masks down the graph, each node once.
-
-    Returns:
-        The mask of every node, those nearer to the roots first, and the parameters.
-    """
-    order, edges = _order([node for node, _ in roots])
+def _reach(
+    roots: Sequence[tuple[Node, Mask]], order: Sequence[Node], edges: Mapping[Node, Sequence[Node]]
+) -> tuple[dict[Node, Mask], list[Leaf]]:
+    """Carries the roots' masks down the graph, each node once."""
     masks: dict[Node, Mask] = dict.fromkeys(order, 0)
     for node, mask in roots:
         masks[node] |= mask

@@ -7,12 +7,12 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
+from torch.autograd.graph import GradientEdge, Node
 from torch.utils.hooks import RemovableHandle
 
 from mtlzoo.callbacks import collectives
-from mtlzoo.callbacks.combine import gramian
-from mtlzoo.callbacks.graph import reach
+from mtlzoo.callbacks.gramians import gramian
+from mtlzoo.callbacks.graph import TaskGraph
 
 
 class Taps:
@@ -42,7 +42,7 @@ class Taps:
         tensors = output if isinstance(output, tuple | list) else [output]
         self.outputs += [tensor for tensor in tensors if isinstance(tensor, Tensor) and tensor.requires_grad]
 
-    def edges(self) -> list[GradientEdge]:
+    def edges(self, graph: TaskGraph) -> list[GradientEdge]:
         """Where the outputs of this step are in the graph; they are kept no longer.
 
         Raises:
@@ -50,20 +50,18 @@ class Taps:
         """
         edges = [GradientEdge(z.grad_fn, z.output_nr) for z in self.outputs if z.grad_fn is not None]
         self.outputs = []
-        self._check(edges)
-        return edges
-
-    def _check(self, edges: Sequence[GradientEdge]) -> None:
         if not edges:
             raise ValueError(f"GradientSurgery(at='representation'): {self.names} returned no tensor that trains.")
-        nodes = {edge.node for edge in edges}
-        for node in nodes:
-            below, _ = reach([(child, 1) for child, _ in node.next_functions if child is not None])
-            if nodes & below.keys():
+        tapped, below = {edge.node for edge in edges}, set[Node]()
+        for node in graph.masks:
+            if node in tapped and node in below:
                 raise ValueError(
                     f"GradientSurgery(at='representation'): among {self.names} one module feeds another, so gradients "
                     "would count twice. Name only modules of which none reads what another returns."
                 )
+            if node in tapped or node in below:
+                below.update(graph.edges[node])
+        return edges
 
     def remove(self) -> None:
         """Takes the hooks out."""
@@ -86,7 +84,7 @@ def tapped_gramian(tapped: Sequence[Mapping[int, Tensor]], tasks: int, device: t
         if by_task:
             zeros = None if len(by_task) == tasks else torch.zeros_like(next(iter(by_task.values())))
             rows = [by_task.get(task, zeros) for task in range(tasks)]
-            total += gramian([row.reshape(-1) for row in rows if row is not None])
+            total += gramian(torch.atleast_1d(*[row for row in rows if row is not None]))
     if collectives.world_size() > 1:
         dist.all_reduce(total)
         total /= collectives.world_size() ** 2

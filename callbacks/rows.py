@@ -1,7 +1,9 @@
 """Gradients of embedding tables by touched row: [tasks, touched, dim], never [tasks, rows, dim]."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import prod
 from typing import Any
 
 import torch
@@ -34,6 +36,7 @@ class Lookup:
         rows: Rows of the table.
 
     Attributes:
+        outputs: Rows of its output.
         index: [n], the row of each entry; entries of the padding row are left out.
         source: [n], the entry's row in the gradient of the lookup's output, or None where that is its own place.
         scale: [n], the entry's factor, or None.
@@ -42,18 +45,19 @@ class Lookup:
 
     def __init__(self, node: Node, rows: int) -> None:
         saved: Any = node
+        self.rows = rows
+        self.outputs = prod(saved._input_metadata[0].shape[:-1])
         self.sparse: bool = saved._saved_sparse
         self.source: Tensor | None = None
         self.scale: Tensor | None = None
         self.largest: Tensor | None = None
-        # Numbers of 4 bytes sort twice as fast as those of 8.
-        self.index = saved._saved_indices.reshape(-1).to(torch.int32 if rows < 2**31 else torch.int64)
+        self.index = saved._saved_indices.reshape(-1).to(_index_type(rows))
         if node.name() == "EmbeddingBagBackward0":
             self._read_bags(saved)
         if saved._saved_scale_grad_by_freq and self.largest is None:
             counts = torch.zeros(rows, dtype=torch.int64, device=self.index.device)
             counts = counts.index_add_(0, self.index, torch.ones_like(self.index, dtype=torch.int64))
-            self._rescale(1 / counts[self.index])
+            self._rescale(1 / counts[self.index].double())
         padding = saved._saved_padding_idx
         if 0 <= padding < rows and self.largest is None:
             kept = (self.index != padding).nonzero().squeeze(1)
@@ -74,7 +78,7 @@ class Lookup:
         self.source = torch.searchsorted(offsets, places, right=True) - 1
         if saved._saved_mode == _MEAN:
             padding = saved._saved_padding_idx
-            there = torch.ones_like(self.index) if padding >= 2**63 else (self.index != padding).long()
+            there = torch.ones_like(self.source) if padding >= 2**63 else (self.index != padding).long()
             sizes = torch.zeros(len(offsets), dtype=torch.int64, device=offsets.device)
             sizes = sizes.index_add_(0, self.source, there)
             self.scale = 1 / sizes[self.source].double()
@@ -85,32 +89,88 @@ class Lookup:
         self.scale = factor if self.scale is None else self.scale * factor
 
 
-def by_row(lookups: Sequence[Lookup], gradients: Sequence[Mapping[int, Tensor]], dim: int) -> Rows:
-    """Sums the gradients of lookups' outputs into gradients of the table's rows.
+class RowSums:
+    """Sums the gradients of lookups' outputs into gradients of rows, for all tables of one width at once.
 
-    Sorting the entries once and summing runs of equal rows in bags is several times faster than `index_add_` on a CPU,
-    and gives the same bits every time.
+    Sorting all entries once and summing runs of equal rows in bags is several times faster than `index_add_` on a CPU,
+    and gives the same bits every time; that tables share the sort is worth as much again.
 
     Args:
-        lookups: All lookups in one table.
-        gradients: For each lookup, by task: the gradient of its output, of any shape [..., dim].
-        dim: Columns of the table.
+        tables: For each table, the lookups in it.
+        dim: Columns of the tables.
+        dtype: Of the gradients.
+
+    Attributes:
+        index: For each table, [U], its touched rows, ascending.
     """
-    tasks = sorted({task for by_task in gradients for task in by_task})
-    some = next(gradient for by_task in gradients for gradient in by_task.values())
-    entries = torch.cat([lookup.index for lookup in lookups])
-    order, starts, index = _runs(entries)
-    plain = all(lookup.source is None and lookup.largest is None for lookup in lookups)
-    source = None if plain else _sources(lookups, gradients, dim)
-    scale = _scales(lookups, some.dtype)
-    places = order if source is None else source[order]
-    factors = None if scale is None else scale[order]
-    values = {}
-    for task in tasks:
-        parts = [_flat(lookup, by_task, task, dim) for lookup, by_task in zip(lookups, gradients, strict=True)]
-        flat = parts[0] if len(parts) == 1 else torch.cat(parts)
-        values[task] = nn.functional.embedding_bag(places, flat, starts, mode="sum", per_sample_weights=factors)
-    return Rows(index, values)
+
+    def __init__(self, tables: Sequence[Sequence[Lookup]], dim: int, dtype: torch.dtype) -> None:
+        self.lookups = [lookup for lookups in tables for lookup in lookups]
+        self.dim, self.dtype = dim, dtype
+        ends = list(accumulate(lookups[0].rows for lookups in tables))
+        begins = [0, *ends[:-1]]
+        kind = _index_type(ends[-1])
+        entries = [
+            lookup.index.to(kind) + begin for lookups, begin in zip(tables, begins, strict=True) for lookup in lookups
+        ]
+        order, self.starts, touched = _runs(torch.cat(entries))
+        bounds = torch.searchsorted(touched, torch.tensor(begins, device=touched.device)).tolist()
+        self.lengths = [b - a for a, b in pairwise([*bounds, len(touched)])]
+        parts = touched.split(self.lengths)
+        self.index = [part - begin for part, begin in zip(parts, begins, strict=True)]
+        plain = all(lookup.source is None and lookup.largest is None for lookup in self.lookups)
+        self.places = order if plain else self._sources()[order]
+        scales = self._scales()
+        self.factors = None if scales is None else scales[order]
+
+    def __call__(self, gradients: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+        """One task's gradients of the rows, [U, dim] for each table.
+
+        Args:
+            gradients: Of the lookups' outputs, [..., dim]; None for those that the task does not reach.
+        """
+        parts = [self._flat(lookup, gradient) for lookup, gradient in zip(self.lookups, gradients, strict=True)]
+        flat = parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)
+        sums: Tensor = nn.functional.embedding_bag(
+            self.places, flat, self.starts, mode="sum", per_sample_weights=self.factors
+        )
+        return tuple(sums.split(self.lengths))
+
+    def _sources(self) -> Tensor:
+        """Each entry's row among the gradients of all lookups' outputs, one below the other."""
+        sources, start = [], 0
+        for lookup in self.lookups:
+            if lookup.source is None:
+                sources.append(torch.arange(len(lookup.index), device=lookup.index.device) + start)
+            else:
+                sources.append(lookup.source + start)
+            start += lookup.outputs if lookup.largest is None else len(lookup.index)
+        return torch.cat(sources)
+
+    def _scales(self) -> Tensor | None:
+        if all(lookup.scale is None for lookup in self.lookups):
+            return None
+        return torch.cat(
+            [
+                torch.ones(len(lookup.index), dtype=self.dtype, device=lookup.index.device)
+                if lookup.scale is None
+                else lookup.scale.to(self.dtype)
+                for lookup in self.lookups
+            ]
+        )
+
+    def _flat(self, lookup: Lookup, gradient: Tensor | None) -> Tensor:
+        """Gradient of a lookup's output as rows [.., dim]; zero for a task that does not reach it."""
+        if lookup.largest is None:
+            if gradient is None:
+                return torch.zeros(lookup.outputs, self.dim, dtype=self.dtype, device=lookup.index.device)
+            return gradient.reshape(-1, self.dim)
+        # One row per number of the output, which is zero but for its own column.
+        hot = torch.zeros(len(lookup.index), self.dim, dtype=self.dtype, device=lookup.index.device)
+        if gradient is not None:
+            columns = torch.arange(self.dim, device=hot.device).expand_as(lookup.largest).reshape(-1, 1)
+            hot.scatter_(1, columns, gradient[lookup.bags].reshape(-1, 1))
+        return hot
 
 
 def merge(parts: Sequence[Rows]) -> Rows:
@@ -126,6 +186,11 @@ def merge(parts: Sequence[Rows]) -> Rows:
     return Rows(index, values)
 
 
+def _index_type(rows: int) -> torch.dtype:
+    """Numbers of 4 bytes sort twice as fast as those of 8."""
+    return torch.int32 if rows < 2**31 else torch.int64
+
+
 def _runs(entries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The order that sorts row numbers, where each run of equal ones starts in it, and the rows of the runs."""
     ordered, order = entries.sort(stable=True)
@@ -133,45 +198,3 @@ def _runs(entries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first[1:] = ordered[1:] != ordered[:-1]
     starts = first.nonzero().squeeze(1)
     return order, starts, ordered[starts].long()
-
-
-def _sources(lookups: Sequence[Lookup], gradients: Sequence[Mapping[int, Tensor]], dim: int) -> Tensor:
-    """Each entry's row among the gradients of all lookups' outputs, one below the other."""
-    sources, start = [], 0
-    for lookup, by_task in zip(lookups, gradients, strict=True):
-        length = len(lookup.index)
-        if lookup.source is None:
-            places = torch.arange(length, device=lookup.index.device)
-        else:
-            places = lookup.source
-            length = next(iter(by_task.values())).numel() // dim
-        sources.append(places + start)
-        start += length
-    return torch.cat(sources)
-
-
-def _scales(lookups: Sequence[Lookup], dtype: torch.dtype) -> Tensor | None:
-    if all(lookup.scale is None for lookup in lookups):
-        return None
-    return torch.cat(
-        [
-            torch.ones(len(lookup.index), dtype=dtype, device=lookup.index.device)
-            if lookup.scale is None
-            else lookup.scale.to(dtype)
-            for lookup in lookups
-        ]
-    )
-
-
-def _flat(lookup: Lookup, by_task: Mapping[int, Tensor], task: int, dim: int) -> Tensor:
-    """Gradient of a lookup's output as rows [.., dim]; zero for a task that does not reach it."""
-    some = next(iter(by_task.values()))
-    gradient = by_task.get(task)
-    if lookup.largest is None:
-        return (torch.zeros_like(some) if gradient is None else gradient).reshape(-1, dim)
-    # One row per number of the output, which is zero but for its own column.
-    hot = some.new_zeros(lookup.largest.numel(), dim)
-    if gradient is not None:
-        columns = torch.arange(dim, device=some.device).expand_as(lookup.largest).reshape(-1, 1)
-        hot.scatter_(1, columns, gradient[lookup.bags].reshape(-1, 1))
-    return hot

@@ -225,7 +225,7 @@ class GradientSurgery(L.Callback):
             )
         step.losses += losses.detach().double() / self._scale()
         weigh = self._weigher(step, collectives.mean(step.losses) if collectives.world_size() > 1 else step.losses)
-        edges = taps.edges()
+        edges = taps.edges(graph)
         boundary = descend(graph, self._parameters(), edges)
         gramian = tapped_gramian(boundary.tapped, len(losses), losses.device)
         (weights,) = weigh(gramian[None], torch.zeros(1, dtype=torch.int64, device=losses.device))
@@ -299,7 +299,7 @@ class GradientSurgery(L.Callback):
         """The rule, for Gramians of gradients as they are: scaled, perhaps not finite."""
 
         def weigh(gramians: Tensor, numbers: Tensor) -> Tensor:
-            gramians = gramians / self._scale() ** 2
+            gramians = gramians if self._scaler() is None else gramians / self._scale() ** 2
             if step.reuse is not None:
                 return step.reuse.expand(gramians.shape[:-1])
             if self._scaler() is not None and not gramians.isfinite().all():

@@ -1,14 +1,16 @@
 """The gradients of every task, from one pass of autograd per task."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from mtlzoo.callbacks.graph import Leaf, Mask, TaskGraph
-from mtlzoo.callbacks.rows import Lookup, Rows, by_row, merge
+from mtlzoo.callbacks.rows import Lookup, Rows, RowSums, merge
 
 
 @dataclass
@@ -75,41 +77,37 @@ class TaskGradients:
         """
         wanted = set(parameters)
         leaves = [leaf for leaf in graph.leaves if leaf.parameter in wanted]
-        tables = {leaf.parameter: _lookups(leaf) for leaf in leaves if leaf.lookups and not leaf.dense}
-        passes = [(t, root, _inputs(leaves, t, tables)) for t, root in enumerate(graph.roots) if root is not None]
-        passes = [one for one in passes if one[2]]
-        found: dict[Tensor, list[dict[int, Tensor]]] = {p: [{} for _ in lookups] for p, lookups in tables.items()}
-        for number, (task, root, inputs) in enumerate(passes):
+        groups = _group([leaf for leaf in leaves if leaf.lookups and not leaf.dense])
+        others = [leaf for leaf in leaves if leaf.dense or not leaf.lookups]
+        reached = [any(leaf.tasks >> task & 1 for leaf in leaves) for task in range(len(graph.roots))]
+        passes = [(t, root) for t, root in enumerate(graph.roots) if root is not None and reached[t]]
+        for number, (task, root) in enumerate(passes):
+            dense = [leaf.parameter for leaf in others if leaf.tasks >> task & 1]
+            looked_up = [group for group in groups if group.tasks >> task & 1]
+            inputs: list[Any] = [*dense, *(edge for group in looked_up for edge in group.edges)]
             gradients = torch.autograd.grad(
                 [root.edge],
-                [edge for edge, _, _ in inputs],  # type: ignore[arg-type]  # torch takes both kinds in one list
+                inputs,
                 [root.gradient],
                 retain_graph=retain_graph or number < len(passes) - 1,
                 allow_unused=True,
             )
-            for (_, parameter, lookup), gradient in zip(inputs, gradients, strict=True):
-                if gradient is None or (not graph.separate and not gradient.any()):
-                    continue
-                if lookup is not None:
-                    found[parameter][lookup][task] = gradient
-                else:
+            found = [one if one is not None and (graph.separate or one.any()) else None for one in gradients]
+            for parameter, gradient in zip(dense, found, strict=False):
+                if gradient is not None:
                     self._at(parameter, 1 << task).add(task, gradient.to_dense() if gradient.is_sparse else gradient)
-        for leaf in leaves:
-            if leaf.parameter in tables:
-                self._add_rows(leaf, tables[leaf.parameter], found[leaf.parameter])
-            if graph.separate:
+            rest = iter(found[len(dense) :])
+            for group in looked_up:
+                group.add(task, list(islice(rest, len(group.edges))))
+        for group in groups:
+            for leaf, rows in zip(group.leaves, group.rows, strict=True):
+                if rows.values:
+                    entry = self._at(leaf.parameter, sum(1 << task for task in rows.values))
+                    entry.sparse = group.sparse[leaf.parameter]
+                    entry.rows.append(rows)
+        if graph.separate:
+            for leaf in leaves:
                 self._at(leaf.parameter, leaf.tasks)
-
-    def _add_rows(self, leaf: Leaf, lookups: list[Lookup], found: list[dict[int, Tensor]]) -> None:
-        used = [(lookup, by_task) for lookup, by_task in zip(lookups, found, strict=True) if by_task]
-        if used:
-            mask = 0
-            for _, by_task in used:
-                mask |= sum(1 << task for task in by_task)
-            entry = self._at(leaf.parameter, mask)
-            entry.sparse = all(lookup.sparse for lookup in lookups)
-            dim = leaf.parameter.shape[1]
-            entry.rows.append(by_row([one for one, _ in used], [by_task for _, by_task in used], dim))
 
     def _at(self, parameter: Tensor, tasks: Mask) -> ParameterGradients:
         entry = self.of.setdefault(parameter, ParameterGradients())
@@ -117,19 +115,36 @@ class TaskGradients:
         return entry
 
 
-def _lookups(leaf: Leaf) -> list[Lookup]:
-    return [Lookup(node, leaf.parameter.shape[0]) for node, _ in leaf.lookups]
+class _Tables:
+    """Tables of one width that the same tasks reach by lookups alone, and what is found of them.
+
+    Args:
+        leaves: The tables.
+    """
+
+    def __init__(self, leaves: Sequence[Leaf]) -> None:
+        self.leaves, self.tasks = leaves, leaves[0].tasks
+        lookups = [[Lookup(node, len(leaf.parameter)) for node, _ in leaf.lookups] for leaf in leaves]
+        self.edges = [GradientEdge(node, 0) for leaf in leaves for node, _ in leaf.lookups]
+        self.sparse = {
+            leaf.parameter: all(one.sparse for one in own) for leaf, own in zip(leaves, lookups, strict=True)
+        }
+        table = leaves[0].parameter
+        self._sums = RowSums(lookups, table.shape[1], table.dtype)
+        self.rows = [Rows(index, {}) for index in self._sums.index]
+
+    def add(self, task: int, gradients: Sequence[Tensor | None]) -> None:
+        """Takes a task's gradients of the lookups' outputs; None where it does not reach one."""
+        if all(gradient is None for gradient in gradients):
+            return
+        rest = iter(gradients)
+        for leaf, rows, values in zip(self.leaves, self.rows, self._sums(gradients), strict=True):
+            if any(gradient is not None for gradient in list(islice(rest, len(leaf.lookups)))):
+                rows.values[task] = values
 
 
-def _inputs(
-    leaves: Iterable[Leaf], task: int, tables: dict[Tensor, list[Lookup]]
-) -> list[tuple[GradientEdge | Tensor, Tensor, int | None]]:
-    """What a task's pass is asked for: where, of which parameter, and of which of its lookups."""
-    inputs: list[tuple[GradientEdge | Tensor, Tensor, int | None]] = []
+def _group(leaves: Iterable[Leaf]) -> list[_Tables]:
+    found: dict[Any, list[Leaf]] = {}
     for leaf in leaves:
-        if leaf.parameter in tables:
-            reached = ((i, node) for i, (node, mask) in enumerate(leaf.lookups) if mask >> task & 1)
-            inputs += [(GradientEdge(node, 0), leaf.parameter, i) for i, node in reached]
-        elif leaf.tasks >> task & 1:
-            inputs.append((leaf.parameter, leaf.parameter, None))
-    return inputs
+        found.setdefault((leaf.tasks, leaf.parameter.shape[1], leaf.parameter.dtype), []).append(leaf)
+    return [_Tables(group) for group in found.values()]

@@ -1,5 +1,7 @@
 """What several Gramian rules share: checks of arguments, places in a state, cosines, singular systems, the simplex."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from torch import Tensor, nn
 
@@ -74,12 +76,29 @@ def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Eigenvalues [..., T], ascending, and eigenvectors [..., T, T] in columns.
     """
-    finite = matrices.isfinite().all(-1).all(-1, keepdim=True)
+    finite = matrices.sum((-2, -1)).isfinite()[..., None]
     matrices = torch.where(finite[..., None], matrices, 0.0)
     order = matrices.diagonal(dim1=-2, dim2=-1).argsort(dim=-1, descending=True, stable=True)
     rows, columns = order[..., :, None].expand_as(matrices), order[..., None, :].expand_as(matrices)
-    eigenvalues, vectors = torch.linalg.eigh(matrices.gather(-2, rows).gather(-1, columns))
+    eigenvalues, vectors = _eigh(matrices.gather(-2, rows).gather(-1, columns))
     return torch.where(finite, eigenvalues, torch.nan), torch.zeros_like(vectors).scatter(-2, rows, vectors)
+
+
+_MANY = 4096
+"""Matrices that are worth several threads."""
+
+
+def _eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """`torch.linalg.eigh`, which takes one matrix after another on a CPU, on all of its threads."""
+    count = matrices.shape[:-2].numel()
+    if matrices.device.type != "cpu" or count < _MANY:
+        found: tuple[Tensor, Tensor] = torch.linalg.eigh(matrices)
+        return found
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(torch.linalg.eigh, matrices.flatten(0, -3).chunk(4 * threads)))
+    values, vectors = (torch.cat(one) for one in zip(*parts, strict=True))
+    return values.view(matrices.shape[:-1]), vectors.view(matrices.shape)
 
 
 def solve_psd(matrices: Tensor, right: Tensor) -> Tensor:

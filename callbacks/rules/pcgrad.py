@@ -62,8 +62,8 @@ class PCGrad(OrderedRule):
         return total / count
 
 
-_BLOCK = 4096
-"""Groups at a time on a CPU, so that they stay in its cache."""
+_BLOCK = 1 << 16
+"""Projections at a time on a CPU, so that they stay in its cache."""
 
 
 def project(gramian: Tensor, orders: Tensor) -> Tensor:
@@ -77,8 +77,9 @@ def project(gramian: Tensor, orders: Tensor) -> Tensor:
         [..., T], or [..., P, T].
     """
     tasks, flat = gramian.shape[-1], gramian.flatten(0, -3) if gramian.dim() > 2 else gramian[None]
-    block = _BLOCK if gramian.device.type == "cpu" else max(len(flat), 1)
-    parts = [_project(part, orders.reshape(-1, orders.shape[-1])) for part in flat.split(block)]
+    rows = orders.reshape(-1, orders.shape[-1])
+    block = _BLOCK // len(rows) if gramian.device.type == "cpu" else len(flat)
+    parts = [_project(part, rows) for part in flat.split(max(block, 1))]
     return torch.cat(parts).reshape(*gramian.shape[:-2], *orders.shape[:-2], tasks)
 
 
@@ -90,12 +91,13 @@ def _project(gramian: Tensor, orders: Tensor) -> Tensor:
     rows = torch.arange(len(orders), device=orders.device)
     own, first = rows % tasks, rows - rows % tasks
     weights = products.new_ones(len(orders), products.shape[1])
+    squares = products[:: tasks + 1].clamp_min(TINY)
     steps: list[tuple[Tensor, Tensor]] = []
     for other in orders.unbind(-1):
         inner = products[own * tasks + other]
         for before, step in steps:
-            inner = torch.addcmul(inner, step, products[before * tasks + other])
-        step = -inner.clamp_max(0.0) / products[other * (tasks + 1)].clamp_min(TINY)
+            inner.addcmul_(step, products[before * tasks + other])
+        step = inner.clamp_max_(0.0).div_(squares[other]).neg_()
         steps.append((other, step))
-        weights = weights.index_add(0, first + other, step)
+        weights.index_add_(0, first + other, step)
     return weights.T

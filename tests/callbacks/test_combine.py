@@ -1,13 +1,16 @@
-"""Gramians of rows of any length: exact in float64, in blocks."""
+"""Gramians of gradients of any length and shape, of all groups: exact in float64, in blocks."""
 
 import pytest
 import torch
 
-from mtlzoo.callbacks.combine import gramian
+from mtlzoo.callbacks.combine import Groups, combine
+from mtlzoo.callbacks.gramians import gramian
+from mtlzoo.callbacks.rows import Rows
+from mtlzoo.callbacks.task_gradients import ParameterGradients
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("columns", [0, 1, 1000, 2**15 - 1, 2**15, 2**15 + 1, 100_000])
+@pytest.mark.parametrize("columns", [0, 1, 511, 512, 1000, 2**15 - 1, 2**15, 2**15 + 1, 300_000])
 @pytest.mark.parametrize("tasks", [1, 2, 5, 8])
 def test_gramian(tasks: int, columns: int, dtype: torch.dtype) -> None:
     matrix = torch.randn(tasks, columns, dtype=torch.float64).to(dtype)
@@ -16,3 +19,63 @@ def test_gramian(tasks: int, columns: int, dtype: torch.dtype) -> None:
         found = gramian(rows)
         assert found.dtype == torch.float64
         torch.testing.assert_close(found, pairs, rtol=1e-13, atol=1e-13 * max(columns, 1) ** 0.5)
+
+
+@pytest.mark.parametrize("shape", [(4096, 3, 64), (5, 70_000), (1, 1), (3, 0), (0, 4)])
+def test_gramian_of_parts_of_larger_tensors(shape: tuple[int, ...]) -> None:
+    rows = [torch.randn(2, *shape).transpose(0, 1)[:, 1] for _ in range(3)]
+    flat = torch.stack([row.reshape(-1) for row in rows]).double()
+    torch.testing.assert_close(gramian(rows), flat @ flat.T, rtol=1e-13, atol=1e-11)
+
+
+def test_combine_parameters_of_several_types() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(5, dtype=kind)) for kind in (torch.bfloat16, torch.float32)]
+    gradients = [torch.randn(2, 5).to(parameter.dtype) for parameter in parameters]
+    shared: dict[torch.Tensor, ParameterGradients] = {
+        parameter: ParameterGradients(0b11, dense={0: pair[0], 1: pair[1]})
+        for parameter, pair in zip(parameters, gradients, strict=True)
+    }
+    groups = Groups.of("model", parameters, [])
+    made = combine(shared, 2, groups, lambda gramians, numbers: gramians.new_tensor([[2.0, -1.0]]))
+    for parameter, pair in zip(parameters, gradients, strict=True):
+        torch.testing.assert_close(made[parameter], 2 * pair[0].float() - pair[1].float())
+
+
+@pytest.mark.parametrize("level", ["model", "parameter", "row"])
+def test_combine_in_one_matrix_as_parameter_by_parameter(level: str) -> None:
+    """Neighbouring tables of one width, another width, a table that is read densely, tasks that reach only some."""
+    tables = [torch.nn.Parameter(torch.zeros(9000 + k, dim)) for k, dim in enumerate((4, 4, 3))]
+    whole, matrix = torch.nn.Parameter(torch.zeros(6, 3)), torch.nn.Parameter(torch.zeros(70, 80))
+    shared: dict[torch.Tensor, ParameterGradients] = {}
+    dense: dict[torch.Tensor, torch.Tensor] = {}
+    for number, table in enumerate(tables):
+        index = torch.randperm(len(table))[: 7000 * (number != 1)].sort().values
+        values = {task: torch.randn(len(index), table.shape[1]) for task in range(3) if task != number}
+        shared[table] = ParameterGradients(0b111, rows=[Rows(index, values)])
+        zeros = torch.zeros(3, *table.shape)
+        for task, gradient in values.items():
+            zeros[task, index] = gradient
+        dense[table] = zeros
+    for other in (whole, matrix):
+        values = {task: torch.randn(other.shape) for task in range(3)}
+        shared[other] = ParameterGradients(0b111, dense=dict(values))
+        dense[other] = torch.stack(list(values.values()))
+    groups = Groups.of(level, shared, [*tables, whole])  # type: ignore[arg-type]
+
+    def rule(gramians: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        assert len(gramians) == len(numbers) == len(numbers.unique())
+        return gramians.sum(-1) / gramians.diagonal(dim1=1, dim2=2).sum(1, keepdim=True).clamp_min(1e-30)
+
+    def weights(block: torch.Tensor) -> torch.Tensor:
+        rows = block.flatten(1).double()
+        return rule((rows @ rows.T)[None], torch.zeros(1))[0].float()
+
+    made = combine(shared, 3, groups, rule)
+    model = weights(torch.cat([block.flatten(1) for block in dense.values()], 1))
+    for parameter, block in dense.items():
+        if level == "row" and parameter is not matrix:
+            expected = torch.stack([weights(row) @ row for row in block.unbind(1)])
+        else:
+            weight = model if level == "model" else weights(block)
+            expected = (weight @ block.flatten(1)).view_as(parameter)
+        torch.testing.assert_close(made[parameter], expected, rtol=1e-5, atol=1e-5)
