@@ -89,7 +89,12 @@ _MANY = 4096
 
 
 def _eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """`torch.linalg.eigh`, which takes one matrix after another on a CPU, on all of its threads."""
+    """`torch.linalg.eigh`, which takes one matrix after another on a CPU, on all of its threads; of two tasks, at once.
+
+    The diagonals descend.
+    """
+    if matrices.shape[-1] == 2:
+        return _eigh_of_two(matrices)
     count = matrices.shape[:-2].numel()
     if matrices.device.type != "cpu" or count < _MANY:
         found: tuple[Tensor, Tensor] = torch.linalg.eigh(matrices)
@@ -99,6 +104,17 @@ def _eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
         parts = list(pool.map(torch.linalg.eigh, matrices.flatten(0, -3).chunk(4 * threads)))
     values, vectors = (torch.cat(one) for one in zip(*parts, strict=True))
     return values.view(matrices.shape[:-1]), vectors.view(matrices.shape)
+
+
+def _eigh_of_two(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """One rotation of Jacobi's method, which for matrices [..., 2, 2] is exact."""
+    (large, inner), (_, small) = (row.unbind(-1) for row in matrices.unbind(-2))
+    gap = large - small
+    tangent = 2 * inner / (torch.hypot(gap, 2 * inner) + gap).clamp_min(TINY)
+    cosine = torch.rsqrt(1 + tangent.square())
+    sine, moved = tangent * cosine, tangent * inner
+    first, second = torch.stack([-sine, cosine], -1), torch.stack([cosine, sine], -1)
+    return torch.stack([small - moved, large + moved], -1), torch.stack([first, second], -1)
 
 
 def solve_psd(matrices: Tensor, right: Tensor) -> Tensor:
