@@ -91,15 +91,15 @@ _MANY = 4096
 def _eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
     """`torch.linalg.eigh`, which takes one matrix after another on a CPU, on all of its threads; of two tasks, at once.
 
-    The diagonals descend.
+    Args:
+        matrices: [..., T, T], symmetric, the diagonals descending.
     """
     if matrices.shape[-1] == 2:
         return _eigh_of_two(matrices)
-    count = matrices.shape[:-2].numel()
-    if matrices.device.type != "cpu" or count < _MANY:
+    threads = torch.get_num_threads()
+    if threads == 1 or matrices.device.type != "cpu" or matrices.shape[:-2].numel() < _MANY:
         found: tuple[Tensor, Tensor] = torch.linalg.eigh(matrices)
         return found
-    threads = torch.get_num_threads()
     with ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(torch.linalg.eigh, matrices.flatten(0, -3).chunk(4 * threads)))
     values, vectors = (torch.cat(one) for one in zip(*parts, strict=True))
