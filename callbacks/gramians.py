@@ -27,9 +27,9 @@ def gramian(rows: Sequence[Tensor] | Tensor) -> Tensor:
         part.copy_(rows[:, start:end] if isinstance(rows, Tensor) else torch.stack([row[start:end] for row in rows]))
         flat = part.flatten(1)
         # Long rows times each other keep a processor waiting; many short ones don't.
-        short = flat[:, : flat.shape[1] // _SHORT * _SHORT].unflatten(1, (-1, _SHORT)).transpose(0, 1)
+        whole = flat.shape[1] // _SHORT * _SHORT
+        short, rest = flat[:, :whole].unflatten(1, (-1, _SHORT)).transpose(0, 1), flat[:, whole:]
         total += torch.bmm(short, short.mT).sum(0)
-        rest = flat[:, flat.shape[1] // _SHORT * _SHORT :]
         total.addmm_(rest, rest.T)
     return total
 

@@ -100,10 +100,10 @@ class TaskGradients:
             for group in looked_up:
                 group.add(task, list(islice(rest, len(group.edges))))
         for group in groups:
-            for leaf, rows in zip(group.leaves, group.rows, strict=True):
+            for leaf, rows, sparse in zip(group.leaves, group.rows, group.sparse, strict=True):
                 if rows.values:
                     entry = self._at(leaf.parameter, sum(1 << task for task in rows.values))
-                    entry.sparse = group.sparse[leaf.parameter]
+                    entry.sparse = sparse
                     entry.rows.append(rows)
         if graph.separate:
             for leaf in leaves:
@@ -126,9 +126,7 @@ class _Tables:
         self.leaves, self.tasks = leaves, leaves[0].tasks
         lookups = [[Lookup(node, len(leaf.parameter)) for node, _ in leaf.lookups] for leaf in leaves]
         self.edges = [GradientEdge(node, 0) for leaf in leaves for node, _ in leaf.lookups]
-        self.sparse = {
-            leaf.parameter: all(one.sparse for one in own) for leaf, own in zip(leaves, lookups, strict=True)
-        }
+        self.sparse = [all(lookup.sparse for lookup in own) for own in lookups]
         table = leaves[0].parameter
         self._sums = RowSums(lookups, table.shape[1], table.dtype)
         self.rows = [Rows(index, {}) for index in self._sums.index]

@@ -6,7 +6,8 @@ import torch
 from mtlzoo.callbacks.rules.common import eigh
 
 
-def test_many_matrices_on_several_threads_as_few_on_one() -> None:
+def test_many_matrices_on_several_threads_as_few_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)  # the suite itself may run on one
     rows = torch.randn(3, 3000, 4, 6, dtype=torch.float64)
     matrices = rows @ rows.mT
     matrices[1, 7, 2, 2] = torch.nan
