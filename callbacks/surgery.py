@@ -52,7 +52,7 @@ class GradientSurgery(L.Callback):
         level: What one Gramian is taken over: ``model``: all shared parameters; ``parameter``: each tensor; ``row``:
             each row of each embedding table, and each other tensor.
         at: Where the Gramian is taken. ``parameters``: exact. ``representation``: at the outputs of shared modules, for
-            which heads alone run backward; then one weighted pass. Nearly free, but another Gramian, as in MGDA-UB
+            which heads alone run backward; then one weighted pass. Far cheaper, but another Gramian, as in MGDA-UB
             (NeurIPS 2018) and MultiBalance (arXiv 2411.11871). Level ``model``, no accumulation.
         every_n_steps: Steps that use the same weights; all but the first of them cost one ordinary backward pass.
             Level ``model`` only.
