@@ -1,6 +1,7 @@
 """`ConflictMonitor`: how far the tasks' gradients agree, from the Gramians that surgery has anyway."""
 
 import csv
+import io
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
+from mtlzoo.callbacks.atomic import append, whole_file
 from mtlzoo.callbacks.conflicts import ConflictMeans, facts_of_step
 from mtlzoo.callbacks.heat_map import heat_map, pixels
 from mtlzoo.callbacks.rules.base import GradientRule
@@ -96,7 +98,7 @@ class ConflictMonitor(L.Callback):
             kept = [row for row in old if int(row[0]) <= self._last]
             self._rows = [[int(row[0]), row[1], row[2], float(row[3]), float(row[4])] for row in kept]
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as file:
+        with whole_file(path, "w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *self._rows])
 
     def on_train_batch_end(
@@ -165,8 +167,9 @@ class ConflictMonitor(L.Callback):
         pairs = [(a, b) for a, b in combinations(range(len(names)), 2) if means.cosine[a][b] == means.cosine[a][b]]
         rows = [[_step(trainer), names[a], names[b], means.cosine[a][b], means.conflict[a][b]] for a, b in pairs]
         self._rows += rows
-        with (self._folder / "conflicts.csv").open("a", newline="") as file:
-            csv.writer(file).writerows(rows)
+        text = io.StringIO()
+        csv.writer(text).writerows(rows)
+        append(self._folder / "conflicts.csv", text.getvalue())
 
     def _draw(self, trainer: L.Trainer, sums: Tensor, names: list[str], when: str, file: str, key: str) -> None:
         if not trainer.is_global_zero:
@@ -176,7 +179,8 @@ class ConflictMonitor(L.Callback):
         for logger in takers:
             logger.log_image(key, [pixels(picture)], step=_step(trainer))
         if not takers:
-            picture.savefig(self._folder / f"{file}.png", dpi=100)
+            with whole_file(self._folder / f"{file}.png") as drawn:
+                picture.savefig(drawn, dpi=100)
 
 
 def _step(trainer: L.Trainer) -> int:

@@ -1,6 +1,7 @@
 """`ParquetPredictions`: predictions to Parquet, one file per process, never all of them in memory."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import lightning as L
 import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
+
+from mtlzoo.callbacks.atomic import PARTS, own_folder, whole_file
 
 ROW_GROUP = 2**17
 """Rows that are held back and written together."""
@@ -19,7 +22,7 @@ class ParquetPredictions(L.Callback):
     Works with any module whose `predict_step` returns a mapping of column name to tensor: [B] becomes a column of
     numbers, [B, K] one of lists. With `ids`, the module must also return ``row``, the position of each row in `ids`;
     the identifying columns then stand in front. Files appear under their names when they are complete; those of an
-    earlier prediction are removed.
+    earlier prediction are removed. Nothing is written or removed where the folder is a link.
 
     Args:
         folder: Folder of the parts.
@@ -32,14 +35,15 @@ class ParquetPredictions(L.Callback):
         self.ids = ids
         self._table: pa.Table | None = None
         self._writer: pq.ParquetWriter | None = None
+        self._file = ExitStack()
         self._held: list[pa.Table] = []
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Agrees on the folder, clears it, and opens the ids."""
         self.folder = trainer.strategy.broadcast(self.folder)
         if trainer.is_global_zero:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for old in [*self.folder.glob("part-*.parquet"), *self.folder.glob(".part-*.parquet")]:
+            own_folder(self.folder)
+            for old in [*self.folder.glob("part-*.parquet"), *self.folder.glob(PARTS)]:
                 old.unlink()
         trainer.strategy.barrier()
         self._path = self.folder / f"part-{trainer.global_rank:05d}.parquet"
@@ -79,16 +83,15 @@ class ParquetPredictions(L.Callback):
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Completes the file; a process that had no row writes none."""
         self._write()
-        if self._writer is not None:
-            self._writer.close()
-            self._hidden.replace(self._path)
+        self._file.close()
         self._writer, self._table = None, None
         trainer.strategy.barrier()
 
-    @property
-    def _hidden(self) -> Path:
-        # Readers of Parquet folders skip names that begin with a dot.
-        return self._path.with_name(f".{self._path.name}")
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Takes away what is not complete."""
+        self._held, self._writer, self._table = [], None, None
+        with suppress(Exception):  # the first error counts: a disk that is full is so for the end of the file, too
+            self._file.__exit__(type(exception), exception, exception.__traceback__)
 
     def _write(self) -> None:
         rows = [table for table in self._held if table.num_rows]
@@ -97,7 +100,8 @@ class ParquetPredictions(L.Callback):
             return
         table = pa.concat_tables(rows).combine_chunks()
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._hidden, table.schema)
+            file = self._file.enter_context(whole_file(self._path))
+            self._writer = self._file.enter_context(pq.ParquetWriter(file, table.schema))
         self._writer.write_table(table, row_group_size=ROW_GROUP)
 
 

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from rich.table import Table
 from torch import Tensor, nn
 
+from mtlzoo.callbacks.atomic import whole_file
 from mtlzoo.cold_start import EDGES, MAIN, BucketMetrics, Row, bucket_names, buckets_of, count_rows
 
 if TYPE_CHECKING:
@@ -132,12 +133,13 @@ def publish(table: Sequence[Row], folder: Path, name: str) -> "Figure":
     from mtlzoo.cli.results import wide_console
 
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.csv").open("w", newline="") as file:
+    with whole_file(folder / f"{name}.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
         writer.writerows(table)
     figure = picture(table)
-    figure.savefig(folder / f"{name}.png", dpi=120)
+    with whole_file(folder / f"{name}.png") as file:
+        figure.savefig(file, dpi=120)
     columns = [column for column in table[0] if column != "bucket"]
     shown = Table("rows of train", *columns, title="Cold start")
     for row in table:

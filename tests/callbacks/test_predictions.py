@@ -84,7 +84,7 @@ def test_a_process_without_rows_writes_no_file(tmp_path: Path) -> None:
 
 
 def test_an_earlier_prediction_of_more_processes_is_replaced(tmp_path: Path) -> None:
-    for name in ("part-00000.parquet", "part-00001.parquet", ".part-00002.parquet"):
+    for name in ("part-00000.parquet", "part-00001.parquet", ".part-00002.parquet.0123abcd.part"):
         (tmp_path / name).write_bytes(b"old")
     (tmp_path / "notes.txt").write_text("kept")
     predict(tmp_path, Rows(0, 3))
@@ -102,7 +102,16 @@ def test_a_cut_leaves_no_file_that_looks_complete(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Foreign, "predict_step", cut)
     with pytest.raises(KeyError, match="cut"):
         predict(tmp_path, Rows(0, 20))
-    assert [path.name for path in tmp_path.iterdir()] == [".part-00000.parquet"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_a_link_keeps_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/part-00000.parquet").write_text("precious")
+    (tmp_path / "predictions").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="is a link to"):
+        predict(tmp_path / "predictions", Rows(0, 3))
+    assert [path.read_text() for path in (tmp_path / "precious").iterdir()] == ["precious"]
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:

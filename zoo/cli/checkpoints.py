@@ -1,6 +1,5 @@
 """Checkpoints of a run: best.ckpt and last.ckpt, written atomically."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +8,31 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
+from mtlzoo.callbacks.atomic import own_folder, whole_file
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and then renames it.
+    """Writes a checkpoint beside its place and then renames it, so that it is the old one or the whole new one.
 
     Lightning 2.6 writes to the system's temporary folder and moves from there, which is a copy, not a rename, where
     that is another file system: a process killed meanwhile leaves half a checkpoint under the final name.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Saves `checkpoint` at the local `path`."""
+        """Saves `checkpoint` at the local `path`.
+
+        Raises:
+            OSError: The folder is a link or can't be written, or the disk is full.
+        """
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{target.name}.part")
-        with part.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
+        own_folder(target.parent)
+        with whole_file(target) as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None  # torch says of a full disk that a position is unexpected
+                raise
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -45,7 +51,9 @@ class BestCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from the best score so far, also where the run folder has moved since."""
-        moved = {**state_dict, "dirpath": self.dirpath}
+        # No path of the file is taken over: what is no longer the best is deleted.
+        moved = {**state_dict, "dirpath": self.dirpath, "last_model_path": "", "best_k_models": {}}
+        moved |= {"kth_best_model_path": ""}
         if state_dict["best_model_path"]:
             path = str(Path(self.dirpath or "", "best.ckpt"))
             moved |= {"best_model_path": path, "kth_best_model_path": path}

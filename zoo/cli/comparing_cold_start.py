@@ -34,7 +34,7 @@ def run(args: Sequence[str]) -> None:
         table = side_by_side(by_name)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
-    figure = publish(table, options.out, "compare_cold_start")
+    figure = publish(table, options.out.resolve(), "compare_cold_start")
     print(f"Written: {options.out}")
     if options.wandb:
         import wandb

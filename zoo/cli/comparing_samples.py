@@ -11,6 +11,7 @@ import torch
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # public, but not in __all__
 from rich.table import Table
 
+from mtlzoo.callbacks.atomic import whole_file
 from mtlzoo.checkpoint import load
 from mtlzoo.cli.agreement import check_data, peek
 from mtlzoo.cli.parser import Parser
@@ -169,8 +170,9 @@ def _sizes(bins: Array) -> dict[str, int]:
 
 
 def _write(table: list[dict[str, Any]], options: Any, about: dict[str, Any]) -> None:
+    options.out = options.out.resolve()
     options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "transfer.csv").open("w", newline="") as file:
+    with whole_file(options.out / "transfer.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
         writer.writerows(table)
@@ -178,7 +180,8 @@ def _write(table: list[dict[str, Any]], options: Any, about: dict[str, Any]) -> 
     chosen |= {name: getattr(options, name) for name in ("ratio", "quantiles", "raw", "bootstrap")}
     write_json(options.out / "transfer.json", {**about, "options": chosen, "rows": table})
     figure = picture(table, "auc")
-    figure.savefig(options.out / "transfer.png", dpi=120)
+    with whole_file(options.out / "transfer.png") as file:
+        figure.savefig(file, dpi=120)
     shown = Table("task", "bin", "rows", "keys", "model", "single", "value", "transfer", "95 % interval", title="AUC")
     for row in table:
         if row["metric"] == "auc":

@@ -1,6 +1,7 @@
 """What a run writes while it trains: metrics.csv, config.yaml, lines on the screen, the config of a W&B run."""
 
 import csv
+import io
 import logging
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ import yaml
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+
+from mtlzoo.callbacks.atomic import append, whole_file
 
 
 class MetricsFile(Logger):
@@ -57,15 +60,14 @@ class MetricsFile(Logger):
             rows = self._rows(path)
             known = new.union(self.columns, *(old.keys() for old in rows[:1])) - {"epoch", "step"}
             self.columns = ["epoch", "step", *sorted(known)]
-            part = path.with_name("metrics.csv.part")
-            with part.open("w", newline="") as file:
+            with whole_file(path, "w", newline="") as file:
                 writer = csv.DictWriter(file, self.columns)
                 writer.writeheader()
                 writer.writerows([*rows, row])
-            part.replace(path)
             return
-        with path.open("a", newline="") as file:
-            csv.DictWriter(file, self.columns).writerow(row)
+        line = io.StringIO()
+        csv.DictWriter(line, self.columns).writerow(row)
+        append(path, line.getvalue())
 
     def _rows(self, path: Path) -> list[dict[str, Any]]:
         if not path.is_file():
@@ -117,8 +119,9 @@ class SaveConfig(SaveConfigCallback):
         config = self.config.clone()
         config.ckpt_path = None  # what a run is, not where it was once resumed from
         if stage == "fit":
-            path = self.folder / "config.yaml"
-            self.parser.save(config, path, skip_none=False, overwrite=True, multifile=False)
+            text = self.parser.dump(config, skip_none=False)
+            with whole_file(self.folder / "config.yaml", "w") as file:
+                file.write(text)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 run = logger.experiment

@@ -2,13 +2,14 @@
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
+
+from mtlzoo.callbacks.atomic import whole_file
 
 
 def run_name(model: str, data: str, rule: str | None, seed: int | bool) -> str:
@@ -77,12 +78,8 @@ def named_checkpoint(which: str, configs: Iterable[Path], root: Path, name: str)
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` so that the file is either absent, the old one or the whole new one; NaN becomes null."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w") as file:
+    with whole_file(path, "w") as file:
         json.dump(_finite(value), file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _name(rule: Any) -> str:
