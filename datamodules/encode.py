@@ -1,6 +1,7 @@
 """What every encoder of raw columns does, and the encoder of one id per row."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,10 +24,14 @@ class Encoder(ABC):
     `stage` checks a chunk of raw rows and brings it into the form that waits on disk; `observe` learns from the staged
     rows of train; `encode` gives the final numbers. Every chunk passes each of them once, in order. `settle` is called
     between staging and learning, `fit` between learning and encoding.
+
+    What `fit` learned is `state`, which another encoder of the same column may `restore` instead of learning.
     """
 
     dtype: ClassVar[npt.DTypeLike] = np.float32
     """Of the prepared column; `encode` may return any type that it can be cast from without loss."""
+    given = False
+    """Whether `restore` gave what would else be learned."""
 
     @abstractmethod
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
@@ -44,6 +49,14 @@ class Encoder(ABC):
 
     def fit(self) -> None:  # noqa: B027
         """Fixes what was learned."""
+
+    def state(self) -> dict[str, Any]:
+        """What `fit` learned, as JSON holds it; empty where a table holds it, or nothing is learned."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes what `state` gave; `observe` and `fit` are not called then."""
+        self.given = True
 
     @abstractmethod
     def encode(self, staged: pa.Array) -> npt.NDArray[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mtlzoo.datamodules.progress import progress
 
-FORMAT = 1
+FORMAT = 2
 """Number of the prepared layout; raised with every change that makes older folders wrong."""
 
 _SETTLED_NS = 2_000_000_000

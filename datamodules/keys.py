@@ -40,6 +40,19 @@ def common_type(one: pl.DataType | None, other: pl.DataType | None, column: str)
     raise DataError(f"Column {column!r} holds {other} where {one} came before. Give it one type when reading.")
 
 
+def comparable(found: pl.DataType | None, wanted: pl.DataType, column: str) -> None:
+    """Refuses a column that a fitted vocabulary cannot be asked for.
+
+    Raises:
+        DataError: Times where there were names, or the other way round.
+    """
+    names: set[pl.DataType | None] = {pl.Int64(), pl.Float64(), pl.String()}
+    zones = [getattr(dtype, "time_zone", "") for dtype in (found, wanted)]
+    times = isinstance(found, pl.Datetime) and isinstance(wanted, pl.Datetime) and zones[0] == zones[1]
+    if found is not None and found != wanted and not times and not {found, wanted} <= names:
+        raise DataError(f"Column {column!r} holds {found}; in the training it held {wanted}. Convert it to that.")
+
+
 def as_keys(values: pl.Series, dtype: pl.DataType, column: str, rows: Rows | None = None) -> pl.Series:
     """The values in a key type, without loss; NaN becomes null.
 
@@ -52,12 +65,21 @@ def as_keys(values: pl.Series, dtype: pl.DataType, column: str, rows: Rows | Non
         return values
     if values.dtype.is_signed_integer() and dtype == pl.Int64:
         return values.cast(dtype)
-    keys = values.cast(dtype, strict=False)
+    if values.dtype == pl.String:
+        values = values.replace("", None)
+    keys = _texts(values) if values.dtype.is_float() and dtype == pl.String else values.cast(dtype, strict=False)
     same = keys.is_not_null() | values.is_null()
     if values.dtype.is_float() and dtype == pl.Int64:
         same &= (keys.cast(pl.Float64) == values).fill_null(True)
     require(same, values, column, rows, f"{dtype}, as in the rows and columns that it is compared with")
     return keys
+
+
+def _texts(values: pl.Series) -> pl.Series:
+    """Numbers as they are written where nothing is missing: 7, not 7.0."""
+    whole = (values == values.floor()) & (values.abs() < 2**53)
+    texts = pl.when(whole).then(values.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(values.cast(pl.String))
+    return pl.select(texts).to_series()
 
 
 class KeyColumn:

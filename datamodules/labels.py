@@ -1,5 +1,6 @@
 """Encoders of targets, sample weights and groups."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class LabelEncoder(Encoder):
     def __init__(self, label: Label) -> None:
         self.label = label
         self.moments = Moments()
+        self.center, self.scale = 0.0, 1.0
         self.staged = pl.Int8() if label.kind in ("binary", "ranking") else pl.Float32()
 
     @override
@@ -48,6 +50,20 @@ class LabelEncoder(Encoder):
             self.moments.add(x[~np.isnan(x)])
 
     @override
+    def fit(self) -> None:
+        if self.moments.count:
+            self.center, self.scale = self.moments.mean, self.moments.scale
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return {"center": self.center, "scale": self.scale}
+
+    @override
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self.center, self.scale = state["center"], state["scale"]
+
+    @override
     def encode(self, staged: pa.Array) -> npt.NDArray[Any]:
         values: npt.NDArray[Any] = staged.to_numpy(zero_copy_only=False)
         return values[:, None]
@@ -55,14 +71,13 @@ class LabelEncoder(Encoder):
     def task(self) -> Task:
         """The task, with centre and scale of what was observed in train."""
         label = self.label
-        center, scale = (self.moments.mean, self.moments.scale) if self.moments.count else (0.0, 1.0)
         return Task(
             name=label.name or label.column,
             kind=label.kind,
             weight=label.weight,
             classes=label.classes,
-            center=center,
-            scale=scale,
+            center=self.center,
+            scale=self.scale,
             observed=label.observed,
         )
 

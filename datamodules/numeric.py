@@ -1,5 +1,8 @@
 """Encoders of quantities: transformed by the statistics of train, or cut into quantile buckets."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -82,6 +85,15 @@ class NumericEncoder(Encoder):
         self.missing = (moments.mean - self.center) / self.scale
 
     @override
+    def state(self) -> dict[str, Any]:
+        return {"center": self.center, "scale": self.scale, "missing": self.missing}
+
+    @override
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self.center, self.scale, self.missing = state["center"], state["scale"], state["missing"]
+
+    @override
     def encode(self, staged: pa.Array) -> npt.NDArray[np.float32]:
         x = (self._bent(_numpy(staged)) - self.center) / self.scale
         x = np.where(np.isnan(x), self.missing, x)
@@ -138,6 +150,15 @@ class BucketEncoder(Encoder):
         # A bucket holds its upper edge; an edge at the maximum would leave the bucket above it empty.
         self.edges = edges[edges < self.sample.max()]
         del self.sample, self.draws
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return {"edges": self.edges.tolist()}
+
+    @override
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self.edges = np.asarray(state["edges"], np.float64)
 
     @override
     def encode(self, staged: pa.Array) -> npt.NDArray[np.int32]:

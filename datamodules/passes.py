@@ -12,7 +12,8 @@ import polars as pl
 import pyarrow as pa
 
 from mtlzoo.datamodules.columns import Recipe
-from mtlzoo.datamodules.encode import Places, compact, from_arrow
+from mtlzoo.datamodules.encode import Encoder, Places, compact, from_arrow
+from mtlzoo.datamodules.encoding import Encoding, save_encoding
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.files import SplitFiles, Stage
 from mtlzoo.datamodules.keys import KeyColumn
@@ -32,10 +33,14 @@ class Passes:
         recipe: What to prepare.
         work: An empty folder for what waits between the passes.
         pool: Threads; the columns of a chunk are independent.
+        like: What a former training learned of the same columns; nothing is learned then.
     """
 
-    def __init__(self, recipe: Recipe, work: Path, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, recipe: Recipe, work: Path, pool: ThreadPoolExecutor, like: Encoding | None = None) -> None:
         self.plan = Plan(recipe)
+        self.like = like
+        if like is not None:
+            like.restore(self.plan)
         self.splitter = splitter(recipe.split, work / "split")
         self.staged = Stage(work / "rows")
         self.encoders = [encoder for encoders in self.plan.outputs.values() for encoder in encoders]
@@ -60,7 +65,7 @@ class Passes:
         self.splitter.finish()
 
     def learn(self, advance: Advance) -> dict[str, int]:
-        """Fits tables and statistics on train.
+        """Fits tables and statistics on train, where they were not given.
 
         Returns:
             Rows of each split.
@@ -77,16 +82,18 @@ class Passes:
             self._observe(columns, np.flatnonzero(codes == TRAIN))
             advance(len(rows))
         rows_of = dict(zip(self.splitter.names, counts.tolist(), strict=True))
-        if not rows_of["train"]:
+        if not rows_of["train"] and self.like is None:
             raise DataError(f"No row is in train; rows per split: {rows_of}. Change {self.plan.recipe.split}.")
         for table in self.plan.tables.values():
-            table.fit()
+            if not table.given:
+                table.fit()
         for encoder in self.encoders:
-            encoder.fit()
+            if not encoder.given:
+                encoder.fit()
         return rows_of
 
     def encode(self, folder: Path, rows_of: dict[str, int], advance: Advance) -> Rates:
-        """Writes the columns of every split that has rows, and the vocabularies."""
+        """Writes the columns of every split that has rows, and what was learned."""
         rates = Rates(self.plan.schema())
         files = {split: SplitFiles(folder / split, rows) for split, rows in rows_of.items() if rows}
 
@@ -98,9 +105,7 @@ class Passes:
                 advance(len(rows))
         for file in files.values():
             file.close()
-        (folder / "vocabulary").mkdir()
-        for name, table in self.plan.tables.items():
-            table.save(folder / "vocabulary" / f"{name}.parquet")
+        save_encoding(self.plan, folder)
         return rates
 
     def _write(
@@ -142,7 +147,11 @@ class Passes:
         return [*self.pool.map(lambda encoder: encoder.stage(frame, rows), self.encoders), *ids]
 
     def _observe(self, columns: list[pa.Array], train: Places) -> None:
-        for _ in self.pool.map(lambda encoder, staged: encoder.observe(staged, train), self.encoders, columns):
+        def observe(encoder: Encoder, staged: pa.Array) -> None:
+            if not encoder.given:
+                encoder.observe(staged, train)
+
+        for _ in self.pool.map(observe, self.encoders, columns):
             pass
 
     def _encoded(self) -> Iterator[tuple[Columns, pl.DataFrame, range]]:

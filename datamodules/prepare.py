@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from mtlzoo.datamodules.checks import check_columns
 from mtlzoo.datamodules.columns import Recipe
+from mtlzoo.datamodules.encoding import Encoding
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.files import sync, write_json
 from mtlzoo.datamodules.fingerprint import FORMAT
@@ -36,6 +37,7 @@ def prepare(
     *,
     name: str,
     links: Callable[[str], Iterator[pl.DataFrame]] | None = None,
+    like: Encoding | None = None,
 ) -> None:
     """Prepares a data set unless a finished preparation is there.
 
@@ -49,6 +51,7 @@ def prepare(
         folder: Where the prepared data will be.
         name: Name of the data set, for messages and the manifest.
         links: Yields the frames of links by their name; see `read_links`. Called once for each of the recipe's.
+        like: Encodes as a former training of the same columns did; None learns from train.
 
     Raises:
         DataError: Rows that are not what the recipe says: with column, row, value and remedy.
@@ -66,7 +69,7 @@ def prepare(
         partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
         partial.mkdir()
         try:
-            _build(recipe, read, partial, folder, name, links)
+            _build(recipe, read, partial, folder, name, links, like)
             sync(partial)
             partial.replace(folder)
             sync(folder.parent, recursive=False)
@@ -110,12 +113,13 @@ def _build(
     folder: Path,
     name: str,
     links: Callable[[str], Iterator[pl.DataFrame]] | None,
+    like: Encoding | None,
 ) -> None:
     began = time.monotonic()
     work = partial / "work"
     work.mkdir()
     with ThreadPoolExecutor(os.cpu_count()) as pool, ThreadPoolExecutor(1) as reader:
-        passes = Passes(recipe, work, pool)
+        passes = Passes(recipe, work, pool, like)
         with progress(f"{name}: reading") as advance:
             passes.stage(_ahead(_chunks(read(), passes.plan.raw_columns, name), reader), advance)
         total = passes.staged.rows

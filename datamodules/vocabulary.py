@@ -10,7 +10,7 @@ import polars as pl
 from typing_extensions import override
 
 from mtlzoo.datamodules.hashing import hash_values
-from mtlzoo.datamodules.keys import as_keys, common_type
+from mtlzoo.datamodules.keys import as_keys, common_type, comparable
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 
 Ids = npt.NDArray[np.int32]
@@ -27,12 +27,14 @@ _SPREAD = 16
 class Table(ABC):
     """What the columns of one embedding table share: the id of every value.
 
-    All columns `join` before any value is added.
+    All columns `join` before any value is added. What `fit` fixed, `save` writes and another table may `restore`.
     """
 
     cardinality: int
     """Number of ids, padding and unknown included; known after `fit`."""
     dtype: pl.DataType | None = None
+    given = False
+    """Whether `restore` gave what would else be learned."""
 
     def join(self, dtype: pl.DataType | None, column: str) -> None:
         """Takes in a column of keys of that type.
@@ -40,7 +42,10 @@ class Table(ABC):
         Raises:
             DataError: A type that cannot be compared with the other columns'.
         """
-        self.dtype = common_type(self.dtype, dtype, column)
+        if self.given:
+            comparable(dtype, self.dtype or pl.String(), column)
+        else:
+            self.dtype = common_type(self.dtype, dtype, column)
 
     def add(self, values: pl.Series, counts: npt.NDArray[np.int64], column: str) -> None:  # noqa: B027
         """Counts distinct values of train. Threads may call it at once."""
@@ -54,6 +59,10 @@ class Table(ABC):
 
     def save(self, path: Path) -> None:  # noqa: B027
         """Writes what there is to look up later."""
+
+    def restore(self, dtype: pl.DataType, path: Path) -> None:
+        """Takes the type of the keys and what `save` wrote; `add` and `fit` are not called then."""
+        self.dtype, self.given = dtype, True
 
     def keys(self, values: pl.Series, column: str) -> pl.Series:
         """The values of a column in the type that all columns share."""
@@ -115,11 +124,14 @@ class Vocabulary(Table):
         if known.schema["value"] == pl.String:
             known = known.filter(pl.col("value") != "")
         known = known.sort("count", "value", descending=[True, False])
-        self.entries = known.with_columns(id=pl.int_range(FIRST_KNOWN, FIRST_KNOWN + pl.len(), dtype=pl.Int32))
-        self.cardinality = FIRST_KNOWN + len(self.entries)
-        self._sorted = self.entries.sort("value")
-        self._dense = _dense(self._sorted)
+        self._index(known.with_columns(id=pl.int_range(FIRST_KNOWN, FIRST_KNOWN + pl.len(), dtype=pl.Int32)))
         self._counted = []
+
+    def _index(self, entries: pl.DataFrame) -> None:
+        self.entries = entries
+        self.cardinality = FIRST_KNOWN + len(entries)
+        self._sorted = entries.sort("value")
+        self._dense = _dense(self._sorted)
 
     @override
     def ids(self, values: pl.Series, column: str) -> Ids:
@@ -144,6 +156,11 @@ class Vocabulary(Table):
     @override
     def save(self, path: Path) -> None:
         self.entries.write_parquet(path)
+
+    @override
+    def restore(self, dtype: pl.DataType, path: Path) -> None:
+        super().restore(dtype, path)
+        self._index(pl.read_parquet(path))
 
     def _merge(self) -> None:
         if self._counted:
