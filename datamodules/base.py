@@ -17,6 +17,7 @@ from mtlzoo.datamodules.fingerprint import fingerprint
 from mtlzoo.datamodules.loader import BatchLoader
 from mtlzoo.datamodules.prepare import prepare
 from mtlzoo.datamodules.prepared import PreparedData
+from mtlzoo.datamodules.tally import Tally
 from mtlzoo.schema import FeatureSchema
 
 
@@ -53,6 +54,7 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.shuffle_seed = shuffle_seed
+        self.tally = Tally()
 
     # ---- what a data set says of itself
 
@@ -71,7 +73,10 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
 
     @abstractmethod
     def read(self) -> Iterator[pl.DataFrame]:
-        """Chunks of rows with the recipe's columns, in file order, the same at every call."""
+        """Chunks of rows with the recipe's columns, in file order, the same at every call.
+
+        What it leaves out or does not find in another table is counted by `tally`; see `Tally`.
+        """
 
     def options(self) -> Mapping[str, Any]:
         """Plain options, beyond the recipe, that change what `read` yields; part of the fingerprint."""
@@ -99,7 +104,7 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
 
     def prepare_data(self) -> None:
         """Prepares the data unless a finished preparation is there; other processes wait for the first."""
-        prepare(self.recipe, self.read, self.folder, name=type(self).__name__)
+        prepare(self.recipe, self.read, self.folder, name=type(self).__name__, tally=self.tally)
 
     def setup(self, stage: str | None = None) -> None:
         """Opens the prepared data."""

@@ -1,5 +1,6 @@
 """What a data set declares of its raw columns; the preparation turns it into a `FeatureSchema`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -104,12 +105,18 @@ class Label:
 class TimeSplit:
     """Rows by a column of times, dates or numbers: validation from `val`, test from `test` on.
 
-    Rows before `val` are train. Both bounds are inclusive and are compared in the column's own type.
+    Rows before `val` are train. Both bounds are inclusive and are compared in the column's own type. A bound that is
+    None says that there is no such split.
     """
 
     column: str
-    val: str | int | float
-    test: str | int | float
+    val: str | int | float | None
+    test: str | int | float | None
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Splits that must have rows."""
+        return _needed(val=self.val is not None and self.val != self.test, test=self.test is not None)
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,11 @@ class RandomSplit:
     val: float = 0.1
     test: float = 0.1
     seed: int = 0
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Splits that must have rows."""
+        return _needed(val=self.val > 0, test=self.test > 0)
 
 
 @dataclass(frozen=True)
@@ -143,12 +155,27 @@ class UserSplit:
     rounding: Literal["down", "up"] = "down"
     seed: int | None = None
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Splits that must have rows."""
+        return _needed(val=self.val > 0, test=self.test > 0)
+
 
 @dataclass(frozen=True)
 class GivenSplit:
-    """A column that holds ``train``, ``val`` or ``test`` (and names of optional extra splits, such as ``random``)."""
+    """A column that holds ``train``, ``val`` or ``test`` (and names of optional extra splits, such as ``random``).
+
+    Args:
+        column: Raw column.
+        needed: Splits that must have rows; one that is left out may be empty.
+    """
 
     column: str = "split"
+    needed: Sequence[str] = ("train", "val", "test")
+
+
+def _needed(**asked: bool) -> tuple[str, ...]:
+    return ("train", *(name for name, there in asked.items() if there))
 
 
 Split: TypeAlias = TimeSplit | RandomSplit | UserSplit | GivenSplit

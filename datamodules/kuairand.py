@@ -139,7 +139,7 @@ class KuaiRand(MultiTaskDataModule):
         return Recipe(
             columns=columns,
             labels=tuple(Label(t, kind="binary" if t in BINARY else "regression") for t in self.tasks),
-            split=GivenSplit("split"),
+            split=GivenSplit("split", needed=("train", "val", "random" if self.random_log else "test")),
             user="user_id",
             item="video_id",
             group="user_id",
@@ -183,7 +183,7 @@ class KuaiRand(MultiTaskDataModule):
             last = "random" if path.name.startswith("log_random") else "test"
             for rows in read_csv(path, columns=types):
                 if last == "random":
-                    rows = rows.filter(date >= self.test_from)
+                    rows = self.tally.keep(rows, date >= self.test_from, "of the random log before test_from")
                 rows = rows.with_columns(
                     split.otherwise(pl.lit(last)).alias("split"), (pl.col("hourmin") // 100).alias("hour")
                 )

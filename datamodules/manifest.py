@@ -1,7 +1,7 @@
 """What a preparation says of itself: rows, label rates, unknown rates, versions."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -66,6 +66,17 @@ class Rates:
     def _add(self, split: str, name: str, amounts: npt.ArrayLike, count: npt.ArrayLike) -> None:
         sums = self.sums.setdefault(split, {})
         sums[name] = sums.get(name, 0) + np.append(amounts, count).astype(np.float64)
+
+
+def account(manifest: Mapping[str, Any]) -> str:
+    """Rows read, kept by split, dropped by reason and not found by table, in one line."""
+    kept, dropped = sum(manifest["rows"].values()), sum(manifest["dropped"].values())
+    splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest["rows"].items())
+    reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in manifest["dropped"].items())
+    line = f"{kept + dropped:,} rows read, {kept:,} kept ({splits}), {dropped:,} dropped"
+    line += f" ({reasons})" if reasons else ""
+    missed = [f"{table} {lost['rows']:,} of {lost['of']:,}" for table, lost in manifest["missed"].items()]
+    return line + (f"; not found in {', '.join(missed)}" if missed else "")
 
 
 def versions() -> dict[str, str]:

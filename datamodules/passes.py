@@ -14,12 +14,11 @@ import pyarrow as pa
 from mtlzoo.datamodules.columns import Recipe
 from mtlzoo.datamodules.encode import Encoder, Places, compact, from_arrow
 from mtlzoo.datamodules.encoding import Encoding, save_encoding
-from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.files import SplitFiles, Stage
 from mtlzoo.datamodules.keys import KeyColumn
 from mtlzoo.datamodules.manifest import Rates
 from mtlzoo.datamodules.plan import Plan
-from mtlzoo.datamodules.splitting import TRAIN, splitter
+from mtlzoo.datamodules.splitting import TRAIN, check_needed, splitter
 
 Advance = Callable[[int], object]
 Columns: TypeAlias = dict[str, list[npt.NDArray[Any]]]
@@ -51,7 +50,7 @@ class Passes:
         """Checks the raw rows and puts them aside.
 
         Raises:
-            DataError: Rows that are not what the recipe says, or none at all.
+            DataError: Rows that are not what the recipe says.
         """
         first = 1
         for frame in frames:
@@ -60,8 +59,6 @@ class Passes:
             self.staged.write(self._staged(frame, rows), rows)
             first = rows.stop
             advance(len(rows))
-        if first == 1:
-            raise DataError("The raw files hold no rows. Check that they are whole.")
         self.splitter.finish()
 
     def learn(self, advance: Advance) -> dict[str, int]:
@@ -71,7 +68,7 @@ class Passes:
             Rows of each split.
 
         Raises:
-            DataError: No row in train, or columns that nothing can be learned of.
+            DataError: No row in a split that is needed, or columns that nothing can be learned of.
         """
         for encoder in self.encoders:
             encoder.settle()
@@ -82,8 +79,8 @@ class Passes:
             self._observe(columns, np.flatnonzero(codes == TRAIN))
             advance(len(rows))
         rows_of = dict(zip(self.splitter.names, counts.tolist(), strict=True))
-        if not rows_of["train"] and self.like is None:
-            raise DataError(f"No row is in train; rows per split: {rows_of}. Change {self.plan.recipe.split}.")
+        if self.like is None:
+            check_needed(self.plan.recipe.split, rows_of)
         for table in self.plan.tables.values():
             if not table.given:
                 table.fit()

@@ -22,9 +22,10 @@ from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.files import sync, write_json
 from mtlzoo.datamodules.fingerprint import FORMAT
 from mtlzoo.datamodules.links import read_links
-from mtlzoo.datamodules.manifest import versions
+from mtlzoo.datamodules.manifest import account, versions
 from mtlzoo.datamodules.passes import Passes
 from mtlzoo.datamodules.progress import progress, say
+from mtlzoo.datamodules.tally import Tally
 
 CHUNK = 1 << 18
 """Rows per chunk."""
@@ -38,6 +39,7 @@ def prepare(
     name: str,
     links: Callable[[str], Iterator[pl.DataFrame]] | None = None,
     like: Encoding | None = None,
+    tally: Tally | None = None,
 ) -> None:
     """Prepares a data set unless a finished preparation is there.
 
@@ -52,9 +54,11 @@ def prepare(
         name: Name of the data set, for messages and the manifest.
         links: Yields the frames of links by their name; see `read_links`. Called once for each of the recipe's.
         like: Encodes as a former training of the same columns did; None learns from train.
+        tally: Where `read` counts what it leaves out and does not find.
 
     Raises:
-        DataError: Rows that are not what the recipe says: with column, row, value and remedy.
+        DataError: Rows that are not what the recipe says: with column, row, value and remedy. No row in a split that
+            the recipe needs; more rows lost than `read` said may be.
         ValueError: A recipe that contradicts itself.
     """
     if _finished(folder):
@@ -69,7 +73,7 @@ def prepare(
         partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
         partial.mkdir()
         try:
-            _build(recipe, read, partial, folder, name, links, like)
+            _build(recipe, read, partial, folder, name, links, like, tally or Tally())
             sync(partial)
             partial.replace(folder)
             sync(folder.parent, recursive=False)
@@ -114,14 +118,17 @@ def _build(
     name: str,
     links: Callable[[str], Iterator[pl.DataFrame]] | None,
     like: Encoding | None,
+    tally: Tally,
 ) -> None:
     began = time.monotonic()
     work = partial / "work"
     work.mkdir()
+    tally.clear()
     with ThreadPoolExecutor(os.cpu_count()) as pool, ThreadPoolExecutor(1) as reader:
         passes = Passes(recipe, work, pool, like)
         with progress(f"{name}: reading") as advance:
-            passes.stage(_ahead(_chunks(read(), passes.plan.raw_columns, name), reader), advance)
+            passes.stage(_ahead(_chunks(read(), passes.plan.raw_columns, name, tally), reader), advance)
+        lost = tally.plain()  # of this reading; links may read the rows once more
         total = passes.staged.rows
         with progress(f"{name}: learning", total) as advance:
             rows = passes.learn(advance)
@@ -139,6 +146,7 @@ def _build(
         "fingerprint": folder.name,
         "format": FORMAT,
         "rows": rows,
+        **lost,
         "label_rates": rates.labels(),
         "unknown_rates": rates.unknown(),
         "versions": versions(),
@@ -146,14 +154,15 @@ def _build(
         "rows_per_second": round(total / seconds),
     }
     write_json(partial / "manifest.json", manifest)
-    splits = ", ".join(f"{split} {count:,}" for split, count in rows.items())
-    say(f"{name}: prepared {total:,} rows ({splits}) in {seconds:.1f} s: {folder}")
+    say(f"{name}: prepared; {account(manifest)}; {seconds:.1f} s: {folder}")
 
 
-def _chunks(frames: Iterator[pl.DataFrame], columns: Sequence[str], name: str) -> Iterator[pl.DataFrame]:
+def _chunks(frames: Iterator[pl.DataFrame], columns: Sequence[str], name: str, tally: Tally) -> Iterator[pl.DataFrame]:
     """The wanted columns in chunks of at most `CHUNK` rows; small frames of the same types come together."""
     waiting: list[pl.DataFrame] = []
+    rows = 0
     for frame in frames:
+        rows += len(frame)
         check_columns(name, frame.columns, columns)
         frame = frame.select(columns)
         if waiting and (sum(map(len, waiting)) + len(frame) > CHUNK or frame.schema != waiting[0].schema):
@@ -163,6 +172,11 @@ def _chunks(frames: Iterator[pl.DataFrame], columns: Sequence[str], name: str) -
             yield from frame.iter_slices(CHUNK)
         elif len(frame):
             waiting.append(frame)
+    tally.check(name)
+    if not rows:
+        dropped = tally.plain()["dropped"]
+        lost = f"no row is left of the raw files; dropped: {dropped}" if dropped else "the raw files hold no rows"
+        raise DataError(f"{name}: {lost}. Check that they are whole.")
     if waiting:
         yield pl.concat(waiting)
 

@@ -72,7 +72,7 @@ class RankingDataModule(MultiTaskDataModule):
 
     def prepare_data(self) -> None:
         """Prepares the data unless a finished preparation is there; other processes wait for the first."""
-        prepare(self.recipe, self.read, self.folder, name=type(self).__name__, links=self.read_links)
+        prepare(self.recipe, self.read, self.folder, name=type(self).__name__, links=self.read_links, tally=self.tally)
 
     # ---- what was prepared
 

@@ -2,6 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ def splitter(split: Split, folder: Path) -> Splitter:
     if isinstance(split, TimeSplit):
         return TimeSplitter(split, folder)
     if isinstance(split, GivenSplit):
+        if isinstance(split.needed, str) or "train" not in split.needed:
+            raise ValueError(f"{split}: needed={split.needed!r}; allowed are names of splits, train among them.")
         return GivenSplitter(split, folder)
     if min(split.val, split.test) < 0 or split.val + split.test >= 1:
         raise ValueError(f"{split}: val and test must be >= 0 and leave something for train.")
@@ -69,6 +72,25 @@ def splitter(split: Split, folder: Path) -> Splitter:
     if isinstance(split, UserSplit) and split.order and split.seed is not None:
         raise ValueError(f"{split}: rows are either in the order of a column or in one that seed draws; leave one out.")
     return RandomSplitter(split, folder) if isinstance(split, RandomSplit) else UserSplitter(split, folder)
+
+
+def check_needed(split: Split, rows_of: Mapping[str, int]) -> None:
+    """Refuses splits that are needed and empty.
+
+    Raises:
+        DataError: With the rows of every split, and how to ask for fewer splits.
+    """
+    empty = [name for name in split.needed if not rows_of.get(name)]
+    if not empty:
+        return
+    found = f"No row is in {' or '.join(empty)}; rows per split: {dict(rows_of)}."
+    if "train" in empty:
+        raise DataError(f"{found} Change {split}.")
+    if isinstance(split, GivenSplit):
+        asked = f"needed={[name for name in split.needed if name not in empty]}"
+    else:
+        asked = ", ".join(f"{name}={None if isinstance(split, TimeSplit) else 0}" for name in empty)
+    raise DataError(f"{found} Check that the files are whole, change {split}, or ask for no such split: {asked}.")
 
 
 class RowSplitter(Splitter):
@@ -110,11 +132,13 @@ class TimeSplitter(RowSplitter):
     def split(self, chunk: pl.DataFrame, rows: range) -> npt.NDArray[Any]:
         name = self.declared.column
         times = _iso(_complete(self.column.check(chunk[name], rows), name, rows), name, rows)
-        val, test = (_bound(bound, times.dtype, name) for bound in (self.declared.val, self.declared.test))
-        if val > test:
+        bounds = ((VAL, self.declared.val), (TEST, self.declared.test))
+        reached = {split: _bound(bound, times.dtype, name) for split, bound in bounds if bound is not None}
+        if len(reached) == 2 and reached[VAL] > reached[TEST]:
             raise ValueError(f"{self.declared}: val must not come after test.")
-        # One per bound that is reached: TRAIN, VAL, TEST.
-        codes: npt.NDArray[Any] = ((times >= val).cast(pl.UInt8) + (times >= test).cast(pl.UInt8)).to_numpy()
+        codes = np.full(len(times), TRAIN, np.uint8)
+        for split, bound in reached.items():
+            codes[(times >= bound).to_numpy()] = split
         return codes
 
 

@@ -160,7 +160,7 @@ class TabularDataModule(MultiTaskDataModule):
     @property
     def _split(self) -> Split:
         if len(self.paths) > 1:
-            return GivenSplit(FILE_SPLIT)
+            return GivenSplit(FILE_SPLIT, needed=tuple(dict.fromkeys(("train", *self.paths))))
         return parse_split(self._described.get("split") or "random")
 
     def options(self) -> Mapping[str, Any]:
@@ -200,7 +200,8 @@ class TabularDataModule(MultiTaskDataModule):
         recipe, split = self.recipe, self.recipe.split
         types: dict[str, DataType | None] = {}
         if isinstance(split, TimeSplit):
-            types[split.column] = pl.String if isinstance(split.val, str) else pl.Float64
+            texts = isinstance(split.val, str) or isinstance(split.test, str)
+            types[split.column] = pl.String if texts else pl.Float64
         for column in recipe.columns:
             types.setdefault(column.name, pl.Float64 if isinstance(column, NumericColumn) else pl.String)
         for label in recipe.labels:

@@ -29,7 +29,7 @@ RECIPE = Recipe(
         SequenceColumn("past", 2, table="user", min_count=2),
     ),
     labels=(Label("click"), Label("stars", kind="regression"), Label("kind", kind="multiclass", classes=3)),
-    split=GivenSplit(),
+    split=GivenSplit(needed=("train",)),
     user="user",
     group="item",
     ids=("row_id",),
@@ -103,7 +103,7 @@ def test_the_recipe_is_saved_but_for_its_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize("buckets", [0, 1000])
 def test_values_are_the_same_in_every_type(trained: Any, found: Any, buckets: int, tmp_path: Path) -> None:
     """A CSV has texts where Parquet has numbers, pandas has 7.0 where a value is missing."""
-    recipe = Recipe((CategoricalColumn("u", hash_buckets=buckets),), (Label("y"),), GivenSplit())
+    recipe = Recipe((CategoricalColumn("u", hash_buckets=buckets),), (Label("y"),), GivenSplit(needed=("train",)))
     frame = pl.DataFrame({"u": trained, "y": [0, 1, 0], "split": ["train"] * 3})
     training = prepared(frame, tmp_path / "a", recipe)
     other = prepared(frame.with_columns(u=pl.Series(values=found)), tmp_path / "b", recipe, training.folder)
@@ -124,7 +124,7 @@ def test_values_are_the_same_in_every_type(trained: Any, found: Any, buckets: in
     ],
 )
 def test_other_things_are_refused(trained: Any, found: Any, buckets: int, tmp_path: Path) -> None:
-    recipe = Recipe((CategoricalColumn("u", hash_buckets=buckets),), (Label("y"),), GivenSplit())
+    recipe = Recipe((CategoricalColumn("u", hash_buckets=buckets),), (Label("y"),), GivenSplit(needed=("train",)))
     frame = pl.DataFrame({"u": trained, "y": [0, 1], "split": ["train"] * 2})
     training = prepared(frame, tmp_path / "a", recipe)
     with pytest.raises(DataError, match="'u'"):
@@ -165,7 +165,7 @@ def test_options_that_no_statistic_shows_belong_to_the_identity(keep: Any, tmp_p
 
     def identity(keep: Any, transform: Any, name: str) -> Any:
         columns = (SequenceColumn("tags", 1, keep=keep), NumericColumn("x", transform))
-        recipe = Recipe(columns, (Label("y"),), GivenSplit())
+        recipe = Recipe(columns, (Label("y"),), GivenSplit(needed=("train",)))
         return Encoding(prepared(frame, tmp_path / name, recipe).folder).identity
 
     assert identity("first", "none", "a") != identity("last", "none", "b")

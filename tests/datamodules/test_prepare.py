@@ -31,6 +31,7 @@ from mtlzoo.datamodules.prepare import prepare
 from mtlzoo.datamodules.prepared import PreparedData
 
 CLICK = Label("click")
+SPLIT = GivenSplit(needed=("train",))
 
 
 def prepared(recipe: Recipe, frame: pl.DataFrame, folder: Path, chunk: int = 1 << 20) -> PreparedData:
@@ -45,7 +46,7 @@ def given(frame: dict[str, Any], splits: list[str] | None = None) -> pl.DataFram
 
 
 def one(column: Any, frame: pl.DataFrame, folder: Path, **recipe: Any) -> PreparedData:
-    return prepared(Recipe(columns=(column,), labels=(CLICK,), split=GivenSplit(), **recipe), frame, folder)
+    return prepared(Recipe(columns=(column,), labels=(CLICK,), split=SPLIT, **recipe), frame, folder)
 
 
 def test_ids_come_from_train_by_count_and_value(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_shared_table_has_one_vocabulary_with_counts_added(tmp_path: Path) -> 
     recipe = Recipe(
         columns=(CategoricalColumn("item"), SequenceColumn("seen", 3, table="item", keep="last")),
         labels=(CLICK,),
-        split=GivenSplit(),
+        split=SPLIT,
     )
     frame = given({"item": [7, 8, 9], "seen": ["8,9,9,8", None, "5, 7,,"]})
     data = prepared(recipe, frame, tmp_path / "x")
@@ -102,7 +103,7 @@ def test_sequences_from_lists_and_texts_are_the_same(keep: Any, tmp_path: Path) 
 
 
 def test_values_are_the_same_in_every_number_type(tmp_path: Path) -> None:
-    recipe = Recipe(columns=(CategoricalColumn("code"),), labels=(CLICK,), split=GivenSplit())
+    recipe = Recipe(columns=(CategoricalColumn("code"),), labels=(CLICK,), split=SPLIT)
     chunks = [given({"code": [3, 4]}), given({"code": [3.0, None]}), given({"code": pl.Series([4], dtype=pl.UInt8)})]
     prepare(recipe, lambda: iter(chunks), tmp_path / "x", name="Test")
     ids = PreparedData(tmp_path / "x")["train"]["categorical"].flatten().tolist()
@@ -161,7 +162,7 @@ def test_a_constant_becomes_zero(transform: str, tmp_path: Path) -> None:
 
 def test_moments_do_not_lose_precision_far_from_zero(tmp_path: Path) -> None:
     values = 1.65e12 + np.random.default_rng(0).normal(0, 3, 100_000)
-    recipe = Recipe((NumericColumn("x"),), (CLICK,), GivenSplit())
+    recipe = Recipe((NumericColumn("x"),), (CLICK,), SPLIT)
     data = prepared(recipe, given({"x": values}), tmp_path / "x", chunk=999)
     numbers = data["train"]["numeric"].double()
     assert abs(numbers.mean().item()) < 1e-4
@@ -173,7 +174,7 @@ def test_quantile_buckets(sample: int, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(numeric, "SAMPLE", sample)
     values = np.random.default_rng(0).permutation(1000).astype(float).tolist()
     frame = given({"x": [*values, None, -1.0, 5000.0]}, ["train"] * 1000 + ["test"] * 3)
-    data = prepared(Recipe((NumericColumn("x", buckets=4),), (CLICK,), GivenSplit()), frame, tmp_path / "x", chunk=100)
+    data = prepared(Recipe((NumericColumn("x", buckets=4),), (CLICK,), SPLIT), frame, tmp_path / "x", chunk=100)
     assert [feature.name for feature in data.schema.categorical] == ["x"]
     assert data.schema.tables == {"x": 6}
     assert data["test"]["categorical"].flatten().tolist() == [1, 2, 5]
@@ -216,7 +217,7 @@ def test_labels_of_every_kind(tmp_path: Path) -> None:
         Label("stars", kind="multiclass", classes=3),
         Label("topics", kind="multilabel", classes=3, separator=";"),
     )
-    data = prepared(Recipe((CategoricalColumn("x"),), labels, GivenSplit()), frame, tmp_path / "x")
+    data = prepared(Recipe((CategoricalColumn("x"),), labels, SPLIT), frame, tmp_path / "x")
     nan = float("nan")
     expected = [
         [1, 1, 1, 1, 0, 1, 0, 1],
@@ -249,7 +250,7 @@ def test_groups_ids_and_weights_keep_their_rows(names: list[Any], tmp_path: Path
         {"who": names, "day": ["m", None, "t", "w", "t"], "w": [1.0, 0.5, 2.0, 0.0, 1.0]},
         ["train", "test", "train", "val", "train"],
     )
-    recipe = Recipe((CategoricalColumn("who"),), (CLICK,), GivenSplit(), group="who", ids=("day", "who"), weight="w")
+    recipe = Recipe((CategoricalColumn("who"),), (CLICK,), SPLIT, group="who", ids=("day", "who"), weight="w")
     data = prepared(recipe, frame, tmp_path / "x", chunk=2)
     group = torch.cat([data[split]["group"] for split in ("train", "test", "val")]).tolist()
     ids = pl.concat([data[split].ids() for split in ("train", "test", "val")])
@@ -350,7 +351,7 @@ def test_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         data["val"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("Test: prepared 2 rows (train 1, val 0, test 0, random 1) in ")
+    assert lines[0].startswith("Test: prepared; 2 rows read, 2 kept (train 1, val 0, test 0, random 1), 0 dropped; ")
 
 
 def test_a_finished_preparation_is_used_without_reading(tmp_path: Path) -> None:
@@ -359,7 +360,7 @@ def test_a_finished_preparation_is_used_without_reading(tmp_path: Path) -> None:
     def never() -> Iterator[pl.DataFrame]:
         raise AssertionError("read again")
 
-    prepare(Recipe((CategoricalColumn("city"),), (CLICK,), GivenSplit()), never, tmp_path / "x", name="Test")
+    prepare(Recipe((CategoricalColumn("city"),), (CLICK,), SPLIT), never, tmp_path / "x", name="Test")
 
 
 # ---- refusals
@@ -426,11 +427,11 @@ FINE = {"x": [1, 2, 3], "click": [0, 1, 1], "split": ["train"] * 3}
             {},
             r"No row is in train; rows per split: {'train': 0, 'val': 2, 'test': 1}",
         ),
-        ({"x": [], "click": [], "split": []}, {}, r"The raw files hold no rows"),
+        ({"x": [], "click": [], "split": []}, {}, r"Test: the raw files hold no rows"),
     ],
 )
 def test_rows_refused(change: dict[str, Any], recipe: dict[str, Any], message: str, tmp_path: Path) -> None:
-    declared = Recipe(**{"columns": (CategoricalColumn("x"),), "labels": (CLICK,), "split": GivenSplit(), **recipe})
+    declared = Recipe(**{"columns": (CategoricalColumn("x"),), "labels": (CLICK,), "split": SPLIT, **recipe})
     with pytest.raises(DataError, match=message):
         prepared(declared, pl.DataFrame(FINE | change, strict=False), tmp_path / "x")
     assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
@@ -455,14 +456,14 @@ def test_recipes_refused_before_a_row_is_read(recipe: dict[str, Any], message: s
     def never() -> Iterator[pl.DataFrame]:
         raise AssertionError("read first")
 
-    declared = Recipe(**{"columns": (CategoricalColumn("x"),), "labels": (CLICK,), "split": GivenSplit(), **recipe})
+    declared = Recipe(**{"columns": (CategoricalColumn("x"),), "labels": (CLICK,), "split": SPLIT, **recipe})
     with pytest.raises(ValueError, match=message):
         prepare(declared, never, tmp_path / "x", name="Test")
 
 
 def test_a_later_chunk_of_another_type_is_refused_with_its_row(tmp_path: Path) -> None:
     chunks = [pl.DataFrame(FINE), pl.DataFrame(FINE | {"x": ["a", "b", "c"]})]
-    recipe = Recipe((CategoricalColumn("x"),), (CLICK,), GivenSplit())
+    recipe = Recipe((CategoricalColumn("x"),), (CLICK,), SPLIT)
     with pytest.raises(DataError, match="Column 'x' holds Int64 before row 4 and String from there on"):
         prepare(recipe, lambda: iter(chunks), tmp_path / "x", name="Test")
 
@@ -490,5 +491,5 @@ def test_an_error_while_reading_leaves_nothing(tmp_path: Path) -> None:
         raise OSError("disk gone")
 
     with pytest.raises(OSError, match="disk gone"):
-        prepare(Recipe((CategoricalColumn("x"),), (CLICK,), GivenSplit()), broken, tmp_path / "x", name="Test")
+        prepare(Recipe((CategoricalColumn("x"),), (CLICK,), SPLIT), broken, tmp_path / "x", name="Test")
     assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]

@@ -10,6 +10,7 @@ from mtlzoo.cli.parser import Parser, import_public_classes
 from mtlzoo.cli.results import wide_console
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.manifest import account
 
 IGNORED = ("model", "trainer", "seed_everything", "patience", "checkpoint_every", "ckpt_path")
 """Sections of a training's config that say nothing about data."""
@@ -25,6 +26,7 @@ def run(args: Sequence[str]) -> None:
         rates = manifest["label_rates"].get(split, {})
         table.add_row(split, f"{rows:,}", *(f"{rates[n]:.4f}" if rates.get(n) is not None else "" for n in labels))
     wide_console().print(table)
+    print(account(manifest))
     print(f"Prepared: {data.folder}")
 
 
