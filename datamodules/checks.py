@@ -12,6 +12,11 @@ from mtlzoo.datamodules.errors import DataError
 
 Rows: TypeAlias = range | npt.NDArray[np.int64]
 """Row numbers, counted from 1 over all rows read."""
+WHOLE = r"^-?[0-9]+$"
+"""How whole numbers are spelt in text, leading zeros included."""
+NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+"""How numbers are spelt in text. ``int()``, ``float()``, polars and Arrow each take more: ``0x1``, ``1_000``, ``+1``,
+blanks, ``inf``, digits of other scripts. Nobody writes those, so the file is damaged or the column is another one."""
 
 
 def check_columns(source: str, found: Iterable[str], wanted: Iterable[str]) -> None:
@@ -59,8 +64,9 @@ def numbers(values: pl.Series, column: str, rows: Rows) -> pl.Series:
     if values.dtype in (pl.Boolean, pl.Null):
         return values.cast(pl.Int64)
     if values.dtype == pl.String:
-        found = values.str.strip_chars().cast(pl.Float64, strict=False)
-        require(found.is_not_null() | values.is_null(), values, column, rows, "a number, or null where it is missing")
+        found = values.cast(pl.Float64, strict=False)
+        good = values.is_null() | (values.str.contains(NUMBER) & found.is_not_null())
+        require(good, values, column, rows, "a number such as 7, -7.5 or 1e-05, or null where it is missing")
     elif values.dtype.is_numeric():
         found = values.cast(pl.Float64)
     else:

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from mtlzoo.datamodules.checks import Rows, require
+from mtlzoo.datamodules.checks import WHOLE, Rows, require
 from mtlzoo.datamodules.errors import DataError
 
 
@@ -69,6 +69,8 @@ def as_keys(values: pl.Series, dtype: pl.DataType, column: str, rows: Rows | Non
         values = values.replace("", None)
     keys = _texts(values) if values.dtype.is_float() and dtype == pl.String else values.cast(dtype, strict=False)
     same = keys.is_not_null() | values.is_null()
+    if values.dtype == pl.String and dtype == pl.Int64:
+        same &= values.str.contains(WHOLE)
     if values.dtype.is_float() and dtype == pl.Int64:
         same &= (keys.cast(pl.Float64) == values).fill_null(True)
     require(same, values, column, rows, f"{dtype}, as in the rows and columns that it is compared with")

@@ -7,10 +7,11 @@ from typing import NoReturn, TypeAlias
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from mtlzoo.datamodules.blocks import Block
-from mtlzoo.datamodules.checks import check_columns
+from mtlzoo.datamodules.checks import NUMBER, WHOLE, check_columns
 from mtlzoo.datamodules.errors import DataError
 
 DataType: TypeAlias = pl.DataType | type[pl.DataType]
@@ -66,13 +67,15 @@ class Parser:
             lines = block.data.split(b"\n")
             if table.num_rows != sum(1 for line in lines if line not in (b"", b"\r")):
                 self._refuse_break(block)
+        if _odd(block.data, table, self.separator, self.strip):
+            self._check_spelling(block, table, quoted=quoted)
         frame = from_table(table).with_columns(pl.col(pl.Null).cast(pl.String))
         if not self.settled:
             self.types = {name: _arrow(dtype) for name, dtype in frame.schema.items()}
             self.settled = True
         return self._stripped(frame) if self.strip else frame
 
-    def _table(self, block: Block, *, quoted: bool) -> pa.Table:
+    def _table(self, block: Block, *, quoted: bool, types: Mapping[str, pa.DataType] | None = None) -> pa.Table:
         blank = [f" {value}" for value in self.null_values if self.strip]
         return pacsv.read_csv(
             pa.BufferReader(block.data),
@@ -82,7 +85,7 @@ class Parser:
             parse_options=pacsv.ParseOptions(delimiter=self.separator, quote_char='"' if quoted else False),
             convert_options=pacsv.ConvertOptions(
                 include_columns=self.columns,
-                column_types=self.types,
+                column_types=self.types if types is None else types,
                 null_values=[*self.null_values, *blank],
                 strings_can_be_null=True,
             ),
@@ -91,6 +94,21 @@ class Parser:
     def _stripped(self, frame: pl.DataFrame) -> pl.DataFrame:
         text = pl.col(pl.String).str.strip_chars()
         return frame.with_columns(pl.when(~text.is_in(self.null_values)).then(text))
+
+    def _check_spelling(self, block: Block, table: pa.Table, *, quoted: bool) -> None:
+        """Refuses numbers that Arrow reads and nobody writes."""
+        texts = from_table(self._table(block, quoted=quoted, types=dict.fromkeys(self.columns, pa.string())))
+        for field in table.schema:
+            if not _is_number(field.type):
+                continue
+            text = texts[field.name].str.strip_chars() if self.strip else texts[field.name]
+            good = text.str.contains(WHOLE if pa.types.is_integer(field.type) else NUMBER)
+            if pa.types.is_floating(field.type):
+                good &= pl.Series(pc.is_finite(table[field.name]))
+            if not good.all():  # null is left out
+                at = (~good).arg_true()[0]
+                line, _ = _nth_line(block, at + 1)
+                self._refuse_value(line, field.name, f"invalid value {text[at]!r}", str(field.type))
 
     def _explain(self, block: Block, message: str) -> NoReturn:
         if "\n" in message:
@@ -104,11 +122,14 @@ class Parser:
                 f"check separator={self.separator!r} and quote={self.quote}."
             )
         if value := re.search(r"In CSV column #(\d+):.*conversion error to (\w+).*?: (.*)", message):
-            raise DataError(
-                f"{where}, column {self.names[int(value[1])]!r}: {value[3]}; expected {value[2]}. Repair the value, "
-                "give the column another type, or list the text in null_values if it means 'missing'."
-            )
+            self._refuse_value(line, self.names[int(value[1])], value[3], value[2])
         raise DataError(f"{where}: {message}")
+
+    def _refuse_value(self, line: int, column: str, found: str, expected: str) -> NoReturn:
+        raise DataError(
+            f"{self.path}, line {line}, column {column!r}: {found}; expected {expected}. Repair the value, "
+            "give the column another type, or list the text in null_values if it means 'missing'."
+        )
 
     def _refuse_break(self, block: Block) -> NoReturn:
         """Names the first line with a quote that does not end, or a carriage return that does not."""
@@ -130,6 +151,24 @@ def from_table(table: pa.Table) -> pl.DataFrame:
 
 def _arrow(dtype: DataType) -> pa.DataType:
     return pl.Series([], dtype=dtype).to_arrow(compat_level=pl.CompatLevel.oldest()).type
+
+
+def _is_number(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(dtype) or pa.types.is_floating(dtype))
+
+
+def _odd(data: bytes, table: pa.Table, separator: str, strip: bool) -> bool:
+    """Whether numbers of the block may be spelt as nobody does; one look at all costs less than one at each."""
+    if not any(_is_number(column.type) for column in table.columns):
+        return False
+    floats = [column for column in table.columns if pa.types.is_floating(column.type)]
+    if not all(pc.all(pc.is_finite(column), min_count=0).as_py() for column in floats):
+        return True
+    edge, blank = re.escape(separator) + r'\n"', "" if strip else " \t".replace(separator, "")
+    around = f"|[{blank}][{edge}\\r]" if blank else ""
+    if data[:1] in (b"+", *(mark.encode() for mark in blank)):
+        return True
+    return bool(pl.Series([data.decode()]).str.contains(rf"0[xX]|[{edge}][{blank}+]{around}")[0])
 
 
 def _nth_line(block: Block, row: int) -> tuple[int, str]:
