@@ -15,6 +15,7 @@ from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.columns import GivenSplit, NumericColumn, Recipe, Split, TimeSplit, UserSplit
 from mtlzoo.datamodules.description import load_description, parse_column, parse_label, parse_split
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.files import write_whole
 from mtlzoo.datamodules.parsing import DataType
 from mtlzoo.datamodules.reading import read_csv, read_parquet
 
@@ -133,11 +134,10 @@ class TabularDataModule(MultiTaskDataModule):
         data = cls(**paths, **arguments)
         digest = hashlib.sha256(b"".join(written.values())).hexdigest()[:16]
         data.root = data.prepared / "frames" / digest
-        data.root.mkdir(parents=True, exist_ok=True)
         for name, content in written.items():
-            temporary = data.root / f"{name}.new"
-            temporary.write_bytes(content)
-            temporary.replace(data.root / name)
+            path = data.root / name
+            if not path.is_file() or path.read_bytes() != content:
+                write_whole(path, content)
         return data
 
     @cached_property

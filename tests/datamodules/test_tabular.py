@@ -1,3 +1,5 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,35 @@ def test_frames(tmp_path: Path, library: str) -> None:
     torch.testing.assert_close(data.data["train"]["categorical"], by_file.data["train"]["categorical"])
     again = TabularDataModule.from_frame(frame, **described(train=None))
     assert again.folder == data.folder
+
+
+def test_the_same_frame_from_several_threads_or_processes_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All have written before the first renames: none may take another's file."""
+    together = threading.Barrier(3)
+    rename = Path.replace
+
+    def late(self: Path, target: Path) -> Path:
+        if "train.parquet" in self.name:
+            together.wait(60)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+    table = clicks(100)
+    arguments: dict[str, Any] = {"prepared": tmp_path, "features": FEATURES, "labels": LABELS}
+    with ThreadPoolExecutor(3) as pool:
+        datas = list(pool.map(lambda _: TabularDataModule.from_frame(table, **arguments), range(3)))
+    (path,) = (tmp_path / "frames").rglob("*.parquet")
+    assert [file.name for file in path.parent.iterdir()] == ["train.parquet"]
+    assert all(pl.concat(data.read())["price"].equals(table["price"]) for data in datas)
+    monkeypatch.undo()
+    before = path.stat()
+    TabularDataModule.from_frame(table, **arguments)
+    assert path.stat() == before, "written once"
+    path.write_bytes(path.read_bytes()[:-100])
+    again = TabularDataModule.from_frame(table, **arguments)
+    assert len(pl.concat(again.read())) == 100, "a damaged one is made anew"
 
 
 def test_frames_of_given_splits() -> None:
