@@ -1,7 +1,7 @@
 """KuaiRand (Gao et al., CIKM 2022): short-video exposures with eight kinds of feedback."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -19,6 +19,7 @@ from mtlzoo.datamodules.columns import (
     Recipe,
     SequenceColumn,
 )
+from mtlzoo.datamodules.domains import Domain, day, flag, number, text, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.loader import BatchLoader
 from mtlzoo.datamodules.obtain import obtain
@@ -37,15 +38,37 @@ ARCHIVES = {
 }
 """Folder in each version's archive on Zenodo, which is named after it, and the archive's md5."""
 
-USER_NAMES = (
-    "user_active_degree",
-    *(f"{count}_range" for count in ("follow_user_num", "fans_user_num", "friend_user_num", "register_days")),
-)
-USER_CODES = ("is_live_streamer", "is_video_author", *(f"onehot_feat{i}" for i in range(18)))
 USER_COUNTS = ("follow_user_num", "fans_user_num", "friend_user_num", "register_days")
-VIDEO_NAMES = ("video_type", "upload_type", "tag")
+USER_NAMES = ("user_active_degree", *(f"{count}_range" for count in USER_COUNTS))
+USER_CODES = ("is_live_streamer", "is_video_author", *(f"onehot_feat{i}" for i in range(18)))
 VIDEO_CODES = ("author_id", "music_id", "music_type", "server_width", "server_height")
-VIDEO_COUNTS = ("video_duration",)
+
+ID = whole()
+NAME = text(missing=True)
+CODE = whole(unknown=[-124], missing=True, points=True)
+"""``1`` in one column and ``1.0`` in the next; -124 is the publisher's "unknown"."""
+COUNT = number(0, missing=True, dtype=pl.Float32)
+LOG = {
+    "user_id": ID,
+    "video_id": ID,
+    "date": day(date(2022, 4, 8), date(2022, 5, 8)),
+    "hourmin": Domain("an hour and a minute from 0 to 2359", lambda x: x.is_between(0, 2359) & (x % 100 < 60)),
+    "time_ms": whole(1_649_289_600_000, 1_652_140_800_000),  # 2022-04-07 to 05-10: dates are those of Beijing
+    **dict.fromkeys(BINARY, flag()),
+    **dict.fromkeys(REGRESSION, whole()),
+    "tab": whole(0, 14),
+}
+"""What the columns of the logs may hold."""
+USER = dict.fromkeys(USER_NAMES, NAME) | dict.fromkeys(USER_CODES, CODE) | dict.fromkeys(USER_COUNTS, COUNT)
+"""What the columns of the user table may hold."""
+VIDEO = {
+    "video_type": NAME,
+    "upload_type": NAME,
+    "tag": text("-?[0-9]+(,-?[0-9]+)*", "whole numbers between commas", missing=True),
+    **dict.fromkeys(VIDEO_CODES, CODE),
+    "video_duration": COUNT,
+}
+"""What the columns of the basic video table may hold."""
 PAST = (NumericColumn("user_shown", transform="log1p"), NumericColumn("user_click_rate"))
 
 
@@ -115,9 +138,9 @@ class KuaiRand(MultiTaskDataModule):
             raise ValueError(f"KuaiRand: tasks {wrong} are not labels; allowed are {list(allowed)}.")
         if not tasks:
             raise ValueError(f"KuaiRand: no task; allowed are {list(allowed)}.")
-        for name, day in (("val_from", val_from), ("test_from", test_from)):
-            if not is_day(day):
-                raise ValueError(f"KuaiRand: {name}={day} is not a day; write it as yyyymmdd.")
+        for name, bound in (("val_from", val_from), ("test_from", test_from)):
+            if not is_day(bound):
+                raise ValueError(f"KuaiRand: {name}={bound} is not a day; write it as yyyymmdd.")
         if not val_from < test_from:
             raise ValueError(f"KuaiRand: test_from={test_from} must be after val_from={val_from}.")
         self.version, self.tasks, self.download = version, tuple(tasks), download
@@ -132,7 +155,7 @@ class KuaiRand(MultiTaskDataModule):
         columns: tuple[Column, ...] = (
             *(CategoricalColumn(name, min_count=self.min_count) for name in ids),
             *(CategoricalColumn(name) for name in names),
-            *(NumericColumn(name, transform="log1p") for name in USER_COUNTS + VIDEO_COUNTS),
+            *(NumericColumn(name, transform="log1p") for name in (*USER_COUNTS, "video_duration")),
             *(PAST if self.past else ()),
             SequenceColumn("tag", max_length=3),
         )
@@ -173,17 +196,17 @@ class KuaiRand(MultiTaskDataModule):
     def read(self) -> Iterator[pl.DataFrame]:
         """Log rows with user and video features, in file order; of the random log those from `test_from` on."""
         *logs, user_file, video_file = self.files()
-        users = SideTable.read(user_file, "user_id", names=USER_NAMES, codes=USER_CODES, counts=USER_COUNTS)
-        videos = SideTable.read(video_file, "video_id", names=VIDEO_NAMES, codes=VIDEO_CODES, counts=VIDEO_COUNTS)
+        users = SideTable.read(user_file, "user_id", USER)
+        videos = SideTable.read(video_file, "video_id", VIDEO)
         past = Past(self._clicks(logs)) if self.past else None
-        types = dict.fromkeys(("user_id", "video_id", "date", "hourmin", "time_ms", "tab", *self.tasks), pl.Int64)
-        date = pl.col("date")
-        split = pl.when(date < self.val_from).then(pl.lit("train")).when(date < self.test_from).then(pl.lit("val"))
+        columns = ("user_id", "video_id", "date", "hourmin", "time_ms", "tab", *self.tasks)
+        shown = pl.col("date")
+        split = pl.when(shown < self.val_from).then(pl.lit("train")).when(shown < self.test_from).then(pl.lit("val"))
         for path in logs:
             last = "random" if path.name.startswith("log_random") else "test"
-            for rows in read_csv(path, columns=types):
+            for rows in read_csv(path, columns={name: LOG[name] for name in columns}):
                 if last == "random":
-                    rows = self.tally.keep(rows, date >= self.test_from, "of the random log before test_from")
+                    rows = self.tally.keep(rows, shown >= self.test_from, "of the random log before test_from")
                 rows = rows.with_columns(
                     split.otherwise(pl.lit(last)).alias("split"), (pl.col("hourmin") // 100).alias("hour")
                 )
@@ -194,7 +217,7 @@ class KuaiRand(MultiTaskDataModule):
         """What `Past` counts: the standard logs, which every split and the random log have in common."""
         for path in logs:
             if not path.name.startswith("log_random"):
-                yield from read_csv(path, columns=dict.fromkeys(("user_id", "time_ms", "is_click"), pl.Int64))
+                yield from read_csv(path, columns={name: LOG[name] for name in ("user_id", "time_ms", "is_click")})
 
     def test_dataloader(self) -> BatchLoader:
         """Batches of the test split, or with `random_log` of the random one."""
@@ -231,9 +254,9 @@ class KuaiRand(MultiTaskDataModule):
         return f"{self.url}/files/{ARCHIVES[self.version][0]}.tar.gz"
 
 
-def is_day(day: int) -> bool:
+def is_day(number: int) -> bool:
     """Whether the number is a day, written as yyyymmdd."""
     try:
-        return bool(datetime.strptime(str(day), "%Y%m%d"))
+        return bool(datetime.strptime(str(number), "%Y%m%d"))
     except ValueError:
         return False

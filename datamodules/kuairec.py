@@ -1,6 +1,7 @@
 """KuaiRec (Gao et al., CIKM 2022): how long videos were watched, and a matrix without gaps to test on."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
-from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import (
     CategoricalColumn,
     Column,
@@ -19,13 +19,14 @@ from mtlzoo.datamodules.columns import (
     Recipe,
     SequenceColumn,
 )
+from mtlzoo.datamodules.domains import day, number, text, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.kuairand import USER_CODES, USER_COUNTS, USER_NAMES, is_day
+from mtlzoo.datamodules.kuairand import CODE, NAME, USER, USER_CODES, USER_COUNTS, USER_NAMES, is_day
 from mtlzoo.datamodules.literals import integer_lists
 from mtlzoo.datamodules.loader import BatchLoader
 from mtlzoo.datamodules.obtain import obtain
 from mtlzoo.datamodules.reading import read_csv
-from mtlzoo.datamodules.side_table import SideTable, present
+from mtlzoo.datamodules.side_table import SideTable, present, read_whole
 
 BINARY = {
     "complete": pl.col("watch_ratio") >= 1,
@@ -36,17 +37,26 @@ BINARY = {
 REGRESSION = ("watch_ratio",)
 VIDEO_NAMES = ("video_type", "upload_type")
 VIDEO_CODES = ("author_id", "music_id", "video_tag_id")
+VIDEO = dict.fromkeys(VIDEO_NAMES, NAME) | dict.fromkeys(VIDEO_CODES, CODE)
+"""What the columns of the daily table of videos may hold, as far as they are read."""
+DAYS = (date(2020, 7, 1), date(2020, 9, 30))
 MATRIX = {
-    "user_id": pl.Int64,
-    "video_id": pl.Int64,
-    "play_duration": pl.Float64,
-    "video_duration": pl.Float64,
-    "time": pl.String,
-    "date": pl.Float64,
-    "timestamp": pl.Float64,
-    "watch_ratio": pl.Float64,
+    "user_id": whole(),
+    "video_id": whole(),
+    "play_duration": number(0, missing=True),
+    "video_duration": number(0, missing=True),
+    "time": text(
+        r"2020-0[789]-(0[1-9]|[12][0-9]|3[01]) ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?",
+        "a time of July to September 2020, such as 2020-07-05 00:08:23.438",
+        missing=True,
+    ),
+    "date": day(*DAYS, points=True),
+    "timestamp": number(1_593_475_200, 1_601_596_800, missing=True),  # 2020-06-30 to 2020-10-02
+    "watch_ratio": number(0, missing=True),
 }
-"""Columns of both matrices; dates are whole numbers, but floats where some are missing."""
+"""What the columns of the big matrix may hold; dates are whole numbers, but floats where some are missing."""
+SMALL = MATRIX | {"date": day(*DAYS, points=True, missing=True)}
+"""Of the small matrix: some rows have neither time nor date."""
 
 
 class KuaiRec(MultiTaskDataModule):
@@ -102,9 +112,9 @@ class KuaiRec(MultiTaskDataModule):
         allowed = (*BINARY, *REGRESSION)
         if not tasks or set(tasks) - set(allowed):
             raise ValueError(f"KuaiRec: tasks={list(tasks)}; allowed are {list(allowed)}.")
-        for name, day in (("val_from", val_from), ("test_from", test_from)):
-            if not is_day(day):
-                raise ValueError(f"KuaiRec: {name}={day} is not a day; write it as yyyymmdd.")
+        for name, bound in (("val_from", val_from), ("test_from", test_from)):
+            if not is_day(bound):
+                raise ValueError(f"KuaiRec: {name}={bound} is not a day; write it as yyyymmdd.")
         if not val_from < test_from:
             raise ValueError(f"KuaiRec: test_from={test_from} must be after val_from={val_from}.")
         self.tasks, self.val_from, self.test_from = tuple(tasks), val_from, test_from
@@ -152,14 +162,16 @@ class KuaiRec(MultiTaskDataModule):
     def read(self) -> Iterator[pl.DataFrame]:
         """Rows of the matrix or matrices with user and video features, labels and split, in file order."""
         *matrices, user_file, category_file, video_file = self.files()
-        users = SideTable.read(user_file, "user_id", names=USER_NAMES, codes=USER_CODES, counts=USER_COUNTS)
-        videos = SideTable.read(video_file, "video_id", names=VIDEO_NAMES, codes=VIDEO_CODES)
-        categories = pl.concat(read_csv(category_file, columns={"video_id": pl.Int64, "feat": pl.String}))
-        feat = SideTable(categories.with_columns(integer_lists(categories["feat"], "feat")), "video_id")
+        users = SideTable.read(user_file, "user_id", USER)
+        videos = SideTable.read(video_file, "video_id", VIDEO, once=False)
+        categories = read_whole(category_file, {"video_id": whole(), "feat": text(missing=True)})
+        categories = categories.with_columns(integer_lists(categories["feat"], "feat"))
+        feat = SideTable(categories, "video_id", str(category_file), once=True)
         for path in matrices:
-            for rows in read_csv(path, columns=MATRIX):
+            small = path.name.startswith("small")
+            for rows in read_csv(path, columns=SMALL if small else MATRIX):
                 rows = rows.with_columns(
-                    self._split(rows, small=path.name.startswith("small")),
+                    pl.lit("small").alias("split") if small else self._split,
                     pl.col("time").str.slice(11, 2).cast(pl.Int64).alias("hour"),
                     **{task: label for task, label in BINARY.items() if task in self.tasks},
                 )
@@ -172,13 +184,11 @@ class KuaiRec(MultiTaskDataModule):
 
     predict_dataloader = test_dataloader
 
-    def _split(self, rows: pl.DataFrame, *, small: bool) -> pl.Series:
-        if small:  # some of its rows have no date
-            return pl.repeat("small", len(rows), eager=True).alias("split")
-        require(rows["date"].is_not_null(), rows["date"], "date", None, "a day in every row of big_matrix.csv")
-        held_out = pl.when(rows["date"] < self.test_from).then(pl.lit("val")).otherwise(pl.lit("test"))
-        split = pl.when(rows["date"] < self.val_from).then(pl.lit("train")).otherwise(held_out)
-        return pl.select(split.alias("split")).to_series()
+    @property
+    def _split(self) -> pl.Expr:
+        seen = pl.col("date")
+        split = pl.when(seen < self.val_from).then(pl.lit("train")).when(seen < self.test_from).then(pl.lit("val"))
+        return split.otherwise(pl.lit("test")).alias("split")
 
     # ---- where the files are
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 
 import polars as pl
 import pyarrow as pa
@@ -12,9 +12,9 @@ import pyarrow.csv as pacsv
 
 from mtlzoo.datamodules.blocks import Block
 from mtlzoo.datamodules.checks import NUMBER, WHOLE, check_columns
+from mtlzoo.datamodules.domains import DataType as DataType
+from mtlzoo.datamodules.domains import Domain
 from mtlzoo.datamodules.errors import DataError
-
-DataType: TypeAlias = pl.DataType | type[pl.DataType]
 
 
 class Parser:
@@ -37,7 +37,7 @@ class Parser:
         self,
         path: Path,
         names: Sequence[str],
-        columns: Mapping[str, DataType | None] | None,
+        columns: Mapping[str, DataType | Domain | None] | None,
         *,
         separator: str,
         null_values: Sequence[str],
@@ -48,6 +48,7 @@ class Parser:
         self.path, self.names, self.separator, self.quote, self.strip = path, names, separator, quote, strip
         self.null_values = ["", *null_values]
         self.columns = list(names if columns is None else columns)
+        self.domains = {name: domain for name, domain in (columns or {}).items() if isinstance(domain, Domain)}
         self.types = {name: _arrow(dtype) for name, dtype in (columns or {}).items() if dtype is not None}
         self.settled = False
         """Whether the first block has been parsed and thereby all types are fixed."""
@@ -56,7 +57,7 @@ class Parser:
         """Rows of the block.
 
         Raises:
-            DataError: Ragged lines, line breaks in values, values that are not of their type.
+            DataError: Ragged lines, line breaks in values, values that are not of their type or domain.
         """
         quoted = self.quote and b'"' in block.data
         try:
@@ -73,7 +74,17 @@ class Parser:
         if not self.settled:
             self.types = {name: _arrow(dtype) for name, dtype in frame.schema.items()}
             self.settled = True
-        return self._stripped(frame) if self.strip else frame
+        return self._checked(block, self._stripped(frame) if self.strip else frame)
+
+    def _checked(self, block: Block, frame: pl.DataFrame) -> pl.DataFrame:
+        for name, domain in self.domains.items():
+            if (at := domain.first_bad(frame[name])) is not None:
+                value, (line, _) = frame[name][at], _nth_line(block, at + 1)
+                raise DataError(
+                    f"{self.path}, line {line}, column {name!r}: found {value!r}; "
+                    f"allowed is {domain.allowed}. Repair the line, or get the file anew."
+                )
+        return frame.cast({name: domain.dtype for name, domain in self.domains.items() if domain.dtype is not None})
 
     def _table(self, block: Block, *, quoted: bool, types: Mapping[str, pa.DataType] | None = None) -> pa.Table:
         blank = [f" {value}" for value in self.null_values if self.strip]
@@ -149,7 +160,8 @@ def from_table(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
-def _arrow(dtype: DataType) -> pa.DataType:
+def _arrow(dtype: DataType | Domain) -> pa.DataType:
+    dtype = dtype.read if isinstance(dtype, Domain) else dtype
     return pl.Series([], dtype=dtype).to_arrow(compat_level=pl.CompatLevel.oldest()).type
 
 

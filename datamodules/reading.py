@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from mtlzoo.datamodules.blocks import Block, read_blocks
 from mtlzoo.datamodules.checks import check_columns
+from mtlzoo.datamodules.domains import DataType, Domain
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
-from mtlzoo.datamodules.parsing import DataType, Parser, from_table
+from mtlzoo.datamodules.parsing import Parser, from_table
 
 _THREADS = min(4, os.cpu_count() or 1)
 
@@ -25,7 +26,7 @@ _THREADS = min(4, os.cpu_count() or 1)
 def read_csv(
     path: str | PathLike[str],
     *,
-    columns: Mapping[str, DataType | None] | None = None,
+    columns: Mapping[str, DataType | Domain | None] | None = None,
     header: Sequence[str] = (),
     separator: str = ",",
     encoding: str = "utf-8",
@@ -40,7 +41,8 @@ def read_csv(
 
     Args:
         path: The file.
-        columns: Columns to read, with their types; None takes the type that the first block suggests. Default: all.
+        columns: Columns to read, with their types, or with the values that they may hold; None takes the type that the
+            first block suggests. Default: all.
         header: Column names of a file that has no line of names.
         separator: One character.
         encoding: Any of Python's whose line breaks are one byte. A UTF-8 byte order mark is skipped.
@@ -51,8 +53,8 @@ def read_csv(
 
     Raises:
         DatasetNotFoundError: No such file.
-        DataError: An empty file, missing or repeated columns, ragged lines, values that are not of their type, a wrong
-            encoding, a damaged gzip; with file, line, column, value and remedy.
+        DataError: An empty file, missing or repeated columns, ragged lines, values that are not of their type or not
+            allowed, a wrong encoding, a damaged gzip; with file, line, column, value and remedy.
     """
     path = Path(path)
     blocks = read_blocks(path, encoding, batch_bytes)

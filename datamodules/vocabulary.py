@@ -169,13 +169,18 @@ class Vocabulary(Table):
         self._pending = 0
 
 
+def is_close(low: int, high: int, count: int) -> bool:
+    """Whether a table of all integers from the lowest to the highest of so many is small enough to be kept."""
+    return high - low < max(CLOSE, _SPREAD * count)
+
+
 def _dense(entries: pl.DataFrame) -> tuple[int, Ids] | None:
     """One less than the lowest of integer values, and the ids of all from there to one more than the highest."""
     if entries.schema["value"] != pl.Int64 or not len(entries):
         return None
     values = entries["value"].to_numpy()
     low, high = int(values[0]), int(values[-1])
-    if high - low >= max(CLOSE, _SPREAD * len(values)):
+    if not is_close(low, high, len(values)):
         return None
     ids = np.full(high - low + 3, UNKNOWN, np.int32)
     ids[values - low + 1] = entries["id"].to_numpy()

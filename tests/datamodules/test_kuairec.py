@@ -91,7 +91,9 @@ def test_rows_without_a_time_stay_and_have_no_hour(tmp_path: Path) -> None:
 def test_a_big_matrix_without_dates_is_refused(tmp_path: Path) -> None:
     path = write_kuairec(tmp_path) / "big_matrix.csv"
     path.write_text(path.read_text().replace(",20200801,", ",,"))
-    with pytest.raises(DataError, match=r"Column 'date': found None; allowed is a day in every row of big_matrix"):
+    with pytest.raises(
+        DataError, match=r"big_matrix\.csv, line \d+, column 'date': found None; allowed is a day from 20200701"
+    ):
         rows_of(KuaiRec(tmp_path))
 
 

@@ -1,0 +1,115 @@
+"""What the columns of a publisher's file may hold: all else is damage, and refused with its line."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TypeAlias
+
+import polars as pl
+
+DataType: TypeAlias = pl.DataType | type[pl.DataType]
+EXACT = 2**53
+"""Whole numbers up to here, and not all beyond, are themselves as floats."""
+LARGEST = 3.4028234e38
+"""The largest number of a Float32, which is what features become."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The values of a column.
+
+    Args:
+        allowed: They in words, for messages.
+        good: Whether each value is one of them; missing ones are not asked for.
+        read: Type that the text is parsed as.
+        dtype: Type that the values are given in, which holds all good ones; `read` if None.
+        missing: Whether a row may lack a value.
+    """
+
+    allowed: str
+    good: Callable[[pl.Series], pl.Series]
+    read: DataType = pl.Int64
+    dtype: DataType | None = None
+    missing: bool = False
+
+    def first_bad(self, values: pl.Series) -> int | None:
+        """Place of a value that is not allowed, if there is one."""
+        if values.null_count() and not self.missing:
+            return int(values.is_null().arg_true()[0])
+        good = self.good(values)
+        return None if good.all() else int((~good).arg_true()[0])
+
+
+def whole(
+    low: int = 0,
+    high: int | None = None,
+    *,
+    unknown: Sequence[int] = (),
+    missing: bool = False,
+    points: bool = False,
+) -> Domain:
+    """Whole numbers: ids, codes, counts, times.
+
+    Args:
+        low: The lowest.
+        high: The highest; None: the highest that is exact.
+        unknown: Numbers besides, with which the publisher says that something is not known.
+        missing: Whether a row may lack a value.
+        points: Whether they may be written as ``1.0`` too.
+    """
+    allowed = f"a whole number from {low:,} {'on' if high is None else f'to {high:,}'}"
+    allowed += "".join(f", {number}" for number in unknown) + (", or nothing" if missing else "")
+    others = [float(number) if points else number for number in unknown]
+    most = high if high is not None else EXACT if points else 2**63 - 1
+
+    def good(values: pl.Series) -> pl.Series:
+        inside = values.is_between(low, most)
+        if unknown:
+            inside |= values.is_in(others)
+        return inside & (values == values.floor()) if points else inside
+
+    return Domain(allowed, good, pl.Float64 if points else pl.Int64, pl.Int64, missing)
+
+
+def flag(*, missing: bool = False, points: bool = False) -> Domain:
+    """0 or 1."""
+    return whole(0, 1, missing=missing, points=points)
+
+
+def day(first: date, last: date, *, missing: bool = False, points: bool = False) -> Domain:
+    """Days that exist, written as yyyymmdd."""
+    days = pl.date_range(first, last, eager=True).dt.strftime("%Y%m%d").cast(pl.Int64).to_list()
+    among = list(map(float, days)) if points else days
+    allowed = f"a day from {days[0]} to {days[-1]}" + (", or nothing" if missing else "")
+    return Domain(allowed, lambda values: values.is_in(among), pl.Float64 if points else pl.Int64, pl.Int64, missing)
+
+
+def number(
+    low: float = -LARGEST, high: float = LARGEST, *, missing: bool = False, dtype: DataType = pl.Float64
+) -> Domain:
+    """Finite numbers; NaN is none."""
+    ends = (f" from {low:g}" if low > -LARGEST else "") + (f" to {high:g}" if high < LARGEST else "")
+    allowed = f"a finite number{ends}" + (", or nothing" if missing else "")
+    return Domain(allowed, lambda values: values.is_between(low, high), pl.Float64, dtype, missing)
+
+
+def text(pattern: str = "", allowed: str = "a text", *, missing: bool = False) -> Domain:
+    """Texts that match a regular expression as a whole, or any."""
+    whole_text = f"^(?:{pattern})$"
+
+    def good(values: pl.Series) -> pl.Series:
+        return values.str.contains(whole_text) if pattern else values.is_not_null() | True
+
+    return Domain(allowed + (", or nothing" if missing else ""), good, pl.String, None, missing)
+
+
+def one_of(texts: Sequence[str], *, missing: bool = False) -> Domain:
+    """These texts."""
+    among = list(texts)
+    return Domain(
+        f"one of {among}" + (", or nothing" if missing else ""),
+        lambda values: values.is_in(among),
+        pl.String,
+        None,
+        missing,
+    )
