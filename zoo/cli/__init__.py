@@ -42,7 +42,8 @@ def main(args: Sequence[str] | None = None) -> None:
             process with their message alone; a caller in Python gets the exception.
 
     Raises:
-        SystemExit: 0 after a help text, 2 on a wrong command or option, 1 on wrong or missing data.
+        SystemExit: 0 after a help text, 2 on a wrong command or option, 1 on wrong or missing data, 128 + its number
+            where a signal ended the command.
     """
     words = list(sys.argv[1:] if args is None else args)
     if not words or words[0] in ("-h", "--help"):
@@ -53,13 +54,26 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     if words[0] not in COMMANDS:
         _unknown(words[0])
+    from mtlzoo.cli.signals import REQUESTS, Stopped
+
+    try:
+        with REQUESTS.heard():
+            _run(words, raises=args is not None)
+    except Stopped as stopped:
+        if stopped.code:
+            said = stopped.message or "It has no result; what was written before is as it was."
+            sys.stderr.write(f"mtlzoo {words[0]}: ended by {stopped.name}. {said}\n")
+        raise
+
+
+def _run(words: list[str], *, raises: bool) -> None:
     from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 
     command = import_module(COMMANDS[words[0]][1])
     try:
         command.run([words[0], *map(_shipped, words[1:])])
     except (DataError, DatasetNotFoundError) as error:
-        if args is not None:
+        if raises:
             raise
         sys.exit(f"error: {error}")
 

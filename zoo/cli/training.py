@@ -1,5 +1,6 @@
 """``mtlzoo fit | validate | test | predict``: LightningCLI with run folders and checkpoints that mean what they say."""
 
+import signal
 import sys
 import time
 import warnings
@@ -20,6 +21,8 @@ from mtlzoo.cli.logs import EpochLines, MetricsFile, SaveConfig, quiet
 from mtlzoo.cli.parser import Parser, import_public_classes
 from mtlzoo.cli.results import fit_record, print_metrics, test_record
 from mtlzoo.cli.run_folder import describe, folder_of, listed, named_checkpoint, new_folder, write_json
+from mtlzoo.cli.signals import Stopped
+from mtlzoo.cli.stopping import Listen, StopWithCheckpoint
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.module import MultiTaskModule
@@ -200,6 +203,7 @@ class ZooCLI(LightningCLI):
         self.save_config_kwargs = {"folder": self.folder, "summary": {**summary, **identity}}
         terminal = sys.stdout.isatty() if config.enable_progress_bar is None else config.enable_progress_bar
         callbacks = [*listed(config.callbacks), *(self._fit_callbacks(config) if fitting else [])]
+        callbacks.append(Listen())
         if fitting and not terminal:
             callbacks.append(EpochLines())
         if self.subcommand == "predict":
@@ -224,7 +228,8 @@ class ZooCLI(LightningCLI):
         callbacks: list[L.Callback] = [Timer(), DataIdentity(self.datamodule.data)]
         if config.enable_checkpointing is not False:
             callbacks += [BestCheckpoint(checkpoints, monitor, mode)] if validated else []
-            callbacks.append(LastCheckpoint(checkpoints, self.options.checkpoint_every))
+            last = LastCheckpoint(checkpoints, self.options.checkpoint_every)
+            callbacks += [last, StopWithCheckpoint(last.path)]
         if self.options.patience is not None and validated:
             # After validations only: an epoch that max_steps cuts short has no score.
             stopping = EarlyStopping(monitor, mode=mode, patience=self.options.patience, check_on_train_epoch_end=False)
@@ -257,7 +262,12 @@ class ZooCLI(LightningCLI):
             warnings.filterwarnings("ignore", "Precision .* is not supported by the model summary")
             if subcommand != "fit":
                 warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks used to create")
-            super()._run_subcommand(subcommand)
+            try:
+                super()._run_subcommand(subcommand)
+            except Stopped:
+                if (launcher := self.trainer.strategy.launcher) is not None:
+                    launcher.kill(signal.SIGTERM)  # the processes that it started, where the signal came to us alone
+                raise
 
     def after_fit(self) -> None:
         """Writes fit.json."""

@@ -1,0 +1,127 @@
+"""A signal ends a training with last.ckpt and its own exit status, and nothing else with a status of success."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mtlzoo import MMoE
+from mtlzoo.cli import main
+from mtlzoo.cli.signals import REQUESTS
+from mtlzoo.datamodules import Synthetic
+
+Run = Callable[..., str]
+RUN = Path("runs/Synthetic-MMoE-s0/version_0")
+FIT = ["--trainer.max_epochs", "2", "--patience", "null", "--data.eval_batch_size", "100", "--model.dropout", "0.2"]
+
+
+def signal_in(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, method: str, call: int, number: int = signal.SIGTERM, times: int = 1
+) -> None:
+    """Sends this process a signal within the `call`-th call of a method."""
+    original, calls = getattr(owner, method), []
+
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        for _ in range(times if len(calls) == call else 0):
+            os.kill(os.getpid(), number)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, method, replaced)
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    checkpoint: Any = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    return dict(checkpoint["state_dict"])
+
+
+@pytest.fixture(scope="module")
+def whole(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of `FIT` that nothing interrupts: 2 epochs of 10 batches, each followed by 3 of validation."""
+    root = tmp_path_factory.mktemp("whole")
+    main(["fit", *options, *FIT, "--trainer.default_root_dir", str(root)])
+    return root / RUN.relative_to("runs")
+
+
+@pytest.mark.parametrize(
+    ("method", "call", "step"),
+    [
+        ("validation_step", 2, 1),  # while Lightning tries the validation out
+        ("training_step", 1, 1),
+        ("training_step", 4, 4),
+        ("training_step", 10, 10),  # the last batch of an epoch
+        ("validation_step", 4, 10),  # its validation
+        ("training_step", 13, 13),
+        ("validation_step", 7, 20),  # the last one
+    ],
+)
+def test_a_training_that_is_ended_goes_on_to_the_same_weights(
+    whole: Path, options: list[str], run: Run, monkeypatch: pytest.MonkeyPatch, method: str, call: int, step: int
+) -> None:
+    with monkeypatch.context() as patch:
+        signal_in(patch, MMoE, method, call, times=2)
+        printed = run("fit", *options, *FIT, code=143)
+    assert f"ended by SIGTERM. Saved at step {step}: " in printed
+    words = printed.split("mtlzoo fit -c ")[1].split()
+    run("fit", "-c", *words)
+    expected = state(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in state(RUN).items())
+    assert [path.name for path in RUN.parent.iterdir()] == ["version_0"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_every_signal_has_its_own_status(
+    options: list[str], run: Run, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    signal_in(monkeypatch, MMoE, "training_step", 3, number)
+    before = signal.getsignal(number)
+    run("fit", *options, *FIT, code=code)
+    assert torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(
+    ("command", "owner", "method"),
+    [
+        ("test", MMoE, "test_step"),
+        ("validate", MMoE, "validation_step"),
+        ("predict", MMoE, "predict_step"),
+        ("fit", MMoE, "configure_optimizers"),
+        ("prepare", Synthetic, "read"),
+        ("fit", Synthetic, "read"),
+    ],
+)
+def test_without_a_result_no_command_succeeds(
+    trained: Path,
+    options: list[str],
+    data_options: list[str],
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    owner: Any,
+    method: str,
+) -> None:
+    words = data_options if command == "prepare" else options
+    if command in ("test", "validate", "predict"):
+        words = [*words, "--ckpt_path", str(trained / "checkpoints/best.ckpt")]
+    if owner is Synthetic:
+        words = [*words, "--data.prepared", "prepared"]
+    files = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    signal_in(monkeypatch, owner, method, 1)
+    assert f"mtlzoo {command}: ended by SIGTERM. It has no result" in run(command, *words, code=143)
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == files
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As ``nohup`` and shells that put a command into the background have it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with REQUESTS.heard():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN)
+    finally:
+        signal.signal(signal.SIGHUP, before)
