@@ -14,7 +14,7 @@ import polars as pl
 
 from mtlzoo.datamodules.columns import Recipe
 from mtlzoo.datamodules.fingerprint import fingerprint
-from mtlzoo.datamodules.loader import BatchLoader
+from mtlzoo.datamodules.loader import LARGEST, BatchLoader, default_batch_size
 from mtlzoo.datamodules.prepare import prepare
 from mtlzoo.datamodules.prepared import PreparedData
 from mtlzoo.datamodules.tally import Tally
@@ -30,8 +30,9 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         root: Folder of the publisher's files.
         prepared: Folder under which prepared data are kept, one sub-folder per fingerprint of raw files and options.
             Default: the environment's ``MTLZOO_CACHE``, or ``~/.cache/mtlzoo``.
-        batch_size: Rows per batch and process.
-        eval_batch_size: Rows per batch in validation, test and prediction; `batch_size` if None.
+        batch_size: Rows per batch and process. None: the largest power of two that gives an epoch 64 steps or more,
+            from 32 rows for a small table to 4096.
+        eval_batch_size: Rows per batch in validation, test and prediction; `batch_size` if None, and 4096 without one.
         shuffle_seed: Seed of the row order; the order of an epoch depends on it and the epoch alone.
     """
 
@@ -40,7 +41,7 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         root: str | os.PathLike[str],
         *,
         prepared: str | os.PathLike[str] | None = None,
-        batch_size: int = 4096,
+        batch_size: int | None = None,
         eval_batch_size: int | None = None,
         shuffle_seed: int = 0,
     ) -> None:
@@ -127,8 +128,13 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         return self._loader("test")
 
     def _loader(self, split: str, *, shuffle: bool = False) -> BatchLoader:
-        batch_size = self.batch_size if shuffle else self.eval_batch_size or self.batch_size
+        batch_size = self._train_batch_size if shuffle else self.eval_batch_size or self.batch_size or LARGEST
         return BatchLoader(self.data[split], batch_size, shuffle=shuffle, **self._place())
+
+    @property
+    def _train_batch_size(self) -> int:
+        """Rows of a process's batch of train."""
+        return self.batch_size or default_batch_size(self.data["train"].rows // self._place()["world_size"])
 
     def _place(self) -> dict[str, int]:
         """What every loader is told of this process."""

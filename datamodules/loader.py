@@ -12,6 +12,16 @@ WINDOW = 2**22
 CHUNK = 2**14
 """Neighbouring rows that enter a window together, so that larger data are read from disk in runs, not row by row."""
 
+STEPS = 64
+"""Batches of an epoch, at least, where nobody chose the size of a batch and it need not fall below `SMALLEST`."""
+SMALLEST, LARGEST = 32, 4096
+"""Rows of a batch that nobody chose the size of."""
+
+
+def default_batch_size(rows: int) -> int:
+    """The largest power of two that makes `STEPS` batches or more of `rows`, from `SMALLEST` to `LARGEST`."""
+    return min(max(2 ** ((rows // STEPS).bit_length() - 1), SMALLEST), LARGEST) if rows >= STEPS else SMALLEST
+
 
 class BatchLoader:
     """Batches of one split for one process, resumable in the middle of an epoch.

@@ -97,6 +97,15 @@ def test_importing_one_part_loads_no_other(module: str) -> None:
     assert [name for name in ("pandas", "polars", "wandb", "jsonargparse") if name in loaded] == []
 
 
+def test_callbacks_load_no_library_that_lightning_does_not() -> None:
+    """Lightning's torchmetrics loads matplotlib by itself; that is not ours to mend."""
+    code = "import sys, lightning; before = set(sys.modules); from mtlzoo.callbacks import *; "
+    code += "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "mtlzoo" in loaded
+    assert [name for name in ("matplotlib", "pandas", "polars", "wandb", "jsonargparse") if name in loaded] == []
+
+
 def test_public_names_exist_and_are_listed() -> None:
     for name in mtlzoo.__all__:
         assert getattr(mtlzoo, name) is not None

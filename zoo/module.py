@@ -235,7 +235,8 @@ class MultiTaskModule(L.LightningModule, ABC):
                 f"The loss of {wrong} is not finite at step {self.trainer.global_step}. Lower lr={self.lr}, "
                 "set clip_norm, or look for extreme values among the numeric features and labels."
             )
-        self.log_dict({"train/loss": sum(values.values())} | {f"train/{name}/loss": v for name, v in values.items()})
+        self.log("train/loss", sum(values.values()), prog_bar=True)
+        self.log_dict({f"train/{name}/loss": v for name, v in values.items()})
 
     @property
     def task_names(self) -> list[str]:
@@ -347,17 +348,14 @@ class MultiTaskModule(L.LightningModule, ABC):
         for task, metrics in zip(self.schema.tasks, self._metrics(), strict=True):
             values |= {f"{stage}/{task.name}/{key}": float(value) for key, value in metrics.compute().items()}
             metrics.reset()
-        shown = {name: value for name, value in values.items() if name.endswith(("/auc", "/recall@20"))}
         for key in MEANS:
             defined = [value for name, value in values.items() if name.endswith(f"/{key}") and not math.isnan(value)]
             if defined:
                 values[f"{stage}/{key}_mean"] = sum(defined) / len(defined)
         if not self.trainer.sanity_checking:
             # The metrics agree over processes already, and a second reduction would say they need one.
-            self.log_dict(
-                {name: v for name, v in values.items() if name not in shown}, rank_zero_only=False, sync_dist=False
-            )
-            self.log_dict(shown, prog_bar=True, sync_dist=False)
+            for name, value in values.items():
+                self.log(name, value, prog_bar=name == self.monitor[0], sync_dist=False)
         return values
 
     # ---- checkpoints

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from mtlzoo.datamodules import Synthetic
 from mtlzoo.datamodules import loader as module
-from mtlzoo.datamodules.loader import BatchLoader
+from mtlzoo.datamodules.loader import BatchLoader, default_batch_size
 
 
 def columns(rows: int) -> dict[str, Tensor]:
@@ -130,3 +131,22 @@ def test_unshuffled_batches_are_views() -> None:
 def test_refuses_impossible_arguments(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="BatchLoader"):
         BatchLoader(columns(5), **{"batch_size": 1, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("rows", "size"),
+    [
+        *[(1, 32), (63, 32), (2_000, 32), (4_096, 64), (4_800, 64), (8_191, 64), (8_192, 128), (80_000, 1024)],
+        *[(262_143, 2048), (262_144, 4096), (10**9, 4096)],
+    ],
+)
+def test_batch_size_that_nobody_chose_gives_an_epoch_steps_enough(rows: int, size: int) -> None:
+    assert default_batch_size(rows) == size
+
+
+def test_data_module_chooses_the_size_of_a_batch_by_its_rows() -> None:
+    data = Synthetic(rows=10_000)
+    train = data.train_dataloader()
+    assert (train.batch_size, len(train), data.val_dataloader().batch_size) == (64, 125, 4096)
+    data = Synthetic(rows=10_000, batch_size=512)
+    assert (data.train_dataloader().batch_size, data.val_dataloader().batch_size) == (512, 512)

@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from mtlzoo.callbacks.atomic import append, whole_file
+
+NAME_LENGTH = 128
+"""Characters that W&B allows in the name of a run."""
 
 
 class MetricsFile(Logger):
@@ -128,7 +132,14 @@ class SaveConfig(SaveConfigCallback):
                 whole = yaml.safe_load(self.parser.dump(config, skip_none=False))
                 run.config.update({**whole, **self.summary}, allow_val_change=True)
                 if logger._wandb_init.get("name") is None:
-                    run.name = self.summary["run_name"]
+                    run.name = f"{self.summary['run_name']} {self.summary['changed']}"[:NAME_LENGTH].strip()
+
+
+def without_anonymous(loggers: Iterable[Logger]) -> None:
+    """Keeps Lightning 2.6 from passing a setting that W&B warns of, though nobody set it."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and logger._wandb_init.get("anonymous") is None:
+            logger._wandb_init.pop("anonymous", None)
 
 
 def quiet() -> None:

@@ -12,7 +12,7 @@ from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.manifest import account
 
-IGNORED = ("model", "trainer", "seed_everything", "patience", "checkpoint_every", "ckpt_path")
+IGNORED = ("model", "trainer", "seed_everything", "patience", "checkpoint_every", "all_metrics", "ckpt_path")
 """Sections of a training's config that say nothing about data."""
 
 

@@ -10,17 +10,18 @@ from typing import Any
 
 import lightning as L
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import EarlyStopping, Timer
+from lightning.pytorch.callbacks import EarlyStopping, ProgressBar, Timer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 
 from mtlzoo.callbacks import ParquetPredictions
 from mtlzoo.cli.agreement import DataIdentity, check_data, model_of, peek, reconcile
 from mtlzoo.cli.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from mtlzoo.cli.logs import EpochLines, MetricsFile, SaveConfig, quiet
+from mtlzoo.cli.logs import EpochLines, MetricsFile, SaveConfig, quiet, without_anonymous
 from mtlzoo.cli.parser import Parser, import_public_classes
 from mtlzoo.cli.results import fit_record, print_metrics, test_record
 from mtlzoo.cli.run_folder import describe, folder_of, listed, named_checkpoint, new_folder, write_json
+from mtlzoo.cli.screen import OneLineBar, RunSize
 from mtlzoo.cli.signals import Stopped
 from mtlzoo.cli.stopping import Listen, StopWithCheckpoint
 from mtlzoo.datamodules.base import MultiTaskDataModule
@@ -109,6 +110,12 @@ class ZooCLI(LightningCLI):
             default=None,
             help="fit: write last.ckpt also every so many batches; null writes it at the end of epochs only.",
         )
+        parser.add_argument(
+            "--all_metrics",
+            type=bool,
+            default=False,
+            help="validate, test: print every metric, and not only the main ones.",
+        )
 
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parses, without Lightning's warning that words given in Python are not those of the process."""
@@ -191,6 +198,7 @@ class ZooCLI(LightningCLI):
             check_data(self.checkpoint, self.datamodule, self.ckpt_path)
         fitting = self.subcommand == "fit"
         loggers = [] if config.logger is True else listed(config.logger)
+        without_anonymous(loggers)
         if config.fast_dev_run or config.barebones:
             self.save_config_callback = None
             # Lightning silences the logger that a rehearsal has; without one, callbacks that log would refuse.
@@ -206,6 +214,10 @@ class ZooCLI(LightningCLI):
         callbacks.append(Listen())
         if fitting and not terminal:
             callbacks.append(EpochLines())
+        if terminal and not any(isinstance(callback, ProgressBar) for callback in callbacks):
+            callbacks.append(OneLineBar())
+        if fitting and config.enable_model_summary is None:
+            callbacks.append(RunSize())
         if self.subcommand == "predict":
             callbacks.append(ParquetPredictions(self.folder / "predictions", self._ids))
         if fitting and config.logger is not False:
@@ -217,6 +229,7 @@ class ZooCLI(LightningCLI):
             "plugins": [*listed(config.plugins), AtomicCheckpointIO()],
             "default_root_dir": self.folder,
             "enable_progress_bar": terminal,
+            "enable_model_summary": bool(config.enable_model_summary),
             "enable_checkpointing": fitting and config.enable_checkpointing is not False,
         }
         return super().instantiate_trainer(**own, **kwargs)
@@ -260,6 +273,8 @@ class ZooCLI(LightningCLI):
             warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
             warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")
             warnings.filterwarnings("ignore", "Precision .* is not supported by the model summary")
+            # Lightning 2.6 with torch from 2.13 on.
+            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated", FutureWarning)
             if subcommand != "fit":
                 warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks used to create")
             try:
@@ -278,13 +293,13 @@ class ZooCLI(LightningCLI):
     def after_validate(self) -> None:
         """Prints the metrics."""
         if self.trainer.is_global_zero:
-            print_metrics(self.trainer, self.model)
+            print_metrics(self.trainer, self.model, everything=self.options.all_metrics)
 
     def after_test(self) -> None:
         """Prints the metrics and writes results.json."""
         if not self.trainer.is_global_zero:
             return
-        print_metrics(self.trainer, self.model)
+        print_metrics(self.trainer, self.model, everything=self.options.all_metrics)
         if hasattr(self, "folder"):
             record = test_record(self, time.monotonic() - self._started)
             write_json(self.folder / "results.json", record)

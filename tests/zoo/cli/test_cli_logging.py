@@ -5,14 +5,16 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from jsonargparse import Namespace, dict_to_namespace
 from lightning.pytorch.loggers import WandbLogger
 
 from mtlzoo.cli import main
 from mtlzoo.cli.logs import MetricsFile
-from mtlzoo.cli.run_folder import folder_of, new_folder, run_name, write_json
+from mtlzoo.cli.run_folder import describe, folder_of, new_folder, write_json
 from mtlzoo.cli.training import ZooCLI
 
 Run = Callable[..., str]
@@ -45,7 +47,9 @@ def test_metrics_file_of_a_resumed_run_replaces_what_came_after_the_checkpoint(t
     assert [(row["step"], row["train/loss"]) for row in rows(tmp_path)] == [("4", "4"), ("9", "9"), ("14", "100")]
 
 
-def test_wandb_run_can_be_grouped_by_model_data_rule_and_seed(options: list[str], tmp_path: Path) -> None:
+def test_wandb_run_can_be_grouped_by_model_data_rule_and_seed(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--trainer.logger+=WandbLogger", "--trainer.logger.project", "p"]
     words += ["--trainer.logger.save_dir", str(tmp_path / "w")]
     cli = ZooCLI(["fit", *options, *words, "--trainer.max_epochs", "1", "--seed_everything", "3"])
@@ -67,7 +71,8 @@ def test_wandb_run_can_be_grouped_by_model_data_rule_and_seed(options: list[str]
     assert config["data"]["init_args"]["rows"] == 3000
     assert config["data_fingerprint"].startswith("Synthetic-")
     assert not [key for key in config if key.startswith("_")]
-    assert name == "Synthetic-MMoE-s3"
+    assert name == "Synthetic-MMoE-s3 embedding_dim=4 experts=2 rows=3000 users=100 batch_size=256"
+    assert "anonymous" not in capsys.readouterr().err
     assert {"val/auc_mean", "val/is_click/auc"} <= summary
     assert list(tmp_path.glob("w/wandb/offline-run-*/*.wandb"))
     assert rows(tmp_path / "runs/Synthetic-MMoE-s3/version_0")  # metrics.csv always
@@ -97,10 +102,55 @@ def test_learning_rate_monitor_needs_a_logger_and_has_one(options: list[str], tm
         assert rates == sorted(rates, reverse=True)
 
 
-def test_run_names() -> None:
-    assert run_name("MMoE", "KuaiRand", None, 0) == "KuaiRand-MMoE-s0"
-    assert run_name("MMoE", "KuaiRand", "PCGrad", 5) == "KuaiRand-MMoE-PCGrad-s5"
-    assert run_name("MMoE", "KuaiRand", None, False) == "KuaiRand-MMoE"
+def options_of(*callbacks: tuple[str, dict[str, Any]], model: dict[str, Any] | None = None, **table: Any) -> Namespace:
+    """Parsed options with these callbacks (name of a rule, options of rule and callback) or of this table."""
+    data = {"class_path": "mtlzoo.datamodules.Synthetic", "init_args": {"rows": 10, "batch_size": 4096}}
+    if table:
+        table = {"root": ".", "schema_file": None, "train": None} | table
+        data = {"class_path": "mtlzoo.datamodules.TabularDataModule", "init_args": table}
+    listed = []
+    for name, given in callbacks:
+        rule = {k: v for k, v in given.items() if k in ("order", "seed", "c")}
+        rule = {"class_path": f"mtlzoo.callbacks.{name}", "init_args": rule}
+        others = {k: v for k, v in given.items() if k not in rule["init_args"]}
+        kind = "LossBalancing" if name == "UW" else "GradientSurgery"
+        listed.append({"class_path": f"mtlzoo.callbacks.{kind}", "init_args": {"rule": rule, **others}})
+    model = {"class_path": "mtlzoo.MMoE", "init_args": model or {}}
+    parsed = {"model": model, "data": data, "trainer": {"callbacks": listed}, "seed_everything": 0}
+    namespace: Namespace = dict_to_namespace(parsed)
+    return namespace
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (options_of(), "Synthetic-MMoE-s0"),
+        (options_of(model={"lr": 0.5}), "Synthetic-MMoE-s0"),
+        (options_of(("PCGrad", {"order": "random", "seed": 0, "level": "model"})), "Synthetic-MMoE-PCGrad-s0"),
+        (options_of(("PCGrad", {"level": "row"})), "Synthetic-MMoE-PCGrad-row-s0"),
+        (options_of(("PCGrad", {"order": "fixed", "level": "parameter"})), "Synthetic-MMoE-PCGrad-fixed-parameter-s0"),
+        (options_of(("CAGrad", {"c": 0.25, "at": "representation"})), "Synthetic-MMoE-CAGrad-c=0.25-representation-s0"),
+        (options_of(("CAGrad", {"every_n_steps": 4})), "Synthetic-MMoE-CAGrad-every_n_steps=4-s0"),
+        (options_of(("UW", {}), ("PCGrad", {"level": "row"})), "Synthetic-MMoE-UW+PCGrad-row-s0"),
+        (options_of(train="clicks.parquet", root="/data/shop"), "clicks-MMoE-s0"),
+        (options_of(train=["log.2024.csv.gz"], root="/data/shop"), "log-MMoE-s0"),
+        (options_of(train="sub/train.csv", root="/data/shop"), "shop-MMoE-s0"),
+        (options_of(train="parts/*.parquet", root="/data/shop"), "shop-MMoE-s0"),
+        (options_of(train=["a.csv", "b.csv"], root="/data/my shop/"), "my_shop-MMoE-s0"),
+        (options_of(schema_file="schema.yaml", root="/data/shop"), "shop-MMoE-s0"),
+        (options_of(schema_file="schema.yaml", root="/"), "table-MMoE-s0"),
+    ],
+)
+def test_run_names(options: Namespace, name: str) -> None:
+    assert describe(options)["run_name"] == name
+
+
+def test_what_is_not_the_default_tells_runs_apart() -> None:
+    plain, other = (
+        describe(options_of(("PCGrad", rule), model=m)) for rule, m in (({}, {}), ({"order": "mean"}, {"lr": 1}))
+    )
+    assert (plain["changed"], plain["rule_options"]) == ("rows=10 batch_size=4096", "")
+    assert (other["changed"], other["rule_options"]) == ("lr=1 rows=10 batch_size=4096", "mean")
 
 
 def test_new_folders_are_counted_as_numbers(tmp_path: Path) -> None:

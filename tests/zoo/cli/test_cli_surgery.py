@@ -39,7 +39,7 @@ def test_the_config_of_a_run_says_all_and_a_resumed_run_ends_as_an_uninterrupted
     """GradVac keeps targets per row and the number of its random draws."""
     callback = words("GradVac", "rule.beta=0.3", "level=row")
     main(["fit", *options, *callback, "--trainer.max_epochs", "2"])
-    whole, parts = Path("runs/Synthetic-MMoE-GradVac-s0/version_0"), Path("parts/Synthetic-MMoE-GradVac-s0/version_0")
+    whole, parts = (Path(f"{root}/Synthetic-MMoE-GradVac-beta=0.3-row-s0/version_0") for root in ("runs", "parts"))
     (written,) = yaml.safe_load((whole / "config.yaml").read_text())["trainer"]["callbacks"]
     rule = {"class_path": "mtlzoo.callbacks.GradVac", "init_args": {"beta": 0.3, "order": "random", "seed": 0}}
     assert written["class_path"] == "mtlzoo.callbacks.GradientSurgery"
@@ -64,7 +64,9 @@ def test_rules_of_ones_own_go_by_their_path(
     quick = [*options, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
     main(["fit", *quick, *words("own_rules.every_task_once")])
     main(["fit", *quick, *words("own_rules.Scaled", "rule.factor=0.5")])
-    folders = [Path("runs") / f"Synthetic-MMoE-{name}-s0/version_0" for name in ("every_task_once", "Scaled")]
+    folders = [
+        Path("runs") / f"Synthetic-MMoE-{name}-s0/version_0" for name in ("every_task_once", "Scaled-factor=0.5")
+    ]
     surgery = [
         torch.load(f / "checkpoints/last.ckpt", weights_only=True)["callbacks"]["GradientSurgery"] for f in folders
     ]
