@@ -1,9 +1,23 @@
-"""The one form in which values that name things are compared: a user is the same user as 7 and as 7.0."""
+"""The one form in which values that name things are compared: a user is the same user as 7, as 7.0 and as "7.0".
+
+Nothing that names one thing may come to name another on the way: what a type cannot hold exactly is refused.
+
+* Integers, booleans and decimals without places are `Int64`; other decimals and floats are `Float64`.
+* Texts stay as they are, ``007`` too, which is another name than ``7``; but ``7.0`` is ``7``: that is how pandas and
+  others write a column of integers with a gap.
+* Texts and numbers are compared where each number is whole: 7 with ``7``, never with ``007``.
+"""
 
 import polars as pl
 
-from mtlzoo.datamodules.checks import WHOLE, Rows, require
+from mtlzoo.datamodules.checks import Rows, require
 from mtlzoo.datamodules.errors import DataError
+
+_TEXT = (pl.String, pl.Categorical, pl.Enum)
+_WHOLE_FLOAT = r"^(-?[1-9][0-9]*|0)\.0$"
+_DIGITS: dict[pl.DataType, int] = {pl.Float16(): 11, pl.Float32(): 24, pl.Float64(): 53}
+"""Bits of a float's digits: from two to that power on, neighbouring whole numbers are one float."""
+_REMEDY = "Write the column as text, or as signed integers, in every file"
 
 
 def key_type(dtype: pl.DataType, column: str) -> pl.DataType | None:
@@ -14,11 +28,11 @@ def key_type(dtype: pl.DataType, column: str) -> pl.DataType | None:
     """
     if dtype == pl.Null:
         return None
-    if dtype.is_integer() or dtype == pl.Boolean:
+    if dtype.is_integer() or dtype == pl.Boolean or (isinstance(dtype, pl.Decimal) and not dtype.scale):
         return pl.Int64()
     if dtype.is_float() or dtype.is_decimal():
         return pl.Float64()
-    if dtype in (pl.String, pl.Categorical, pl.Enum):
+    if dtype in _TEXT:
         return pl.String()
     if dtype.is_temporal():
         return dtype
@@ -53,35 +67,80 @@ def comparable(found: pl.DataType | None, wanted: pl.DataType, column: str) -> N
         raise DataError(f"Column {column!r} holds {found}; in the training it held {wanted}. Convert it to that.")
 
 
-def as_keys(values: pl.Series, dtype: pl.DataType, column: str, rows: Rows | None = None) -> pl.Series:
+def as_keys(
+    values: pl.Series, dtype: pl.DataType, column: str, rows: Rows | None = None, *, names: bool = True
+) -> pl.Series:
     """The values in a key type, without loss; NaN becomes null.
 
+    Args:
+        values: Of any type that `key_type` knows.
+        dtype: A key type.
+        column: Their raw column.
+        rows: As of `require`.
+        names: Whether the values name things. Others, times say, are taken as they are.
+
     Raises:
-        DataError: A value that `dtype` cannot hold.
+        DataError: A value that `dtype` cannot hold, or that may have been another before it became a float.
     """
     if values.dtype.is_float():
-        values = values.fill_nan(None)
+        values = _floats(values, column, rows, names=names)
+    elif values.dtype in _TEXT:
+        values = values.cast(pl.String)
+        values = _plain(values, column, rows) if names else values
+    elif isinstance(values.dtype, pl.Decimal) and values.dtype.scale:
+        values = _exactly(values, pl.Float64(), column, rows)
+    return _exactly(values, dtype, column, rows)
+
+
+def _exactly(values: pl.Series, dtype: pl.DataType, column: str, rows: Rows | None) -> pl.Series:
+    """The values in a type from which they can be brought back."""
     if values.dtype == dtype:
         return values
-    if values.dtype.is_signed_integer() and dtype == pl.Int64:
+    if dtype == pl.Int64 and values.dtype in (pl.Int8, pl.Int16, pl.Int32):
         return values.cast(dtype)
     if values.dtype == pl.String:
         values = values.replace("", None)
-    keys = _texts(values) if values.dtype.is_float() and dtype == pl.String else values.cast(dtype, strict=False)
-    same = keys.is_not_null() | values.is_null()
-    if values.dtype == pl.String and dtype == pl.Int64:
-        same &= values.str.contains(WHOLE)
-    if values.dtype.is_float() and dtype == pl.Int64:
-        same &= (keys.cast(pl.Float64) == values).fill_null(True)
-    require(same, values, column, rows, f"{dtype}, as in the rows and columns that it is compared with")
+    keys = _cast(values, dtype)
+    spelt = values.dtype == pl.Boolean and dtype == pl.String  # texts spell true and false in a dozen ways
+    same = values.is_null() if spelt else _cast(keys, values.dtype) == values
+    holds = (
+        "a whole number of 64 bits, spelt as 7 where it is text" if dtype == pl.Int64 else f"what {dtype} holds exactly"
+    )
+    allowed = f"{holds}, as in the rows and columns that it is compared with. {_REMEDY}"
+    require(same.fill_null(value=False) | values.is_null(), values, column, rows, allowed)
     return keys
 
 
-def _texts(values: pl.Series) -> pl.Series:
-    """Numbers as they are written where nothing is missing: 7, not 7.0."""
-    whole = (values == values.floor()) & (values.abs() < 2**53)
-    texts = pl.when(whole).then(values.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(values.cast(pl.String))
+def _cast(values: pl.Series, dtype: pl.DataType) -> pl.Series:
+    keys = values.cast(dtype, strict=False)
+    if not values.dtype.is_float() or dtype != pl.String:
+        return keys
+    whole = (values == values.floor()) & (values.abs() < 2.0**53)  # 7, not 7.0
+    texts = pl.when(whole).then(values.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(keys)
     return pl.select(texts).to_series()
+
+
+def _floats(values: pl.Series, column: str, rows: Rows | None, *, names: bool) -> pl.Series:
+    values = values.fill_nan(None)
+    whole = values == values.floor()
+    bits = _DIGITS[values.dtype]
+    if names:
+        allowed = f"a number below 2^{bits}: beyond, {values.dtype} makes neighbours one. {_REMEDY}"
+        require((values.abs() < 2.0**bits) | ~whole, values, column, rows, allowed)
+    if values.dtype != pl.Float64 and not whole.all():
+        # By the shortest decimal that is this number, so that 0.1 is 0.1 whatever its width.
+        values = values.cast(pl.String)
+    return values.cast(pl.Float64)
+
+
+def _plain(texts: pl.Series, column: str, rows: Rows | None) -> pl.Series:
+    """Texts with whole numbers spelt without ``.0``."""
+    if not texts.str.ends_with(".0").any():
+        return texts
+    plain = texts.str.replace(_WHOLE_FLOAT, "${1}")
+    told_apart = (plain == texts) | (texts.cast(pl.Float64, strict=False).abs() < 2.0**53)
+    require(told_apart, texts, column, rows, f"a number below 2^53: beyond, floats make neighbours one. {_REMEDY}")
+    return plain
 
 
 class KeyColumn:
@@ -89,10 +148,12 @@ class KeyColumn:
 
     Args:
         name: Raw column.
+        names: As of `as_keys`.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, names: bool = True) -> None:
         self.name = name
+        self.names = names
         self.dtype: pl.DataType | None = None
 
     def check(self, values: pl.Series, rows: Rows) -> pl.Series:
@@ -102,12 +163,17 @@ class KeyColumn:
             DataError: A change of type that would give one thing two names.
         """
         found = key_type(values.dtype, self.name)
+        if values.dtype.is_float():
+            values = values.fill_nan(None)
         if found is None or not values.count():
-            return values.cast(self.dtype or found or pl.String())
+            return pl.Series(values.name, [None] * len(values), self.dtype or found or pl.String())
         self.dtype = self.dtype or found
-        if found != self.dtype and {found, self.dtype} != {pl.Int64(), pl.Float64()}:
-            raise DataError(
-                f"Column {self.name!r} holds {self.dtype} before row {rows[0]:,} and {found} from there on. "
-                "Give it one type when reading."
-            )
-        return as_keys(values, self.dtype, self.name, rows)
+        changed = f"Column {self.name!r} holds {self.dtype} before row {rows[0]:,} and {found} from there on."
+        if found != self.dtype and not {found, self.dtype} <= {pl.Int64(), pl.Float64(), pl.String()}:
+            raise DataError(f"{changed} Give it one type when reading.")
+        try:
+            return as_keys(values, self.dtype, self.name, rows, names=self.names)
+        except DataError as error:
+            if pl.String in (found, self.dtype) and found != self.dtype:
+                raise DataError(f"{changed} {error}") from error
+            raise

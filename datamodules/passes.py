@@ -43,7 +43,7 @@ class Passes:
         self.splitter = splitter(recipe.split, work / "split")
         self.staged = Stage(work / "rows")
         self.encoders = [encoder for encoders in self.plan.outputs.values() for encoder in encoders]
-        self.ids = [KeyColumn(name) for name in recipe.ids]
+        self.ids = [KeyColumn(name, names=False) for name in recipe.ids]
         self.pool = pool
 
     def stage(self, frames: Iterable[pl.DataFrame], advance: Advance) -> None:

@@ -126,7 +126,7 @@ class TimeSplitter(RowSplitter):
     def __init__(self, declared: TimeSplit, folder: Path) -> None:
         super().__init__(folder)
         self.declared = declared
-        self.column = KeyColumn(declared.column)
+        self.column = KeyColumn(declared.column, names=False)
 
     @override
     def split(self, chunk: pl.DataFrame, rows: range) -> npt.NDArray[Any]:
@@ -177,7 +177,7 @@ class UserSplitter(Splitter):
     def __init__(self, declared: UserSplit, folder: Path) -> None:
         super().__init__(folder)
         self.declared = declared
-        self.user, self.order = KeyColumn(declared.user), KeyColumn(declared.order)
+        self.user, self.order = KeyColumn(declared.user), KeyColumn(declared.order, names=False)
         self.rows = 0
         self._writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
 
