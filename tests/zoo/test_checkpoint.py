@@ -1,7 +1,12 @@
 """`mtlzoo.load`: any checkpoint of ours, by its path alone."""
 
+import io
+import pickle
+import random
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,18 +92,136 @@ def test_a_class_of_somebody_else(toy: ModuleType, tmp_path: Path) -> None:
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["mtlzoo"]["class"] = "Renamed"
     torch.save(checkpoint, path)
-    with pytest.raises(ValueError, match=r"Renamed, which can't be imported.*[Ii]mport"):
+    with pytest.raises(ValueError, match=r"Renamed, which is no model of mtlzoo.*import it first.*--model "):
         mtlzoo.load(path)
-    checkpoint["mtlzoo"] = {"module": "collections", "class": "Counter"}
+    assert type(mtlzoo.load(path, model=Custom)) is Custom
+    with pytest.raises(ValueError, match="do not fit Custom with these options: size mismatch for network"):
+        mtlzoo.load(path, model=Custom, width=7)
+
+
+@pytest.fixture(scope="module")
+def small(toy: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small model."""
+    model = SharedBottom(toy.SCHEMA, embedding_dim=2, bottom_units=(2,))
+    return save(toy, model, tmp_path_factory.mktemp("small") / "a.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("hostile", "Model"),
+        ("hostile", "MMoE"),
+        ("runs.somebody.checkpoints.hostile", "MMoE"),
+        ("hostile.inner", "MMoE.forward"),
+        ("mtlzoo.hostile", "MMoE"),
+        ("mtlzoo.cli", "main"),
+        ("mtlzoo.__main__", "MMoE"),
+        ("mtlzoo", "load"),
+        ("mtlzoo", "schema.FeatureSchema"),
+        ("mtlzoo.module", "MultiTaskModule"),
+        ("mtlzoo.mmoe", "MMoE.forward"),
+        ("mtlzoo.mmoe", "SharedBottom"),
+        ("collections", "Counter"),
+        ("os", "system"),
+        ("", ""),
+        (None, 3),
+    ],
+)
+def test_a_file_imports_nothing(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: Any
+) -> None:
+    """Whatever is importable beside it."""
+    path = Path(shutil.copy(small, tmp_path / "a.ckpt"))
+    places = [tmp_path / "hostile.py", tmp_path / "runs/somebody/checkpoints/hostile.py"]
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("raise SystemExit('code ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(mtlzoo, "__path__", [*mtlzoo.__path__, str(tmp_path)])
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["mtlzoo"] |= {"module": module, "class": name}
     torch.save(checkpoint, path)
-    with pytest.raises(ValueError, match="not a MultiTaskModule"):
+    before = set(sys.modules)
+    with pytest.raises(ValueError, match="no model of mtlzoo"):
         mtlzoo.load(path)
+    assert set(sys.modules) == before
 
 
 def test_what_is_not_ours_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match="not a checkpoint of an mtlzoo model"):
         mtlzoo.load(tmp_path / "a.ckpt")
+
+
+class Hidden:
+    """Of a class that a checkpoint may not hold."""
+
+
+def archive(**files: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as written:
+        for name, content in files.items():
+            written.writestr(name, content)
+    return packed.getvalue()
+
+
+def saved(value: Any) -> bytes:
+    packed = io.BytesIO()
+    torch.save(value, packed)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "it is empty"),
+        (b"<html>login</html>", "it is a web page"),
+        (b"\n <!DOCTYPE html>", "it is a web page"),
+        (pickle.dumps({"state_dict": {}}), "it is a pickle"),
+        (bytes(1000), "nothing but zeros"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a pointer of Git LFS"),
+        (b"user,item\n1,2\n", "it begins with b'user,item"),
+        (archive(a=b"1", b=b"2"), r"a zip archive of other files \(a, b\)"),
+        (archive(), "it begins with"),
+        (saved({"mtlzoo": {}, "x": torch.zeros(9)})[:-30], "cut short or damaged"),
+        (saved({"mtlzoo": {}, "x": torch.zeros(999)})[:300], "cut short or damaged"),
+        (saved({"mtlzoo": Hidden()}), "names .*Hidden, and holds more than"),
+        (saved([1, 2]), "no entry 'mtlzoo'"),
+        (saved({"mtlzoo": {}}), "class, options or weights of the model are missing"),
+        (saved({"mtlzoo": 1, "state_dict": {}, "hyper_parameters": {}}), "class, options or weights"),
+    ],
+)
+def test_other_and_damaged_files_are_named_in_a_line(tmp_path: Path, content: bytes, found: str) -> None:
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=found) as refused:
+        mtlzoo.load(path)
+    said = str(refused.value)
+    assert said.startswith(str(path))
+    assert "\n" not in said
+    assert "weights_only" not in said
+
+
+def test_a_flipped_byte_is_found_or_changes_nothing(small: Path, tmp_path: Path) -> None:
+    """Every part of the file: records, names, checksums, lengths; between the records are bytes that mean nothing."""
+    path = Path(shutil.copy(small, tmp_path / "a.ckpt"))
+    expected = mtlzoo.load(path).state_dict()
+    content, draw = path.read_bytes(), random.Random(0)
+    refused = changed_nothing = 0
+    for place in draw.sample(range(len(content)), 300) + list(range(len(content) - 60, len(content))):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            found = mtlzoo.load(path).state_dict()
+        except ValueError as error:
+            said = str(error)
+            refused += said.startswith(str(path)) and "\n" not in said
+        else:
+            assert all(torch.equal(value, expected[name]) for name, value in found.items())
+            changed_nothing += 1
+    assert refused + changed_nothing == 360  # and no other error
+    assert refused > 100
 
 
 def test_a_checkpoint_holds_nothing_but_plain_values(toy: ModuleType, tmp_path: Path) -> None:

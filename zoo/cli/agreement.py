@@ -7,9 +7,9 @@ from typing import Any
 
 import lightning as L
 import polars as pl
-import torch
 from jsonargparse import Namespace, dict_to_namespace
 
+from mtlzoo.checkpoint import find_class, read
 from mtlzoo.cli.parser import import_class, plain
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.prepared import PreparedData
@@ -23,20 +23,22 @@ def peek(path: Path) -> dict[str, Any]:
     """What a checkpoint says of its model, without reading the weights.
 
     Raises:
-        ValueError: It is not the checkpoint of an mtlzoo model.
+        ValueError: It is damaged, or not the checkpoint of an mtlzoo model.
     """
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    if not isinstance(checkpoint, dict) or "mtlzoo" not in checkpoint:
-        raise ValueError(f"{path} is not a checkpoint of an mtlzoo model: it has no entry 'mtlzoo'.")
+    checkpoint = read(path, mmap=True)
     return {key: checkpoint.get(key) for key in ("mtlzoo", "hyper_parameters", "global_step", "epoch", DATA)}
 
 
-def model_of(checkpoint: Mapping[str, Any]) -> Namespace:
-    """Class path and options of a checkpoint's model."""
-    saved = checkpoint["mtlzoo"]
+def model_of(checkpoint: Mapping[str, Any], path: Path) -> Namespace:
+    """Class path and options of a checkpoint's model.
+
+    Raises:
+        ValueError: No model of ours, and none that was imported; see `find_class`.
+    """
+    kind = find_class(checkpoint, path)
     options = {"schema": None, **_options(checkpoint)}  # the schema comes from the data
     namespace: Namespace = dict_to_namespace(
-        {"class_path": f"{saved['module']}.{saved['class']}", "init_args": options}
+        {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": options}
     )
     return namespace
 

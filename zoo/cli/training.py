@@ -144,7 +144,7 @@ class ZooCLI(LightningCLI):
         try:
             self.checkpoint = peek(found)
             if options.model is None:
-                options.model = model_of(self.checkpoint)
+                options.model = model_of(self.checkpoint, found)
             else:
                 given = self.parser.parse_args(self._args, defaults=False)[self.config.subcommand].get("model")
                 reconcile(options.model, given, self.checkpoint, found)
