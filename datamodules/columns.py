@@ -2,14 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from mtlzoo.schema import Links, Pooling
-from mtlzoo.tasks import TaskKind
+from mtlzoo.options import Range, check_options
+from mtlzoo.schema import FIRST_KNOWN, Links, Name, Pooling
+from mtlzoo.tasks import TaskKind, Weight
+
+Count: TypeAlias = Annotated[int, Range(1, 2**31 - 1)]
+Buckets: TypeAlias = Annotated[int, Range(0, 2**31 - 1 - FIRST_KNOWN)]
+Share: TypeAlias = Annotated[float, Range(0, 1)]
+Seed: TypeAlias = Annotated[int, Range(0, 2**63 - 1)]
+
+
+class _Declared:
+    """What is checked by its annotations when it is made: a wrong name, value or type is a `ValueError`."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True)
-class CategoricalColumn:
+class CategoricalColumn(_Declared):
     """A column whose values are names of things, whatever their type.
 
     Args:
@@ -19,14 +32,14 @@ class CategoricalColumn:
         table: Vocabulary and embedding table shared with every column that names the same; its own if empty.
     """
 
-    name: str
-    min_count: int = 1
-    hash_buckets: int = 0
+    name: Name
+    min_count: Count = 1
+    hash_buckets: Buckets = 0
     table: str = ""
 
 
 @dataclass(frozen=True)
-class NumericColumn:
+class NumericColumn(_Declared):
     """A column whose values are quantities.
 
     Args:
@@ -39,18 +52,18 @@ class NumericColumn:
     unknown id.
     """
 
-    name: str
+    name: Name
     transform: Literal["standardize", "log1p", "minmax", "none"] = "standardize"
-    buckets: int = 0
+    buckets: Buckets = 0
 
 
 @dataclass(frozen=True)
-class SequenceColumn:
+class SequenceColumn(_Declared):
     """A column that holds several ids per row: a list, or text such as ``"12,65"``.
 
     Args:
         name: Raw column.
-        max_length: Ids kept per row.
+        max_length: Ids kept per row; the others are left out.
         separator: Separates the ids where the column is text.
         keep: Which end is kept of a longer list: ``first``, or ``last`` (the newest of a history).
         min_count: Ids seen less often in train become "unknown".
@@ -60,12 +73,12 @@ class SequenceColumn:
         target: Categorical column that an ``attention`` pooling compares with.
     """
 
-    name: str
-    max_length: int
-    separator: str = ","
+    name: Name
+    max_length: Count = 50
+    separator: Name = ","
     keep: Literal["first", "last"] = "first"
-    min_count: int = 1
-    hash_buckets: int = 0
+    min_count: Count = 1
+    hash_buckets: Buckets = 0
     table: str = ""
     pooling: Pooling = "mean"
     target: str = ""
@@ -75,7 +88,7 @@ Column: TypeAlias = CategoricalColumn | NumericColumn | SequenceColumn
 
 
 @dataclass(frozen=True)
-class Label:
+class Label(_Declared):
     """A target and where it comes from.
 
     Args:
@@ -91,25 +104,25 @@ class Label:
         separator: Separates classes where a multilabel column is text.
     """
 
-    column: str
+    column: Name
     name: str = ""
     kind: TaskKind = "binary"
-    weight: float = 1.0
-    classes: int = 0
+    weight: Weight = 1.0
+    classes: Annotated[int, Range(0)] = 0
     observed: str = ""
     standardize: bool = True
-    separator: str = ","
+    separator: Name = ","
 
 
 @dataclass(frozen=True)
-class TimeSplit:
+class TimeSplit(_Declared):
     """Rows by a column of times, dates or numbers: validation from `val`, test from `test` on.
 
     Rows before `val` are train. Both bounds are inclusive and are compared in the column's own type. A bound that is
     None says that there is no such split.
     """
 
-    column: str
+    column: Name
     val: str | int | float | None
     test: str | int | float | None
 
@@ -120,12 +133,16 @@ class TimeSplit:
 
 
 @dataclass(frozen=True)
-class RandomSplit:
+class RandomSplit(_Declared):
     """Each row at random: fractions of validation and test; the rest is train."""
 
-    val: float = 0.1
-    test: float = 0.1
-    seed: int = 0
+    val: Share = 0.1
+    test: Share = 0.1
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _leave_train(self)
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -134,7 +151,7 @@ class RandomSplit:
 
 
 @dataclass(frozen=True)
-class UserSplit:
+class UserSplit(_Declared):
     """The rows of each user in order, or in an order that is drawn: first train, then validation, the last are test.
 
     Args:
@@ -148,12 +165,20 @@ class UserSplit:
         seed: Seed of an order that is drawn, for users whose rows have none; None takes that of `order`.
     """
 
-    user: str
+    user: Name
     order: str = ""
-    val: float = 0.1
-    test: float = 0.1
+    val: Share = 0.1
+    test: Share = 0.1
     rounding: Literal["down", "up"] = "down"
-    seed: int | None = None
+    seed: Seed | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _leave_train(self)
+        if self.order and self.seed is not None:
+            raise ValueError(
+                f"{self}: rows are either in the order of a column or in one that seed draws; leave one out."
+            )
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -162,7 +187,7 @@ class UserSplit:
 
 
 @dataclass(frozen=True)
-class GivenSplit:
+class GivenSplit(_Declared):
     """A column that holds ``train``, ``val`` or ``test`` (and names of optional extra splits, such as ``random``).
 
     Args:
@@ -170,8 +195,18 @@ class GivenSplit:
         needed: Splits that must have rows; one that is left out may be empty.
     """
 
-    column: str = "split"
-    needed: Sequence[str] = ("train", "val", "test")
+    column: Name = "split"
+    needed: Sequence[Name] = ("train", "val", "test")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "train" not in self.needed:
+            raise ValueError(f"{self}: needed={self.needed!r}; allowed are names of splits, train among them.")
+
+
+def _leave_train(split: "RandomSplit | UserSplit") -> None:
+    if split.val + split.test >= 1:
+        raise ValueError(f"{split}: val and test must leave something for train; their sum is below 1.")
 
 
 def _needed(**asked: bool) -> tuple[str, ...]:
@@ -182,7 +217,7 @@ Split: TypeAlias = TimeSplit | RandomSplit | UserSplit | GivenSplit
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(_Declared):
     """All that the preparation is told of a data set; part of its fingerprint.
 
     Args:
@@ -200,9 +235,9 @@ class Recipe:
     columns: tuple[Column, ...]
     labels: tuple[Label, ...]
     split: Split = field(default_factory=RandomSplit)
-    user: str | None = None
-    item: str | None = None
-    group: str | None = None
-    ids: tuple[str, ...] = ()
-    weight: str | None = None
+    user: Name | None = None
+    item: Name | None = None
+    group: Name | None = None
+    ids: tuple[Name, ...] = ()
+    weight: Name | None = None
     links: tuple[Links, ...] = ()

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -22,6 +21,7 @@ from mtlzoo.datamodules.columns import (
     UserSplit,
 )
 from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.options import refuse_unknown
 
 COLUMNS: dict[str, type[Column]] = {
     "categorical": CategoricalColumn,
@@ -41,18 +41,43 @@ def load_description(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         DatasetNotFoundError: No such file.
-        ValueError: Not a mapping, or a key that is not `allowed`.
+        ValueError: No YAML, not a mapping, or a key that is not `allowed`.
     """
     if not path.is_file():
         raise DatasetNotFoundError(f"{path}: no such schema_file; it is looked for relative to root=.")
-    described = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        described = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML in UTF-8 ({' '.join(str(error).split())}). Correct it.") from None
     if not isinstance(described, dict):
         raise ValueError(
             f"{path}: holds {type(described).__name__}; allowed is a mapping with keys of {list(allowed)}."
         )
     for name in described:
-        _check_known(name, allowed, f"{path}: key")
+        refuse_unknown(name, allowed, f"{path}: key")
     return described
+
+
+def by_column(name: str, described: object) -> dict[str, Any]:
+    """Features or labels, as a mapping of columns to what each is.
+
+    Raises:
+        ValueError: No mapping, or names of columns that are no text.
+    """
+    example = (
+        f"{name}: {{user_id: categorical, price: numeric}}" if name == "features" else f"{name}: {{click: binary}}"
+    )
+    if not isinstance(described, Mapping):
+        raise ValueError(
+            f"{name} is {described!r}; allowed is a mapping of each column to what it is, such as {example}."
+        )
+    for column in described:
+        if not isinstance(column, str):
+            raise ValueError(
+                f"{name}: column {column!r} is of type {type(column).__name__}; names of columns are texts. In YAML "
+                "write them in quotes; of a pandas table first set frame.columns = frame.columns.astype(str)."
+            )
+    return dict(described)
 
 
 def parse_column(name: str, described: Described) -> Column:
@@ -67,8 +92,8 @@ def parse_column(name: str, described: Described) -> Column:
 
 def parse_label(name: str, described: Described) -> Label:
     """A target from its column and description; errors as for `parse_column`."""
-    options = {"kind": described} if isinstance(described, str) else dict(described)
-    _check_known(options.get("kind", "binary"), LABELS, f"kind of labels.{name}")
+    options = _options(f"labels.{name}", described)
+    refuse_unknown(options.get("kind", "binary"), LABELS, f"kind of labels.{name}")
     return _made(Label, f"labels.{name}", {"column": name, **options})
 
 
@@ -79,28 +104,30 @@ def parse_split(described: Described) -> Split:
     return _made(kind, "split", plain)
 
 
+def _options(at: str, described: Described) -> dict[str, Any]:
+    if not isinstance(described, str | Mapping):
+        raise ValueError(
+            f"{at} is {described!r}; allowed is a kind, such as 'categorical', or a mapping of kind and options."
+        )
+    return {"kind": described} if isinstance(described, str) else dict(described)
+
+
 def _kind(kinds: Mapping[str, type[T]], at: str, described: Described) -> tuple[type[T], dict[str, Any]]:
-    options = {"kind": described} if isinstance(described, str) else dict(described)
+    options = _options(at, described)
     kind = options.pop("kind", None)
     if kind is None:
         raise ValueError(f"{at} has no kind; allowed are {list(kinds)}.")
-    _check_known(kind, list(kinds), f"kind of {at}")
+    refuse_unknown(kind, list(kinds), f"kind of {at}")
     return kinds[kind], options
 
 
 def _made(kind: type[T], at: str, options: Mapping[str, Any]) -> T:
     allowed = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for name in options:
-        _check_known(name, allowed, f"option of {at}")
+        refuse_unknown(name, allowed, f"option of {at}")
     try:
         return kind(**options)
-    except TypeError as error:
+    except TypeError as error:  # options that are missing
         raise ValueError(f"{at}: {error}.") from error
-
-
-def _check_known(name: str, allowed: Sequence[str], what: str) -> None:
-    if name in allowed:
-        return
-    close = get_close_matches(str(name), allowed, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"{what} {name!r} is unknown; allowed are {list(allowed)}.{hint}")
+    except ValueError as error:
+        raise ValueError(f"{at}: {error}") from error

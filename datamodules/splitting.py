@@ -54,23 +54,11 @@ class Splitter(ABC):
 
 
 def splitter(split: Split, folder: Path) -> Splitter:
-    """The splitter of a declaration.
-
-    Raises:
-        ValueError: Fractions that leave no train, or bounds in the wrong order.
-    """
+    """The splitter of a declaration."""
     if isinstance(split, TimeSplit):
         return TimeSplitter(split, folder)
     if isinstance(split, GivenSplit):
-        if isinstance(split.needed, str) or "train" not in split.needed:
-            raise ValueError(f"{split}: needed={split.needed!r}; allowed are names of splits, train among them.")
         return GivenSplitter(split, folder)
-    if min(split.val, split.test) < 0 or split.val + split.test >= 1:
-        raise ValueError(f"{split}: val and test must be >= 0 and leave something for train.")
-    if isinstance(split, UserSplit) and split.rounding not in ("down", "up"):
-        raise ValueError(f"{split}: rounding={split.rounding!r}; allowed are 'down' and 'up'.")
-    if isinstance(split, UserSplit) and split.order and split.seed is not None:
-        raise ValueError(f"{split}: rows are either in the order of a column or in one that seed draws; leave one out.")
     return RandomSplitter(split, folder) if isinstance(split, RandomSplit) else UserSplitter(split, folder)
 
 

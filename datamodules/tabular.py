@@ -13,10 +13,11 @@ import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.columns import GivenSplit, NumericColumn, Recipe, Split, TimeSplit, UserSplit
-from mtlzoo.datamodules.description import load_description, parse_column, parse_label, parse_split
+from mtlzoo.datamodules.description import by_column, load_description, parse_column, parse_label, parse_split
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.files import write_whole
 from mtlzoo.datamodules.parsing import DataType
+from mtlzoo.datamodules.plan import Plan
 from mtlzoo.datamodules.reading import read_csv, read_parquet
 
 FILE_SPLIT = "split of the file"
@@ -107,6 +108,7 @@ class TabularDataModule(MultiTaskDataModule):
         for needed in ("train", "features", "labels"):
             if not described.get(needed):
                 raise ValueError(f"TabularDataModule: no {needed}; give {needed}= or a schema_file= that has it.")
+        described |= {name: by_column(name, described[name]) for name in ("features", "labels")}
         self.paths = {part: _listed(described[part]) for part in ("train", "val", "test") if described.get(part)}
         if len(self.paths) > 1 and described.get("split"):
             raise ValueError(
@@ -114,7 +116,7 @@ class TabularDataModule(MultiTaskDataModule):
             )
         self.separator = described.get("separator")
         self._described = described
-        self.recipe  # noqa: B018  (evaluated for its checks: a typo is answered here, not after the files were read)
+        Plan(self.recipe)  # for its checks: a typo is answered here, not after the files were read
 
     @classmethod
     def from_frame(
@@ -153,7 +155,7 @@ class TabularDataModule(MultiTaskDataModule):
             user=user,
             item=described.get("item"),
             group=described.get("group") or user,
-            ids=tuple(described.get("ids") or ()),
+            ids=described.get("ids") or (),
             weight=described.get("weight"),
         )
 

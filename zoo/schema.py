@@ -6,8 +6,9 @@ one load with ``torch.load(..., weights_only=True)`` in a process that never imp
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
+from mtlzoo.options import Range, check_options
 from mtlzoo.tasks import VECTOR_KINDS, Task
 
 PADDING = 0
@@ -17,6 +18,7 @@ UNKNOWN = 1
 FIRST_KNOWN = 2
 """Smallest id of a vocabulary entry."""
 
+Name: TypeAlias = Annotated[str, Range(1)]
 Pooling: TypeAlias = Literal["mean", "sum", "max", "attention"]
 Batch: TypeAlias = Mapping[str, Any]
 """Tensors with the batch first. Keys: ``categorical`` int [B, F], ``numeric`` float [B, N], one int [B, L] per sequence
@@ -41,18 +43,24 @@ class Categorical:
         table: Embedding table it looks up; its own name if empty. Features that name one table share it.
     """
 
-    name: str
-    cardinality: int
+    name: Name
+    cardinality: Annotated[int, Range(FIRST_KNOWN, 2**31 - 1)]
     table: str = ""
     kind: Literal["categorical"] = "categorical"
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True)
 class Numeric:
     """One number per row, already transformed by the preparation (missing values filled)."""
 
-    name: str
+    name: Name
     kind: Literal["numeric"] = "numeric"
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True)
@@ -68,13 +76,16 @@ class Sequence:
         target: Categorical feature that an ``attention`` pooling compares with.
     """
 
-    name: str
-    cardinality: int
-    max_length: int
+    name: Name
+    cardinality: Annotated[int, Range(FIRST_KNOWN, 2**31 - 1)]
+    max_length: Annotated[int, Range(1)]
     table: str = ""
     pooling: Pooling = "mean"
     target: str = ""
     kind: Literal["sequence"] = "sequence"
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True)
@@ -86,8 +97,11 @@ class Links:
         of: What is linked: the schema's ``user`` or its ``item``.
     """
 
-    name: str
+    name: Name
     of: Literal["user", "item"]
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 Feature: TypeAlias = Categorical | Numeric | Sequence
@@ -112,21 +126,21 @@ class FeatureSchema:
         links: Links that the tasks of kind ``link`` predict, one each.
 
     Raises:
-        ValueError: Duplicate names, shared tables of unequal size, an unknown attention target, no task, a task that
-            compares vectors of users and items that are not there, or of links that are not.
+        ValueError: A value that its annotation does not allow, duplicate names, shared tables of unequal size, an
+            unknown attention target, no task, a task that compares vectors of users and items that are not there, or of
+            links that are not.
     """
 
     features: tuple[Feature, ...]
     tasks: tuple[Task, ...]
-    user: str | None = None
-    item: str | None = None
-    group: str | None = None
-    ids: tuple[str, ...] = field(default=())
+    user: Name | None = None
+    item: Name | None = None
+    group: Name | None = None
+    ids: tuple[Name, ...] = field(default=())
     links: tuple[Links, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        for attribute in ("features", "tasks", "ids", "links"):
-            object.__setattr__(self, attribute, tuple(getattr(self, attribute)))
+        check_options(self)
         _unique("feature", [f.name for f in self.features])
         _unique("task", [t.name for t in self.tasks])
         if not self.tasks:
@@ -155,11 +169,8 @@ class FeatureSchema:
         _unique("links", [link.name for link in self.links])
         known = {link.name for link in self.links}
         for link in self.links:
-            if link.of not in ("user", "item") or link.name in RESERVED:
-                raise ValueError(
-                    f"Links {link.name!r} of {link.of!r}: they are of 'user' or 'item'; reserved names are "
-                    f"{sorted(RESERVED)}."
-                )
+            if link.name in RESERVED:
+                raise ValueError(f"Links {link.name!r}: reserved names are {sorted(RESERVED)}.")
         for task in self.tasks:
             if task.kind in VECTOR_KINDS and (self.user is None or self.item is None):
                 raise ValueError(
@@ -191,11 +202,6 @@ class FeatureSchema:
         for feature in self.features:
             if isinstance(feature, Numeric):
                 continue
-            if feature.cardinality <= UNKNOWN:
-                raise ValueError(
-                    f"Feature {feature.name!r}: cardinality {feature.cardinality}; ids 0 and 1 are "
-                    "reserved, so at least 2."
-                )
             table = feature.table or feature.name
             if rows.setdefault(table, feature.cardinality) != feature.cardinality:
                 raise ValueError(

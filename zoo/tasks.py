@@ -1,13 +1,16 @@
 """Tasks: what is predicted, which loss it has, and how logits become predictions."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtlzoo.options import Range, check_options
+
 TaskKind: TypeAlias = Literal["binary", "regression", "multiclass", "multilabel", "ranking", "link", "alignment"]
+Weight: TypeAlias = Annotated[float, Range(0)]
 KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
 VECTOR_KINDS = frozenset({"ranking", "link", "alignment"})
 """Kinds whose loss compares the vectors of users and items; only models that have such learn them."""
@@ -31,20 +34,19 @@ class Task:
             preparation writes NaN elsewhere. Empty: everywhere.
 
     Raises:
-        ValueError: An unknown kind, `classes` missing or out of place, a weight that is negative, a scale not above 0.
+        ValueError: A value that its annotation does not allow, `classes` missing or out of place, a scale not above 0.
     """
 
     name: str
     kind: TaskKind = "binary"
-    weight: float = 1.0
-    classes: int = 0
+    weight: Weight = 1.0
+    classes: Annotated[int, Range(0)] = 0
     center: float = 0.0
     scale: float = 1.0
     observed: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"Task {self.name!r}: kind {self.kind!r}; allowed are {list(KINDS)}.")
+        check_options(self)
         if "/" in self.name or not self.name:
             raise ValueError(
                 f"Task name {self.name!r}: must not be empty and must not hold '/', which separates metric names."
@@ -54,8 +56,6 @@ class Task:
                 f"Task {self.name!r}: kind {self.kind!r} with classes={self.classes}; "
                 "multiclass and multilabel need classes >= 2, others none."
             )
-        if not self.weight >= 0:
-            raise ValueError(f"Task {self.name!r}: weight {self.weight}; allowed are numbers >= 0.")
         if not self.scale > 0:
             raise ValueError(f"Task {self.name!r}: scale {self.scale}; allowed are numbers > 0.")
 

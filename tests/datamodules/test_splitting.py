@@ -87,9 +87,6 @@ def test_declarations_that_make_no_sense(tmp_path: Path) -> None:
     frame = pl.DataFrame({"t": [1]})
     with pytest.raises(ValueError, match="val must not come after test"):
         split_of(TimeSplit("t", 3, 2), frame, tmp_path)
-    for declared in (RandomSplit(0.5, 0.5), RandomSplit(-0.1, 0.1), UserSplit("t", "", 0.2, 0.8)):
-        with pytest.raises(ValueError, match="leave something for train"):
-            split_of(declared, frame, tmp_path)
 
 
 def test_random_rows_do_not_depend_on_chunks(tmp_path: Path) -> None:
@@ -142,7 +139,7 @@ def test_rounding_decides_who_gets_a_users_odd_rows(tmp_path: Path) -> None:
     down, up = (split_of(UserSplit("user", rounding=rounding), frame, tmp_path) for rounding in ("down", "up"))
     assert down == ["train"] * 8 + ["val", "train"]
     assert up == ["train"] * 7 + ["val", "test", "test"]
-    with pytest.raises(ValueError, match="rounding='even'; allowed are 'down' and 'up'"):
+    with pytest.raises(ValueError, match="rounding='even'; allowed are 'down', 'up'"):
         split_of(UserSplit("user", rounding="even"), frame, tmp_path)  # type: ignore[arg-type]  # as from YAML
 
 

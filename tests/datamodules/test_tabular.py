@@ -164,6 +164,13 @@ def test_frames_of_given_splits() -> None:
     assert data.data.manifest["rows"] == {"train": 700, "val": 100, "test": 200}
 
 
+def test_a_bare_sequence_keeps_the_first_fifty() -> None:
+    frame = pl.DataFrame({"tags": [list(range(60)), [3]] * 10, "y": [0, 1] * 10})
+    data = TabularDataModule.from_frame(frame, frame, features={"tags": "sequence"}, labels={"y": "binary"})
+    assert data.data["train"]["tags"].shape == (20, 50)
+    assert data.schema.tables == {"tags": 52}
+
+
 def test_lists_of_a_pandas_table_are_a_sequence() -> None:
     frame = pd.DataFrame({"u": [1, 1, 2, 2] * 10, "tags": [[1, 2], [], [2], [1, 2, 2]] * 10, "y": [0, 1, 1, 0] * 10})
     data = TabularDataModule.from_frame(
@@ -178,7 +185,6 @@ def test_lists_of_a_pandas_table_are_a_sequence() -> None:
         ({"features": {"price": "numerical"}}, "kind of features.price 'numerical' is unknown.*mean 'numeric'"),
         ({"features": {"price": {"transform": "log1p"}}}, "features.price has no kind; allowed"),
         ({"features": {"price": {"kind": "numeric", "transfrom": "log1p"}}}, "'transfrom' is unknown.*'transform'"),
-        ({"features": {"tags": "sequence"}}, "features.tags.*max_length"),
         ({"labels": {"click": {"kind": "binary", "classs": 2}}}, "labels.click 'classs' is unknown.*'classes'"),
         ({"labels": None}, "no labels; give labels="),
         ({"split": {"kind": "timed"}}, "kind of split 'timed'.*'time'"),

@@ -2,8 +2,10 @@
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,7 +48,6 @@ def test_knows_tables_and_label_columns() -> None:
         (FEATURES, {"tasks": (Task("a"), Task("a"))}, "task names occur more than once"),
         (FEATURES, {"user": "age"}, r"user='age' is not one of the categorical features \['item', 'user'\]"),
         ((Categorical("a", 5), Sequence("b", 6, 2, table="a")), {}, "5 and 6 ids"),
-        ((Categorical("a", 1),), {}, "cardinality 1"),
         ((Categorical("a", 5), Sequence("b", 5, 2, pooling="attention")), {}, "needs target="),
         ((Sequence("labels", 5, 2),), {}, "may not be named 'labels'"),
     ],
@@ -66,12 +67,44 @@ def test_refuses_what_cannot_be(features: Any, options: dict[str, Any], message:
         {"name": "a", "classes": 3},
         {"name": "a", "weight": -1.0},
         {"name": "a", "weight": math.nan},
+        {"name": "a", "weight": "2"},
+        {"name": "a", "weight": True},
+        {"name": "a", "kind": "multiclass", "classes": 3.0},
         {"name": "a", "kind": "regression", "scale": 0.0},
+        {"name": "a", "kind": "regression", "scale": math.inf},
     ],
 )
 def test_refuses_impossible_tasks(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="Task"):
         Task(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Categorical("a", 1), r"Categorical 'a': cardinality=1; allowed are whole numbers from 2"),
+        (lambda: Categorical("a", "9"), "cardinality='9'"),  # type: ignore[arg-type]
+        (lambda: Categorical("", 9), "name=''; allowed are texts that are not empty"),
+        (lambda: Categorical("a", 9, kind="numeric"), "kind='numeric'; allowed are 'categorical'"),  # type: ignore[arg-type]
+        (lambda: Numeric(3), "name=3; allowed are texts"),  # type: ignore[arg-type]
+        (lambda: Sequence("a", 9, 0), "max_length=0; allowed are whole numbers >= 1"),
+        (lambda: Sequence("a", 9, 2, pooling="avg"), "pooling='avg'; allowed are 'mean', 'sum', 'max', 'attention'"),  # type: ignore[arg-type]
+        (lambda: Sequence("a", 9, 2, pooling="Mean"), "Did you mean 'mean'"),  # type: ignore[arg-type]
+        (lambda: Links("a", "users"), "of='users'; allowed are 'user', 'item'. Did you mean 'user'"),  # type: ignore[arg-type]
+        (lambda: FeatureSchema(FEATURES, TASKS, ids="user"), "ids='user'; allowed are lists of texts"),  # type: ignore[arg-type]
+        (lambda: FeatureSchema(FEATURES, TASKS, group=3), "group=3; allowed are texts that are not empty or None"),  # type: ignore[arg-type]
+        (lambda: FeatureSchema(FEATURES, ["click"]), r"tasks=\['click'\]; allowed are lists of Task"),  # type: ignore[arg-type]
+    ],
+)
+def test_refuses_values_that_are_not_allowed_and_tells_the_nearest(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_numbers_of_numpy_and_lists_are_taken() -> None:
+    feature = Categorical("a", np.int64(9))  # type: ignore[arg-type]
+    assert type(feature.cardinality) is int
+    assert FeatureSchema([feature], [Task("t", weight=np.float32(0.5))], ids=["a"]).ids == ("a",)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +181,7 @@ def test_links_are_of_users_or_items_that_are_there() -> None:
         FeatureSchema((user, item), (friends,), "u", "i")
     with pytest.raises(ValueError, match="needs a user and an item"):
         FeatureSchema((user, item), (Task("r", "ranking"),), "u")
-    with pytest.raises(ValueError, match="'user' or 'item'"):
+    with pytest.raises(ValueError, match="allowed are 'user', 'item'"):
         FeatureSchema((user, item), (friends,), "u", "i", links=(Links("friends", "person"),))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="reserved names"):
         FeatureSchema((user, item), (Task("a"),), "u", "i", links=(Links("labels", "user"),))
