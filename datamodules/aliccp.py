@@ -12,13 +12,14 @@ import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.columns import CategoricalColumn, GivenSplit, Label, Recipe, SequenceColumn
+from mtlzoo.datamodules.domains import flag, text, whole
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.feature_strings import FeatureStrings
+from mtlzoo.datamodules.finding import present
 from mtlzoo.datamodules.hashing import hash_values, uniform
 from mtlzoo.datamodules.lookup import KeyIndex
 from mtlzoo.datamodules.obtain import obtain
 from mtlzoo.datamodules.reading import read_csv
-from mtlzoo.datamodules.side_table import present
 
 FIELDS = MappingProxyType(
     {
@@ -59,15 +60,10 @@ SEQUENCES = MappingProxyType(
     }
 )
 """Fields that may hold several ids per row, and how many are kept."""
-SKELETON = {
-    "sample_id": pl.Int64,
-    "click": pl.Int8,
-    "conversion": pl.Int8,
-    "index": pl.String,
-    "count": pl.Int64,
-    "strings": pl.String,
-}
-COMMON = {"index": pl.String, "count": pl.Int64, "strings": pl.String}
+_STRINGS = {"count": whole(), "strings": text(missing=True)}
+SKELETON = {"sample_id": whole(), "click": flag(), "conversion": flag(), "index": text(), **_STRINGS}
+COMMON = {"index": text("[0-9a-f]{16}", "16 hexadecimal digits"), **_STRINGS}
+"""What the fields of both files may hold; the strings have a parser of their own."""
 HELD_OUT = {"train": 0.1, "test": 0.5}
 """Share of a file's rows that are validation where validation comes from it."""
 BLOCK = 4 << 20
@@ -181,7 +177,7 @@ class AliCCP(MultiTaskDataModule):
                 {field: length for field, length in several.items() if field not in table.columns},
             )
             for rows in read_csv(skeleton, columns=SKELETON, header=tuple(SKELETON), quote=False, batch_bytes=BLOCK):
-                rows = rows.filter((pl.col("click") != 0) | (pl.col("conversion") != 1))
+                rows = self._clicked(rows)
                 own = parser.columns(rows["strings"], rows["count"], rows["sample_id"])
                 if twice := sorted(parser.seen & set(table.columns.columns)):
                     raise DataError(f"{skeleton} and {common}: both hold fields {twice}. They are not as published.")
@@ -194,6 +190,14 @@ class AliCCP(MultiTaskDataModule):
                     pl.coalesce(FIELDS["user_id"], "group").alias("group"),
                     *(pl.col(FIELDS[name]).alias(name) for name in self.fields),
                 )
+
+    def _clicked(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows without those that convert without a click: few, or the columns are not what they should be."""
+        some = (rows["click"] == 1) | (rows["conversion"] == 1)
+        kept = rows.filter((rows["click"] == 1) | (rows["conversion"] == 0))
+        reason = "conversion without click (among rows with either)"
+        self.tally.drop(reason, len(rows) - len(kept), of=int(some.sum()), most=0.5)
+        return kept
 
     def _split(self, part: str, samples: pl.Series) -> pl.Series:
         if part != self.val_from:

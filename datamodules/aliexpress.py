@@ -12,12 +12,14 @@ import polars as pl
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import CategoricalColumn, GivenSplit, Label, NumericColumn, Recipe
+from mtlzoo.datamodules.domains import flag, number, text, whole
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.finding import present, there
 from mtlzoo.datamodules.hashing import hash_values, uniform
 from mtlzoo.datamodules.lookup import KeyIndex
 from mtlzoo.datamodules.obtain import obtain
 from mtlzoo.datamodules.reading import read_csv
-from mtlzoo.datamodules.side_table import present
+from mtlzoo.datamodules.tally import MISSED
 
 COUNTRIES = ("NL", "ES", "FR", "US")
 USER = ("search_id", *(f"user_{i}" for i in range(2, 34)))
@@ -40,6 +42,15 @@ NAMES = {
 }
 MTRECLIB = ("search_id", *NAMES.values(), "click", "conversion")
 """Columns of MTReclib's files, which have a header."""
+SEARCH, CODE = text(), whole(0, 2**31 - 1, missing=True, points=True)
+DOMAINS = {
+    "search_id": SEARCH,
+    **dict.fromkeys(CODES, CODE),
+    **dict.fromkeys(NUMBERS, number(missing=True, dtype=pl.Float32)),
+    "item_49": whole(0, 2, points=True),
+}
+"""What the publisher's fields may hold; codes may be written as ``3`` or ``3.0``."""
+LABELS = dict.fromkeys(("click", "conversion"), flag(points=True))
 STEMS = ("user_train", "item_train", "user_test", "item_test")
 HELD_OUT = {"train": 0.1, "test": 0.5}
 """Share of a file's searches that are validation where validation comes from it."""
@@ -138,8 +149,35 @@ class AliExpress(MultiTaskDataModule):
         files = self.files()
         half = len(files) // 2
         for part, paths in (("train", files[:half]), ("test", files[half:])):
-            for rows in _typed(paths[0], MTRECLIB) if half == 1 else _joined(*paths):
+            for rows in self._ready(*paths) if half == 1 else self._joined(*paths):
                 yield rows.with_columns(self._split(part, rows["search_id"]))
+
+    def _ready(self, path: Path) -> Iterator[pl.DataFrame]:
+        """Rows of a file of MTReclib."""
+        columns = {NAMES.get(field, field): domain for field, domain in DOMAINS.items() if field != "item_49"}
+        for rows in read_csv(path, columns=columns | LABELS, quote=False, batch_bytes=BLOCK):
+            funnel = rows["conversion"] <= rows["click"]
+            require(funnel, rows["conversion"], "conversion", None, f"0 where click is 0 ({path.name})")
+            yield rows
+
+    def _joined(self, user_path: Path, item_path: Path) -> Iterator[pl.DataFrame]:
+        """Impressions with the features of their searches."""
+        searches = pl.concat(rows.unique(maintain_order=True) for rows in _published(user_path, USER))
+        again = searches["search_id"].is_duplicated()
+        searches = pl.concat([searches.filter(~again), searches.filter(again).unique(maintain_order=True)])
+        index = KeyIndex(searches["search_id"], user_path.name)
+        searches = searches.drop("search_id").rechunk()
+        joined = 0
+        for rows in _published(item_path, ITEM):
+            places = index.rows(rows["search_id"])
+            known = places >= 0
+            rows = self.tally.keep(rows, known, f"search not in {user_path.name}", most=MISSED)
+            joined += len(rows)
+            label = rows["item_49"]
+            rows = rows.hstack(searches.select(pl.all().gather(pl.Series(places[known]))))
+            yield rows.with_columns(click=label >= 1, conversion=label == 2)
+        if not joined:
+            raise DataError(f"{item_path}: none of its searches is in {user_path}. Are they of one country and part?")
 
     def _split(self, part: str, searches: pl.Series) -> pl.Series:
         if part != self.val_from:
@@ -165,45 +203,11 @@ class AliExpress(MultiTaskDataModule):
     def _find(self, stem: str, *ends: str) -> Path | None:
         names = [f"{country}_{stem}{end}" for end in ends for country in (self.country.lower(), self.country)]
         places = (f"{folder}{name}" for name in names for folder in ("", "*/", "*/*/"))
-        return next((path for place in places for path in sorted(self.root.glob(place)) if path.is_file()), None)
+        return next((path for place in places for path in sorted(self.root.glob(place)) if there(path)), None)
 
 
-def _joined(user_path: Path, item_path: Path) -> Iterator[pl.DataFrame]:
-    """Impressions with the features of their searches."""
-    searches = pl.concat(rows.unique(maintain_order=True) for rows in _typed(user_path, USER))
-    again = searches["search_id"].is_duplicated()
-    searches = pl.concat([searches.filter(~again), searches.filter(again).unique(maintain_order=True)])
-    index = KeyIndex(searches["search_id"], user_path.name)
-    searches = searches.drop("search_id").rechunk()
-    joined = 0
-    for rows in _typed(item_path, ITEM):
-        places = index.rows(rows["search_id"])
-        known = np.flatnonzero(places >= 0)
-        joined += len(known)
-        rows = rows[known].hstack(searches.select(pl.all().gather(pl.Series(places[known]))))
-        label = rows["item_49"]
-        require(
-            ((label == 0) | (label == 1) | (label == 2)).fill_null(False),
-            label,
-            "item_49",
-            None,
-            f"0, 1 or 2 ({item_path.name})",
-        )
-        yield rows.with_columns(click=label >= 1, conversion=label == 2)
-    if not joined:
-        raise DataError(f"{item_path}: none of its searches is in {user_path}. Are they of one country and part?")
-
-
-def _typed(path: Path, fields: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """Rows of a file with MTReclib's names; codes, which may be written as ``3`` or ``3.0``, as integers."""
-    header = () if fields is MTRECLIB else fields
-    codes = [field for field in fields if NAMES.get(field, field).startswith("categorical")]
-    types = dict.fromkeys(fields, pl.Float32) | dict.fromkeys(codes, pl.Float64) | {"search_id": pl.String}
-    for rows in read_csv(path, columns=types, header=header, quote=False, batch_bytes=BLOCK):
-        searches = rows["search_id"]
-        require(searches.is_not_null(), searches, "search_id", None, f"a search in every row ({path.name})")
-        for name in codes:
-            whole = (rows[name] == rows[name].round()) & (rows[name].abs() < 2**31)
-            require(whole, rows[name], name, None, f"a whole number below 2**31 ({path.name})")
-        names = {field: NAMES[field] for field in fields if field in NAMES}
-        yield rows.with_columns(pl.col(codes).cast(pl.Int32)).rename(names)
+def _published(path: Path, fields: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Rows of a file of the publisher, with MTReclib's names."""
+    columns = {field: DOMAINS[field] for field in fields}
+    for rows in read_csv(path, columns=columns, header=fields, quote=False, batch_bytes=BLOCK):
+        yield rows.rename({field: NAMES[field] for field in fields if field in NAMES})

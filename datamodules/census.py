@@ -15,6 +15,7 @@ from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.columns import CategoricalColumn, GivenSplit, Label, NumericColumn, RandomSplit, Recipe
 from mtlzoo.datamodules.domains import number, one_of, text, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.datamodules.finding import there
 from mtlzoo.datamodules.obtain import obtain
 from mtlzoo.datamodules.reading import read_csv
 
@@ -180,7 +181,7 @@ class CensusIncome(MultiTaskDataModule):
         found: dict[str, Path] = {}
         for part in ("data", "test"):
             for path in (self.root / f"census-income.{part}.gz", self.root / f"census-income.{part}"):
-                if path.is_file():
+                if there(path):
                     found[part] = path
         return found
 

@@ -72,8 +72,14 @@ def whole(
 
 
 def flag(*, missing: bool = False, points: bool = False) -> Domain:
-    """0 or 1."""
-    return whole(0, 1, missing=missing, points=points)
+    """0 or 1; arguments as for `whole`."""
+    return Domain(
+        "0, 1 or nothing" if missing else "0 or 1",
+        lambda values: (values == 0) | (values == 1),
+        pl.Float64 if points else pl.Int8,
+        pl.Int8,
+        missing,
+    )
 
 
 def day(first: date, last: date, *, missing: bool = False, points: bool = False) -> Domain:

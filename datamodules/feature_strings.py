@@ -19,6 +19,8 @@ from mtlzoo.datamodules.errors import DataError
 
 _AS_CSV = bytes.maketrans(b"\x01\x02\x03", b"\n,,")
 _TYPES = {"field": pa.dictionary(pa.int32(), pa.string()), "id": pa.int32(), "value": pa.float32()}
+_ODD = (b"x", b"X", b"+", b" ", b"\t")
+"""What Arrow takes in numbers, such as 0x10 and blanks around them, and the publisher never writes."""
 _NOWHERE = np.empty(0, np.int64)
 
 
@@ -63,6 +65,10 @@ class FeatureStrings:
         self.seen.update(names)
         places = codes.indices.to_numpy()
         ids, values = ids.to_numpy(), values.to_numpy()
+        if (wrong := (ids < 0) | ~np.isfinite(values)).any():
+            at = int(np.argmax(wrong))
+            entry = f"{names[places[at]]}\\x02{ids[at]}\\x03{values[at]}"
+            self._refuse(rows[int(row[at])], f"{entry!r} has an id below 0 or no finite value. Unpack the file again")
         columns = {}
         for name in (*self.single, *self.several):
             at = np.flatnonzero(places == names.index(name)) if name in names else _NOWHERE
@@ -76,6 +82,10 @@ class FeatureStrings:
         text = strings.str.join("\x01").item().encode().translate(_AS_CSV)
         if not text.strip(b"\n"):
             return pa.table({name: pa.array([], dtype) for name, dtype in _TYPES.items()})
+        if any(mark in text for mark in _ODD):
+            entries = pl.DataFrame({"row": rows, "entry": strings.str.split("\x01")}).explode("entry")
+            at, entry = entries.filter(pl.col("entry").str.contains("[xX+ \\t]")).row(0)
+            self._refuse(at, f"{entry!r} is not FIELD\\x02ID\\x03VALUE in digits. Unpack the file again")
         try:
             return pacsv.read_csv(
                 pa.BufferReader(text),

@@ -21,11 +21,12 @@ from mtlzoo.datamodules.columns import (
 )
 from mtlzoo.datamodules.domains import Domain, day, flag, number, text, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.datamodules.finding import present
 from mtlzoo.datamodules.loader import BatchLoader
 from mtlzoo.datamodules.obtain import obtain
 from mtlzoo.datamodules.past import Past
 from mtlzoo.datamodules.reading import read_csv
-from mtlzoo.datamodules.side_table import SideTable, present
+from mtlzoo.datamodules.side_table import SideTable
 
 BINARY = ("is_click", "long_view", "is_like", "is_profile_enter", "is_comment", "is_follow", "is_forward", "is_hate")
 """Feedback that may be a task, most frequent first."""
@@ -188,7 +189,7 @@ class KuaiRand(MultiTaskDataModule):
                 f"KuaiRand: no log_standard_*_{self.version}.csv(.gz) in {[str(f) for f in self._folders]}. Unpack "
                 f"{self._archive_url} in {self.root}, give its folder as root=, or allow download=True and writing."
             )
-        logs = present(self._folder, self._logs)
+        logs = self._logs(self._folder)
         if self.random_log:
             logs += self._required("log_random_4_22_to_5_08")
         return (*logs, *self._required("user_features"), *self._required("video_features_basic"))
@@ -196,8 +197,8 @@ class KuaiRand(MultiTaskDataModule):
     def read(self) -> Iterator[pl.DataFrame]:
         """Log rows with user and video features, in file order; of the random log those from `test_from` on."""
         *logs, user_file, video_file = self.files()
-        users = SideTable.read(user_file, "user_id", USER)
-        videos = SideTable.read(video_file, "video_id", VIDEO)
+        users = SideTable.read(user_file, "user_id", USER, tally=self.tally)
+        videos = SideTable.read(video_file, "video_id", VIDEO, tally=self.tally)
         past = Past(self._clicks(logs)) if self.past else None
         columns = ("user_id", "video_id", "date", "hourmin", "time_ms", "tab", *self.tasks)
         shown = pl.col("date")
@@ -233,12 +234,21 @@ class KuaiRand(MultiTaskDataModule):
 
     @property
     def _folder(self) -> Path | None:
-        return next((folder for folder in self._folders if present(folder, self._logs)), None)
+        return next((folder for folder in self._folders if self._logs(folder)), None)
 
-    @property
-    def _logs(self) -> list[str]:
-        stems = ("log_standard_4_08_to_4_21", "log_standard_4_22_to_5_08")
-        return [f"{stem}_{self.version}{part}.csv" for stem in stems for part in ("", "_part1", "_part2")]
+    def _logs(self, folder: Path) -> tuple[Path, ...]:
+        """The standard logs in a folder, whole or in parts."""
+        logs: tuple[Path, ...] = ()
+        for stem in ("log_standard_4_08_to_4_21", "log_standard_4_22_to_5_08"):
+            whole, *parts = (f"{stem}_{self.version}{part}.csv" for part in ("", "_part1", "_part2"))
+            found, halves = present(folder, [whole]), present(folder, parts)
+            if len(halves) == 1 or (found and halves):
+                raise DatasetNotFoundError(
+                    f"KuaiRand: {[path.name for path in (*found, *halves)]} in {folder}; allowed are {whole} or "
+                    f"both of {parts}. Put the missing part there, or take away what is there twice."
+                )
+            logs += found + halves
+        return logs
 
     def _required(self, stem: str) -> tuple[Path, ...]:
         assert self._folder is not None

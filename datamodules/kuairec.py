@@ -21,12 +21,13 @@ from mtlzoo.datamodules.columns import (
 )
 from mtlzoo.datamodules.domains import day, number, text, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.datamodules.finding import present
 from mtlzoo.datamodules.kuairand import CODE, NAME, USER, USER_CODES, USER_COUNTS, USER_NAMES, is_day
 from mtlzoo.datamodules.literals import integer_lists
 from mtlzoo.datamodules.loader import BatchLoader
 from mtlzoo.datamodules.obtain import obtain
 from mtlzoo.datamodules.reading import read_csv
-from mtlzoo.datamodules.side_table import SideTable, present, read_whole
+from mtlzoo.datamodules.side_table import SideTable
 
 BINARY = {
     "complete": pl.col("watch_ratio") >= 1,
@@ -162,11 +163,11 @@ class KuaiRec(MultiTaskDataModule):
     def read(self) -> Iterator[pl.DataFrame]:
         """Rows of the matrix or matrices with user and video features, labels and split, in file order."""
         *matrices, user_file, category_file, video_file = self.files()
-        users = SideTable.read(user_file, "user_id", USER)
-        videos = SideTable.read(video_file, "video_id", VIDEO, once=False)
-        categories = read_whole(category_file, {"video_id": whole(), "feat": text(missing=True)})
+        users = SideTable.read(user_file, "user_id", USER, tally=self.tally)
+        videos = SideTable.read(video_file, "video_id", VIDEO, once=False, tally=self.tally)
+        categories = pl.concat(read_csv(category_file, columns={"video_id": whole(), "feat": text(missing=True)}))
         categories = categories.with_columns(integer_lists(categories["feat"], "feat"))
-        feat = SideTable(categories, "video_id", str(category_file), once=True)
+        feat = SideTable(categories, "video_id", category_file, once=True, tally=self.tally)
         for path in matrices:
             small = path.name.startswith("small")
             for rows in read_csv(path, columns=SMALL if small else MATRIX):

@@ -31,7 +31,7 @@ class KeyIndex:
             raise DataError(f"{source}: row {keys.is_null().arg_true()[0] + 1:,} has no key {keys.name!r}.")
         self._dense = _dense(keys)
         if self._dense is not None:
-            repeated = not first and np.count_nonzero(self._dense[1] >= 0) < len(keys)
+            repeated = not first and int(np.count_nonzero(self._dense[1] >= 0)) < len(keys)
         else:
             rows = keys.is_first_distinct().arg_true() if first else pl.Series(np.arange(len(keys), dtype=np.int32))
             order = keys.gather(rows).arg_sort()
@@ -49,7 +49,8 @@ class KeyIndex:
             low, rows = self._dense
             # What lies outside is clipped to the ends, which are -1, as null is.
             places = (keys.fill_null(low) if keys.null_count() else keys).to_numpy()
-            return rows.take(np.subtract(places, low, dtype=np.int64), mode="clip")
+            close: Found = rows.take(np.subtract(places, low, dtype=np.int64), mode="clip")
+            return close
         if not len(self._sorted):
             return np.full(len(keys), -1, np.int32)
         places = to_arrow(keys).dictionary_encode()

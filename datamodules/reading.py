@@ -53,8 +53,8 @@ def read_csv(
 
     Raises:
         DatasetNotFoundError: No such file.
-        DataError: An empty file, missing or repeated columns, ragged lines, values that are not of their type or not
-            allowed, a wrong encoding, a damaged gzip; with file, line, column, value and remedy.
+        DataError: A file without rows, missing or repeated columns, ragged lines, values that are not of their type or
+            not allowed, a wrong encoding, a damaged gzip; with file, line, column, value and remedy.
     """
     path = Path(path)
     blocks = read_blocks(path, encoding, batch_bytes)
@@ -67,7 +67,13 @@ def read_csv(
     if strip:
         names = [name.strip() for name in names]
     parser = Parser(path, names, columns, separator=separator, null_values=null_values, quote=quote, strip=strip)
-    yield from parsed(parser, (block for block in blocks if block.data.lstrip(b"\r\n")))
+    rows = 0
+    for frame in parsed(parser, (block for block in blocks if block.data.lstrip(b"\r\n"))):
+        rows += len(frame)
+        yield frame
+    if not rows:
+        found = "a line of names and nothing below it" if not header else "nothing but blank lines"
+        raise DataError(f"{path}: no rows, {found}. Get the file anew, or leave it out.")
 
 
 def read_parquet(

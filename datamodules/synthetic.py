@@ -94,14 +94,16 @@ class Synthetic(MultiTaskDataModule):
         **base: Any,
     ) -> None:
         super().__init__(root=Path(), **base)
+        counts = {"rows": rows, "tasks": tasks, "users": users, "items": items}
+        for name, value in {**counts, "seed": seed}.items():
+            least = 0 if name == "seed" else 1
+            if type(value) is not int or not least <= value < 2**63:
+                raise ValueError(f"Synthetic: {name}={value!r}; allowed are whole numbers >= {least}.")
         names = list(RATES) + [f"task_{i}" for i in range(len(RATES) + 1, tasks + 1)]
         if rates is None and tasks > len(RATES):
             raise ValueError(f"Synthetic: tasks={tasks}; measured rates are known for {len(RATES)}, so give rates=.")
         if rates is not None and len(rates) != tasks:
             raise ValueError(f"Synthetic: {len(rates)} rates for {tasks} tasks; give one per task.")
-        for name, value in {"rows": rows, "tasks": tasks, "users": users, "items": items}.items():
-            if value < 1:
-                raise ValueError(f"Synthetic: {name}={value}; allowed are numbers >= 1.")
         for name, share in {"correlation": correlation, "conflict": conflict}.items():
             if not 0 <= share <= 1:
                 raise ValueError(f"Synthetic: {name}={share}; allowed are numbers in [0, 1].")

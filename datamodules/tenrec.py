@@ -20,10 +20,10 @@ from mtlzoo.datamodules.columns import (
     SequenceColumn,
     UserSplit,
 )
+from mtlzoo.datamodules.domains import Domain, flag, number, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.keys import as_keys
+from mtlzoo.datamodules.finding import there
 from mtlzoo.datamodules.obtain import obtain
-from mtlzoo.datamodules.parsing import DataType
 from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.sequences import from_columns
 
@@ -41,7 +41,7 @@ class Scenario:
         amounts: Feedback that is an amount.
         tasks: Tasks if none are chosen.
         history: Whether it has the columns ``hist_1`` to ``hist_10``.
-        names: Type of the text in `features`: articles have ``1.0`` for 1.
+        points: Whether whole numbers may be written as ``1.0``, as in articles.
     """
 
     stems: tuple[str, ...]
@@ -50,7 +50,18 @@ class Scenario:
     amounts: tuple[str, ...]
     tasks: tuple[str, ...]
     history: bool = False
-    names: DataType = pl.Int64
+    points: bool = False
+
+    @property
+    def domains(self) -> Mapping[str, Domain]:
+        r"""What the columns may hold; ``\N``, which has been read as missing by then, in all but the ids."""
+        code = whole(missing=True, points=self.points)
+        return {
+            **dict.fromkeys((*self.features, *HISTORY), code),
+            **dict.fromkeys(self.binary, flag(missing=True, points=True)),
+            **dict.fromkeys(self.amounts, number(0, missing=True)),
+            **dict.fromkeys(("user_id", "item_id"), whole(points=self.points)),
+        }
 
 
 _VIDEO = ("user_id", "item_id", "video_category", "gender", "age")
@@ -66,7 +77,7 @@ SCENARIOS: dict[str, Scenario] = {
         ("click", "read", "like", "share", "follow", "favorite"),
         ("read_percentage", "read_time"),
         ("read", "like"),
-        names=pl.Float64,
+        points=True,
     ),
     "QB-article": Scenario(
         ("QB-article", "QB-artilce", "QB_article"),
@@ -74,7 +85,7 @@ SCENARIOS: dict[str, Scenario] = {
         ("click",),
         ("read_percentage",),
         ("click", "read_percentage"),
-        names=pl.Float64,
+        points=True,
     ),
 }
 HISTORY = tuple(f"hist_{i}" for i in range(1, 11))
@@ -191,12 +202,11 @@ class Tenrec(MultiTaskDataModule):
         (path,) = self.files()
         kept, draw = self._kept(path), np.random.default_rng(self.seed)
         history = HISTORY if self._about.history else ()
-        types: dict[str, DataType] = dict.fromkeys(("click", *self.tasks), pl.Float64)
-        types |= dict.fromkeys((*self._about.features, *history), self._about.names)
-        for rows in read_csv(path, columns=types, null_values=[r"\N"]):
+        columns = {name: self._about.domains[name] for name in ("click", *self.tasks, *self._about.features, *history)}
+        for rows in read_csv(path, columns=columns, null_values=[r"\N"]):
             if kept < 1:
-                rows = rows.filter((rows["click"] == 1) | pl.Series(draw.random(len(rows)) < kept))
-            rows = rows.with_columns(as_keys(rows[name], pl.Int64(), name) for name in self._about.features)
+                chosen = (rows["click"] == 1).fill_null(False) | pl.Series(draw.random(len(rows)) < kept)
+                rows = self.tally.keep(rows, chosen, "without click, not drawn")
             if history:
                 rows = rows.with_columns(from_columns(rows.select(history), padding=0).alias("history"))
             yield rows
@@ -206,7 +216,7 @@ class Tenrec(MultiTaskDataModule):
         if self.negatives_per_click is None:
             return 1.0
         clicks = others = 0
-        for rows in read_csv(path, columns={"click": pl.Float64}, null_values=[r"\N"]):
+        for rows in read_csv(path, columns={"click": self._about.domains["click"]}, null_values=[r"\N"]):
             clicked = int((rows["click"] == 1).sum())
             clicks, others = clicks + clicked, others + len(rows) - clicked
         return min(1.0, self.negatives_per_click * clicks / max(1, others))
@@ -215,4 +225,4 @@ class Tenrec(MultiTaskDataModule):
     def _file(self) -> Path | None:
         folders = (self.root, self.root / "Tenrec")
         names = [f"{stem}.csv{packed}" for packed in ("", ".gz") for stem in self._about.stems]
-        return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
+        return next((folder / name for folder in folders for name in names if there(folder / name)), None)

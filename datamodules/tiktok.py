@@ -10,7 +10,9 @@ import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.columns import CategoricalColumn, Label, RandomSplit, Recipe
+from mtlzoo.datamodules.domains import flag, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.datamodules.finding import there
 from mtlzoo.datamodules.obtain import obtain
 from mtlzoo.datamodules.reading import read_csv
 
@@ -18,6 +20,12 @@ NAMES = (  # noqa: SIM905  (easier to compare with the organisers' sheet)
     "uid,user_city,item_id,author_id,item_city,channel,finish,like,music_id,device_id,time,video_duration"
 ).split(",")
 """The 12 fields in the order of the files, which have no header."""
+DOMAINS = {
+    **dict.fromkeys(NAMES, whole(missing=True)),
+    **dict.fromkeys(("finish", "like"), flag(missing=True)),
+    "uid": whole(),
+}
+"""What the fields may hold; -1, which has been read as missing by then, in all but uid."""
 TASKS = ("finish", "like")
 FEATURES = ("uid", "item_id", "author_id", "item_city", "channel", "music_id", "device_id", "video_duration")
 """Those of the STEM repository on track 1, where user_city is empty."""
@@ -114,10 +122,9 @@ class TikTok(MultiTaskDataModule):
     def read(self) -> Iterator[pl.DataFrame]:
         """Rows of the file, in its order."""
         (path,) = self.files()
-        types = dict.fromkeys(NAMES, pl.Int64)
-        yield from read_csv(path, columns=types, header=NAMES, separator="\t", null_values=["-1"], quote=False)
+        yield from read_csv(path, columns=DOMAINS, header=NAMES, separator="\t", null_values=["-1"], quote=False)
 
     @property
     def _file(self) -> Path | None:
         plain = self.root / f"final_track{self.track}_train.txt"
-        return next((path for path in (plain, plain.with_name(f"{plain.name}.gz")) if path.is_file()), None)
+        return next((path for path in (plain, plain.with_name(f"{plain.name}.gz")) if there(path)), None)

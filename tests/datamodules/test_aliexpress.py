@@ -155,7 +155,10 @@ def test_another_label_is_refused(tmp_path: Path) -> None:
     rows = lines(root / FILES[1])
     rows[5][-1] = "3"
     (root / FILES[1]).write_text("".join(",".join(row) + "\n" for row in rows))
-    with pytest.raises(DataError, match=r"'item_49': found 3\.0; allowed is 0, 1 or 2 \(nl_item_train\.csv\)"):
+    with pytest.raises(
+        DataError,
+        match=r"nl_item_train\.csv, line 6, column 'item_49': found 3\.0; allowed is a whole number from 0 to 2",
+    ):
         rows_of(AliExpress(root))
 
 

@@ -98,10 +98,16 @@ def test_split_by_day() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rows": 0}, "rows=0"),
         ({"tasks": 9}, "give rates="),
         ({"tasks": 2, "rates": [0.1]}, "1 rates for 2 tasks"),
         ({"tasks": 1, "rates": [1.0]}, "below 1"),
+        ({"rows": 0}, "rows=0; allowed are whole numbers >= 1"),
+        ({"rows": 2.5}, r"rows=2\.5; allowed"),
+        ({"users": True}, "users=True; allowed"),
+        ({"seed": -1}, "seed=-1; allowed are whole numbers >= 0"),
+        ({"seed": 2**70}, "seed=.*; allowed"),
+        ({"correlation": float("nan")}, "correlation=nan; allowed"),
+        ({"rates": [float("nan")] * 3}, "rates=.*; allowed"),
         ({"correlation": 1.5}, r"correlation=1.5; allowed are numbers in \[0, 1\]"),
         ({"conflict": -0.1}, "conflict=-0.1"),
     ],

@@ -179,7 +179,7 @@ def test_ids_that_are_no_whole_numbers_are_refused(tmp_path: Path) -> None:
     text = path.read_text().splitlines()
     text[5] = text[5].replace(text[5].split(",")[1], "7.5", 1)
     path.write_text("\n".join(text))
-    with pytest.raises(DataError, match=r"Column '(user|item)_id'.*found 7\.5"):
+    with pytest.raises(DataError, match=r"QB-article\.csv, line 6, column '(user|item)_id': found 7\.5"):
         rows_of(Tenrec(tmp_path, scenario="QB-article"))
 
 
