@@ -109,7 +109,7 @@ def test_a_file_that_only_a_task_needs(tmp_path: Path) -> None:
         ("user_artists.dat", "user\tartist\n2\t3\n", "userID"),
         ("user_artists.dat", "userID\tartistID\tweight\n2\t3\t\n", "found None; allowed is a number from 0 on"),
         ("user_friends.dat", "<!DOCTYPE html>\n<html>\n", "a web page, not data"),
-        ("user_friends.dat", "userID\tfriendID\n", "no two 'user' of train are linked"),
+        ("user_friends.dat", "userID\tfriendID\n", r"user_friends\.dat: no rows"),
         ("user_friends.dat", "userID\tfriendID\n2\t\n", "'friendID', row 1: found None"),
         ("user_taggedartists.dat", "artistID\ttagID\n", "no two 'item' of train are linked"),
     ],
