@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from mtlzoo import parallel
+from mtlzoo import parallel, resume
 from mtlzoo.callbacks import collectives
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
-from mtlzoo.schedules import SCHEDULES, Schedule, rate_factor
+from mtlzoo.schedules import SCHEDULES, Schedule, rate_factor, total_steps
 from mtlzoo.schema import Batch, FeatureSchema
 from mtlzoo.tasks import KINDS, VECTOR_KINDS, TaskKind
+from mtlzoo.train_losses import TrainLosses, check_weights
 
 Schema: TypeAlias = FeatureSchema | dict[str, Any]
 """A schema, or what its `to_dict` gives, as checkpoints hold it."""
@@ -117,10 +118,13 @@ class MultiTaskModule(L.LightningModule, ABC):
         self.register_buffer("task_weights", weights, persistent=False)
         self.accumulating = False
         """Whether more micro-batches of this step follow; callbacks that take over `backward` wait for the last."""
-        self._sums: Tensor | None = None
-        self._steps = 0
+        self._remedy = (
+            f"Lower lr={lr}, set clip_norm, or look for extreme values among the numeric features and labels."
+        )
+        self._losses = TrainLosses(self.task_names, self._remedy)
         self._total_steps = 0
-        self._random: dict[str, list[Tensor]] | None = None
+        self._validated = -1
+        self._resumed: dict[str, Any] | None = None
 
     # ---- what a model adds
 
@@ -221,22 +225,39 @@ class MultiTaskModule(L.LightningModule, ABC):
             yield {name: piece[i] for name, piece in pieces.items()}, i == number - 1
 
     def _record(self, losses: Tensor) -> None:
-        """Keeps sums on the device and logs their mean every `log_every_n_steps`: a log costs 0.5 ms a number."""
-        self._sums = losses if self._sums is None else self._sums + losses
-        self._steps += 1
-        if self.trainer.global_step % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]  # set by a connector
+        """Keeps sums on the device and logs their mean every `log_every_n_steps`: a log costs 0.5 ms a number.
+
+        An epoch that is shorter logs once, at its end.
+        """
+        trainer = self.trainer
+        self._losses.add(losses, scaled=self._scaled)
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+        regular = every and trainer.global_step % every == 0
+        if not regular and not (every and trainer.is_last_batch and self._losses.steps > trainer.fit_loop.batch_idx):
             return
-        means = collectives.mean(self._sums / self._steps)
-        values = dict(zip((task.name for task in self.schema.tasks), means.tolist(), strict=True))
-        self._sums, self._steps = None, 0
-        wrong = [name for name, value in values.items() if not math.isfinite(value)]
-        if wrong and getattr(self.trainer.precision_plugin, "scaler", None) is None:
-            raise FloatingPointError(
-                f"The loss of {wrong} is not finite at step {self.trainer.global_step}. Lower lr={self.lr}, "
-                "set clip_norm, or look for extreme values among the numeric features and labels."
-            )
-        self.log("train/loss", sum(values.values()), prog_bar=True)
-        self.log_dict({f"train/{name}/loss": v for name, v in values.items()})
+        means = self._losses.means(trainer.global_step)
+        self._losses.clear()
+        values = {"train/loss": sum(means.values())} | {f"train/{name}/loss": mean for name, mean in means.items()}
+        for name, value in values.items():
+            self.log(name, value, prog_bar=name == "train/loss")
+        if not regular:  # Lightning hands nothing to its loggers at such a step
+            step = trainer.fit_loop.epoch_loop._batches_that_stepped
+            for logger in trainer.loggers:
+                logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=step)
+                logger.save()
+
+    @property
+    def _scaled(self) -> bool:
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
+
+    def on_validation_start(self) -> None:
+        """Looks for losses that are not finite, before anything is measured."""
+        if not self.trainer.sanity_checking:
+            self._losses.means(self.trainer.global_step)
+
+    def on_train_epoch_end(self) -> None:
+        """Looks for losses that are not finite; Lightning comes here also where a training stops within an epoch."""
+        self._losses.means(self.trainer.global_step)
 
     @property
     def task_names(self) -> list[str]:
@@ -262,8 +283,11 @@ class MultiTaskModule(L.LightningModule, ABC):
         """Takes sparse tables away from DDP, whose reducer makes them dense or (NCCL) fails; see `training_step`.
 
         Raises:
-            ValueError: Nothing is left for DDP.
+            ValueError: Nothing is left for DDP, or a schedule has no last step.
         """
+        self._resumed = None
+        if stage == "fit" and self.schedule in ("linear", "cosine") and self.trainer.max_epochs == -1:
+            total_steps(self.trainer, self.schedule)
         if not self.sparse:
             return
         tables = self.tables()
@@ -277,6 +301,9 @@ class MultiTaskModule(L.LightningModule, ABC):
 
     def on_fit_start(self) -> None:
         """Starts every process from the same tables, as DDP does for the rest."""
+        self._validated = -1
+        if not self.trainer.global_step:
+            self._losses.clear()  # of a training before this one
         if self.sparse:
             parallel.broadcast(self.tables().values())
 
@@ -333,7 +360,10 @@ class MultiTaskModule(L.LightningModule, ABC):
         values = self._log_metrics("val")
         schedule = self.lr_schedulers()
         score = values.get(self.monitor[0], math.nan)
-        if isinstance(schedule, ReduceLROnPlateau) and not self.trainer.sanity_checking and math.isfinite(score):
+        if self.trainer.sanity_checking:
+            return
+        self._validated = self.trainer.global_step
+        if isinstance(schedule, ReduceLROnPlateau) and math.isfinite(score) and resume.validation_is_due(self.trainer):
             schedule.step(score)
 
     def on_test_epoch_end(self) -> None:
@@ -361,20 +391,49 @@ class MultiTaskModule(L.LightningModule, ABC):
     # ---- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the class, so that `mtlzoo.load` needs nothing but the file, and the state of the random numbers."""
+        """Adds the class, so that `mtlzoo.load` needs nothing but the file, and what resuming needs.
+
+        Raises:
+            FloatingPointError: The training has diverged, so that what is there from before is not overwritten.
+        """
         where = {"module": type(self).__module__, "class": type(self).__qualname__}
-        checkpoint["mtlzoo"] = where | {"random": parallel.random_states(self.device)}
+        checkpoint["mtlzoo"] = where | (self._resumed or self._progress())
+
+    def _progress(self) -> dict[str, Any]:
+        """What a training needs to go on exactly, beside what Lightning keeps."""
+        step = self.trainer.global_step
+        self._losses.means(step)
+        check_weights(self, step, self._remedy)
+        validation: resume.Validation = "none"
+        if resume.validation_is_due(self.trainer):
+            validation = "done" if self._validated == step else "due"
+        return {
+            "random": parallel.random_states(self.device),
+            "losses": self._losses.state_dict(),
+            "validation": validation,
+            "metrics": {name: float(value) for name, value in self.trainer.callback_metrics.items()},
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the state of the random numbers for the start of the training."""
-        self._random = checkpoint["mtlzoo"]["random"]
+        """Puts the counters of a training that goes on in order, and keeps the rest for its start."""
+        if self._trainer is not None and self.trainer.state.fn == "fit":
+            saved = {key: value for key, value in checkpoint["mtlzoo"].items() if key not in ("module", "class")}
+            begins = resume.put_in_order(checkpoint["loops"]["fit_loop"], saved.get("validation", "none"))
+            self._resumed = {**saved, "begins": begins}
 
     def on_train_start(self) -> None:
-        """Continues the random numbers of the checkpoint, if there was one, and counts the steps to come."""
+        """Continues a checkpoint's random numbers, sums and metrics, if there was one, and counts the steps to come."""
         if self.schedule in ("linear", "cosine"):
             # Not while the optimisers are made: asking opens the loaders before a checkpoint gives them their place,
             # and a resumed epoch would silently start again.
-            self._total_steps = int(self.trainer.estimated_stepping_batches)
-        if self._random is not None:
-            parallel.restore_random_states(self._random, self.device, self.global_rank)
-            self._random = None
+            self._total_steps = total_steps(self.trainer, self.schedule)
+        if self._resumed is None:
+            return
+        saved, self._resumed = self._resumed, None
+        parallel.restore_random_states(saved["random"], self.device, self.global_rank)
+        if "losses" in saved:
+            self._losses.load_state_dict(saved["losses"], self.device, self.global_rank)
+        # For callbacks that look at the last validation when its epoch ends.
+        self.trainer.callback_metrics.update({name: torch.tensor(v) for name, v in saved.get("metrics", {}).items()})
+        if saved["begins"]:
+            resume.begin_epoch(self.trainer)

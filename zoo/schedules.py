@@ -3,6 +3,8 @@
 import math
 from typing import Literal, TypeAlias
 
+import lightning as L
+
 Schedule: TypeAlias = Literal["constant", "linear", "cosine", "plateau"]
 SCHEDULES = ("constant", "linear", "cosine", "plateau")
 
@@ -22,3 +24,19 @@ def rate_factor(step: int, schedule: Schedule, warmup_steps: int, total_steps: i
         return 1.0
     done = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
     return 1 - done if schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+
+
+def total_steps(trainer: L.Trainer, schedule: Schedule) -> int:
+    """Steps of the whole training.
+
+    Raises:
+        ValueError: Nobody knows how many, with what to do.
+    """
+    total = trainer.estimated_stepping_batches
+    if not 0 <= total < math.inf:
+        raise ValueError(
+            f"schedule={schedule!r} falls to 0 at the last step, and this training has none: "
+            f"max_epochs={trainer.max_epochs}, max_steps={trainer.max_steps}. Give max_epochs or max_steps (a time "
+            "limit may end the training before), or take schedule='constant' or 'plateau'."
+        )
+    return int(total)
