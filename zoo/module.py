@@ -8,12 +8,15 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from mtlzoo import parallel, resume
+from mtlzoo.best import BestCheckpoint
 from mtlzoo.callbacks import collectives
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
@@ -124,6 +127,7 @@ class MultiTaskModule(L.LightningModule, ABC):
         self._losses = TrainLosses(self.task_names, self._remedy)
         self._total_steps = 0
         self._validated = -1
+        self._warned = False
         self._resumed: dict[str, Any] | None = None
 
     # ---- what a model adds
@@ -301,7 +305,7 @@ class MultiTaskModule(L.LightningModule, ABC):
 
     def on_fit_start(self) -> None:
         """Starts every process from the same tables, as DDP does for the rest."""
-        self._validated = -1
+        self._validated, self._warned = -1, False
         if not self.trainer.global_step:
             self._losses.clear()  # of a training before this one
         if self.sparse:
@@ -360,11 +364,22 @@ class MultiTaskModule(L.LightningModule, ABC):
         values = self._log_metrics("val")
         schedule = self.lr_schedulers()
         score = values.get(self.monitor[0], math.nan)
-        if self.trainer.sanity_checking:
+        if self.trainer.sanity_checking or self.trainer.state.fn != "fit":
             return
         self._validated = self.trainer.global_step
-        if isinstance(schedule, ReduceLROnPlateau) and math.isfinite(score) and resume.validation_is_due(self.trainer):
+        if not math.isfinite(score):
+            self._warn_undefined()
+        elif isinstance(schedule, ReduceLROnPlateau) and resume.validation_is_due(self.trainer):
             schedule.step(score)
+
+    def _warn_undefined(self) -> None:
+        if not self._warned:
+            self._warned = True
+            rank_zero_warn(
+                f"{self.monitor[0]} is not defined: there are no rows of validation to tell it by (an AUC needs both "
+                "classes), or predictions are NaN. The training goes on. No such validation is the best one, nor does "
+                "it count for early stopping and schedule='plateau'; while there is no other, best means last."
+            )
 
     def on_test_epoch_end(self) -> None:
         """Logs the metrics."""
@@ -379,16 +394,30 @@ class MultiTaskModule(L.LightningModule, ABC):
             values |= {f"{stage}/{task.name}/{key}": float(value) for key, value in metrics.compute().items()}
             metrics.reset()
         for key in MEANS:
-            defined = [value for name, value in values.items() if name.endswith(f"/{key}") and not math.isnan(value)]
-            if defined:
-                values[f"{stage}/{key}_mean"] = sum(defined) / len(defined)
-        if not self.trainer.sanity_checking:
+            found = [value for name, value in values.items() if name.endswith(f"/{key}")]
+            defined = [value for value in found if not math.isnan(value)]
+            if found:
+                values[f"{stage}/{key}_mean"] = sum(defined) / len(defined) if defined else math.nan
+        if not self.trainer.sanity_checking and not self.trainer.barebones:
             # The metrics agree over processes already, and a second reduction would say they need one.
             for name, value in values.items():
                 self.log(name, value, prog_bar=name == self.monitor[0], sync_dist=False)
         return values
 
     # ---- checkpoints
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        """Keeps the best epoch by `monitor` where the Trainer was told nothing of checkpoints.
+
+        Lightning's own choice, which this replaces, is the last epoch. Checkpoints that somebody asked for stay as they
+        are, and so does the last epoch where there is no validation.
+        """
+        trainer = self.trainer
+        chosen = trainer.checkpoint_callbacks
+        default = len(chosen) == 1 and type(chosen[0]) is ModelCheckpoint and _untouched(chosen[0])
+        if not default or trainer.state.fn != "fit" or trainer.fast_dev_run or not trainer.enable_validation:  # type: ignore[attr-defined]  # set by a connector
+            return []
+        return [BestCheckpoint(None, *self.monitor)]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the class, so that `mtlzoo.load` needs nothing but the file, and what resuming needs.
@@ -437,3 +466,12 @@ class MultiTaskModule(L.LightningModule, ABC):
         self.trainer.callback_metrics.update({name: torch.tensor(v) for name, v in saved.get("metrics", {}).items()})
         if saved["begins"]:
             resume.begin_epoch(self.trainer)
+
+
+def _untouched(callback: ModelCheckpoint) -> bool:
+    """Whether nobody gave it an argument, as the Trainer doesn't that adds one by itself."""
+    default = ModelCheckpoint()
+    return callback.state_key == default.state_key and all(
+        getattr(callback, name) == getattr(default, name)
+        for name in ("dirpath", "filename", "save_last", "save_top_k", "save_weights_only", "save_on_exception")
+    )

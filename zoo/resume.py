@@ -71,7 +71,7 @@ def put_in_order(loops: dict[str, Any], validation: Validation) -> bool:
 
 
 def begin_epoch(trainer: L.Trainer) -> None:
-    """Has the trainer begin an epoch as if it had loaded nothing; with `max_steps` it would look for the rest of one."""
+    """Has the trainer begin an epoch as if it had loaded nothing; with `max_steps` it looks for the rest of one."""
     loop = trainer.fit_loop.epoch_loop
     for part in (trainer.fit_loop, loop, loop.val_loop, loop.automatic_optimization, loop.manual_optimization):
         part.on_iteration_done()

@@ -6,9 +6,12 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.utilities import rank_zero_warn
 
+from mtlzoo.best import BestCheckpoint as BestCheckpoint
 from mtlzoo.callbacks.atomic import own_folder, whole_file
+from mtlzoo.resume import validation_is_due
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -35,32 +38,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 raise
 
 
-class BestCheckpoint(ModelCheckpoint):
-    """``best.ckpt``: the weights with the best score on the validation split.
-
-    Args:
-        folder: Folder of the checkpoints.
-        monitor: Name of the score.
-        mode: Whether it should be small or large.
-    """
-
-    def __init__(self, folder: Path, monitor: str, mode: str) -> None:
-        super().__init__(
-            folder, "best", monitor, mode=mode, save_on_train_epoch_end=False, enable_version_counter=False
-        )
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from the best score so far, also where the run folder has moved since."""
-        # No path of the file is taken over: what is no longer the best is deleted.
-        moved = {**state_dict, "dirpath": self.dirpath, "last_model_path": "", "best_k_models": {}}
-        moved |= {"kth_best_model_path": ""}
-        if state_dict["best_model_path"]:
-            path = str(Path(self.dirpath or "", "best.ckpt"))
-            moved |= {"best_model_path": path, "kth_best_model_path": path}
-            moved["best_k_models"] = {path: state_dict["best_model_score"]}
-        super().load_state_dict(moved)
-
-
 class LastCheckpoint(Checkpoint):
     """``last.ckpt``: all that resuming needs, at the end of every epoch and, if asked, within.
 
@@ -72,22 +49,63 @@ class LastCheckpoint(Checkpoint):
     def __init__(self, folder: Path, every_n_steps: int | None = None) -> None:
         self.path = folder / "last.ckpt"
         self.every_n_steps = every_n_steps
+        self._stopped = -1
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Agrees with rank 0 on the folder."""
         self.path = trainer.strategy.broadcast(self.path)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Saves every n batches, and where the training stops within an epoch: there it can go on exactly.
+        """Saves every n batches, and where the training stops within an epoch.
 
-        Not after the last batch of an epoch, whose validation is still to come: Lightning would not make up for it.
+        There before Lightning validates once more and ends the epoch, which a training that goes on does later.
         """
         step = trainer.global_step
+        stops = trainer.should_stop or step == trainer.max_steps
         asked = self.every_n_steps is not None and step % self.every_n_steps == 0
-        if (asked or trainer.should_stop or step == trainer.max_steps) and not trainer.is_last_batch:
+        if (asked or stops) and not trainer.is_last_batch:
             trainer.save_checkpoint(self.path, weights_only=False)
+            self._stopped = step if stops and not validation_is_due(trainer) else -1
 
     def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Saves at the end of an epoch; Lightning calls this also where a training stops within one."""
-        if trainer.is_last_batch:
+        if trainer.global_step != self._stopped:
             trainer.save_checkpoint(self.path, weights_only=False)
+
+
+class Patience(EarlyStopping):
+    """Stops after so many validations in a row without a better score. One without a score does not count.
+
+    Args:
+        monitor: Name of the score.
+        mode: Whether it should be small or large.
+        patience: Validations.
+    """
+
+    def __init__(self, monitor: str, mode: str, patience: int) -> None:
+        # After validations only: an epoch that max_steps cuts short has no score.
+        super().__init__(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False)
+
+    @property
+    def state_key(self) -> str:
+        """That of the base class, under which earlier versions saved."""
+        return f"EarlyStopping{{'monitor': {self.monitor!r}, 'mode': {self.mode!r}}}"
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on counting, with the patience of now."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Ends at once what this had ended before."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+            rank_zero_warn(
+                f"{self.wait_count} validations in a row had no better {self.monitor} when the checkpoint was written, "
+                f"which ends a training with patience {self.patience}. To go on give a larger one, or none at all "
+                "(--patience null)."
+            )
+
+    def _run_early_stopping_check(self, trainer: L.Trainer) -> None:
+        score = trainer.callback_metrics.get(self.monitor)
+        if score is not None and score.isfinite() and validation_is_due(trainer):
+            super()._run_early_stopping_check(trainer)

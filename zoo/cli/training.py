@@ -10,13 +10,13 @@ from typing import Any
 
 import lightning as L
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import EarlyStopping, ProgressBar, Timer
+from lightning.pytorch.callbacks import ProgressBar, Timer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 
 from mtlzoo.callbacks import ParquetPredictions
 from mtlzoo.cli.agreement import DataIdentity, check_data, model_of, peek, reconcile
-from mtlzoo.cli.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from mtlzoo.cli.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience
 from mtlzoo.cli.logs import EpochLines, MetricsFile, SaveConfig, quiet, without_anonymous
 from mtlzoo.cli.parser import Parser, import_public_classes
 from mtlzoo.cli.results import fit_record, print_metrics, test_record
@@ -238,15 +238,13 @@ class ZooCLI(LightningCLI):
         monitor, mode = self.model.monitor
         checkpoints = self.folder / "checkpoints"
         validated = config.limit_val_batches != 0
-        callbacks: list[L.Callback] = [Timer(), DataIdentity(self.datamodule.data)]
+        callbacks: list[L.Callback] = [Timer(config.max_time), DataIdentity(self.datamodule.data)]
         if config.enable_checkpointing is not False:
             callbacks += [BestCheckpoint(checkpoints, monitor, mode)] if validated else []
             last = LastCheckpoint(checkpoints, self.options.checkpoint_every)
             callbacks += [last, StopWithCheckpoint(last.path)]
         if self.options.patience is not None and validated:
-            # After validations only: an epoch that max_steps cuts short has no score.
-            stopping = EarlyStopping(monitor, mode=mode, patience=self.options.patience, check_on_train_epoch_end=False)
-            callbacks.append(stopping)
+            callbacks.append(Patience(monitor, mode, self.options.patience))
         return callbacks
 
     def _ids(self) -> Any:

@@ -47,11 +47,6 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def scores(folder: Path) -> list[dict[str, str]]:
-    """Step and validation metrics; means of train losses begin anew where a training is resumed."""
-    return [{k: v for k, v in row.items() if not k.startswith("train/")} for row in rows(folder)]
-
-
 LONGER = [
     "--model.dropout",
     "0.2",
@@ -154,7 +149,7 @@ def test_what_is_no_checkpoint_of_ours_is_refused(trained: Path, options: list[s
 def test_a_resumed_training_ends_as_an_uninterrupted_one(
     whole: Path, options: list[str], run: Run, monkeypatch: pytest.MonkeyPatch, stop: tuple[str, int]
 ) -> None:
-    """Bit-identical weights and optimiser state, the same scores; stopped within, and at the end of, an epoch."""
+    """Bit-identical weights and optimiser state, all that was logged; stopped within, and at the end of, an epoch."""
     words = ["fit", *options, *LONGER, "--checkpoint_every", "2"]
     if stop[0] == "max_steps":
         run(*words, "--trainer.max_steps", str(stop[1]))
@@ -171,10 +166,11 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(
             with pytest.raises(PowerCutError):
                 main(words)
     torch.manual_seed(123)
-    run("fit", "-c", str(RUN / "config.yaml"), "--trainer.max_steps", "-1", "--ckpt_path", "last")
+    limits = ["--trainer.max_steps", "-1" if stop[1] % 2 else "1000"]
+    run("fit", "-c", str(RUN / "config.yaml"), *limits, "--ckpt_path", "last")
     assert_identical(weights(RUN), weights(whole))
     assert_identical(weights(RUN, "best"), weights(whole, "best"))
-    assert scores(RUN) == scores(whole)
+    assert rows(RUN) == rows(whole)
     assert yaml.safe_load((RUN / "config.yaml").read_text())["ckpt_path"] is None
     assert [path.name for path in RUN.parent.iterdir()] == ["version_0"]
 
@@ -191,8 +187,9 @@ def test_the_best_score_survives_a_move_of_the_folder(trained: Path, run: Run) -
     )
     best = max(float(row["val/auc_mean"]) for row in rows(moved) if row["val/auc_mean"])
     assert float(score) == pytest.approx(best)
-    assert len(rows(moved)) == 3
-    if float(rows(moved)[-1]["val/auc_mean"]) < best:
+    scores = [row["val/auc_mean"] for row in rows(moved) if row["val/auc_mean"]]
+    assert len(scores) == 3
+    if float(scores[-1]) < best:
         assert_identical(weights(moved, "best"), before)
 
 
