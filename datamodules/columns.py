@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
+from mtlzoo.datamodules.times import Bound, plain_bound, read_bound
 from mtlzoo.options import Range, check_options
 from mtlzoo.schema import FIRST_KNOWN, Links, Name, Pooling
 from mtlzoo.tasks import TaskKind, Weight
@@ -118,13 +119,26 @@ class Label(_Declared):
 class TimeSplit(_Declared):
     """Rows by a column of times, dates or numbers: validation from `val`, test from `test` on.
 
-    Rows before `val` are train. Both bounds are inclusive and are compared in the column's own type. A bound that is
-    None says that there is no such split.
+    Rows before `val` are train. Both bounds are inclusive. A bound is what the column holds: a time, as ISO text or as
+    a date or time of Python and YAML, with a zone where the column has zones; or a number, in the column's unit. A
+    bound that is None says that there is no such split.
     """
 
     column: Name
-    val: str | int | float | None
-    test: str | int | float | None
+    val: Bound | None
+    test: Bound | None
+
+    def __post_init__(self) -> None:
+        for name in ("val", "test"):
+            object.__setattr__(self, name, plain_bound(getattr(self, name)))
+        super().__post_init__()
+        read = [read_bound(bound) for bound in (self.val, self.test) if bound is not None]
+        if len({form for form, _ in read}) > 1:
+            raise ValueError(
+                f"{self}: one bound is of {read[0][0]}, one of {read[1][0]}. Write both as the column does."
+            )
+        if len(read) == 2 and read[0][1] > read[1][1]:
+            raise ValueError(f"{self}: val must not come after test.")
 
     @property
     def needed(self) -> tuple[str, ...]:

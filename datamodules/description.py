@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import date
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -98,10 +97,9 @@ def parse_label(name: str, described: Described) -> Label:
 
 
 def parse_split(described: Described) -> Split:
-    """A split from its description; errors as for `parse_column`. Dates, which YAML knows, become ISO text."""
+    """A split from its description; errors as for `parse_column`."""
     kind, options = _kind(SPLITS, "split", described)
-    plain = {name: value.isoformat() if isinstance(value, date) else value for name, value in options.items()}
-    return _made(kind, "split", plain)
+    return _made(kind, "split", options)
 
 
 def _options(at: str, described: Described) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from mtlzoo.datamodules.columns import GivenSplit, RandomSplit, Split, TimeSplit
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.hashing import hash_values, splitmix64, uniform
 from mtlzoo.datamodules.keys import KeyColumn
+from mtlzoo.datamodules.times import TimeColumn, is_day
 
 Codes = npt.NDArray[np.uint8]
 TRAIN, VAL, TEST = 0, 1, 2
-_ISO = r"^\d{4}-\d{2}-\d{2}($|[T ])"
 
 
 class Splitter(ABC):
@@ -109,24 +108,24 @@ class RandomSplitter(RowSplitter):
 
 
 class TimeSplitter(RowSplitter):
-    """Splits by two bounds on a column of numbers, dates, times or ISO texts."""
+    """Splits by two bounds on a column of times or numbers."""
 
     def __init__(self, declared: TimeSplit, folder: Path) -> None:
         super().__init__(folder)
         self.declared = declared
-        self.column = KeyColumn(declared.column, names=False)
+        self.column = TimeColumn(declared.column)
+        bounds = [bound for bound in (declared.val, declared.test) if bound is not None]
+        self.days = bool(bounds) and all(map(is_day, bounds))
 
     @override
     def split(self, chunk: pl.DataFrame, rows: range) -> npt.NDArray[Any]:
-        name = self.declared.column
-        times = _iso(_complete(self.column.check(chunk[name], rows), name, rows), name, rows)
-        bounds = ((VAL, self.declared.val), (TEST, self.declared.test))
-        reached = {split: _bound(bound, times.dtype, name) for split, bound in bounds if bound is not None}
-        if len(reached) == 2 and reached[VAL] > reached[TEST]:
-            raise ValueError(f"{self.declared}: val must not come after test.")
+        times = self.column.check(chunk[self.declared.column], rows)
         codes = np.full(len(times), TRAIN, np.uint8)
-        for split, bound in reached.items():
-            codes[(times >= bound).to_numpy()] = split
+        for split, bound in ((VAL, self.declared.val), (TEST, self.declared.test)):
+            if bound is not None:
+                codes[(times >= self.column.bound(bound)).to_numpy()] = split
+        if self.days and self.column.form == "numbers":
+            self.column.require_days(times, rows)
         return codes
 
 
@@ -165,7 +164,7 @@ class UserSplitter(Splitter):
     def __init__(self, declared: UserSplit, folder: Path) -> None:
         super().__init__(folder)
         self.declared = declared
-        self.user, self.order = KeyColumn(declared.user), KeyColumn(declared.order, names=False)
+        self.user, self.order = KeyColumn(declared.user), TimeColumn(declared.order)
         self.rows = 0
         self._writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
 
@@ -174,8 +173,7 @@ class UserSplitter(Splitter):
         user = self.user.check(chunk[self.declared.user], rows)
         keys = pl.DataFrame({"user": _complete(user, self.declared.user, rows), "row": np.asarray(rows)})
         if self.declared.order:
-            order = self.order.check(chunk[self.declared.order], rows)
-            keys = keys.with_columns(order=_iso(_complete(order, self.declared.order, rows), self.declared.order, rows))
+            keys = keys.with_columns(order=self.order.check(chunk[self.declared.order], rows))
         if self.declared.seed is not None:
             keys = keys.with_columns(order=pl.Series(uniform(splitmix64(np.asarray(rows)), self.declared.seed)))
         keys = keys.with_columns(file=pl.Series(hash_values(keys["user"]) % np.uint64(self.files)))
@@ -215,33 +213,3 @@ def _floor(x: pl.Expr) -> pl.Expr:
 
 def _ceil(x: pl.Expr) -> pl.Expr:
     return (x - 1e-9).ceil()  # 30 * 0.1 is 3.0000000000000004
-
-
-def _iso(values: pl.Series, column: str, rows: range) -> pl.Series:
-    """Times that compare as they should: text must be ISO, which sorts by time; dates become midnights."""
-    if values.dtype == pl.String:
-        allowed = "an ISO time such as 2022-05-03 or 2022-05-03 18:30:00. Convert the column when reading"
-        require(values.str.contains(_ISO), values, column, rows, allowed)
-        return values.str.replace("T", " ", literal=True)
-    if values.dtype == pl.Date:
-        return values.cast(pl.Datetime("us"))
-    return values.dt.replace_time_zone(None) if isinstance(values.dtype, pl.Datetime) else values
-
-
-def _bound(bound: str | float, dtype: pl.DataType, column: str) -> Any:
-    """The bound of a time split in the form of the column's values."""
-    if dtype.is_numeric():
-        try:
-            return bound if not isinstance(bound, str) else float(bound) if not bound.isdigit() else int(bound)
-        except ValueError:
-            raise DataError(
-                f"Column {column!r} holds numbers; the split's bound {bound!r} is none. Write it as the column does."
-            ) from None
-    if isinstance(dtype, pl.Datetime | pl.String) and isinstance(bound, str) and re.match(_ISO, bound):
-        time = datetime.fromisoformat(bound)
-        if time.tzinfo is None:  # a column with a zone is compared in its own
-            return time if isinstance(dtype, pl.Datetime) else bound.replace("T", " ")
-    raise DataError(
-        f"Column {column!r} holds {dtype}; the split's bound {bound!r} does not fit. Write it as 2022-05-03 or "
-        "2022-05-03 18:30:00."
-    )

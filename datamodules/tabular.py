@@ -202,8 +202,7 @@ class TabularDataModule(MultiTaskDataModule):
         recipe, split = self.recipe, self.recipe.split
         types: dict[str, DataType | None] = {}
         if isinstance(split, TimeSplit):
-            texts = isinstance(split.val, str) or isinstance(split.test, str)
-            types[split.column] = pl.String if texts else pl.Float64
+            types[split.column] = pl.String
         for column in recipe.columns:
             types.setdefault(column.name, pl.Float64 if isinstance(column, NumericColumn) else pl.String)
         for label in recipe.labels:
@@ -212,7 +211,7 @@ class TabularDataModule(MultiTaskDataModule):
         types.setdefault(recipe.weight or "", pl.Float64)
         if isinstance(split, UserSplit):
             types.setdefault(split.user, pl.String)
-            types.setdefault(split.order, None)
+            types.setdefault(split.order, pl.String)
         elif isinstance(split, GivenSplit) and split.column != FILE_SPLIT:
             types.setdefault(split.column, pl.String)
         for name in (recipe.group or "", *recipe.ids):
