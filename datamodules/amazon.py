@@ -9,10 +9,11 @@ import polars as pl
 
 from mtlzoo.datamodules.amazon_files import RELEASES, read_related, read_reviews
 from mtlzoo.datamodules.assigned import assigned
-from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import GivenSplit, Label, Split
 from mtlzoo.datamodules.core import core_of
+from mtlzoo.datamodules.domains import HIGHEST_ID, stars, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.datamodules.once import Once
 from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.side_table import present
@@ -23,7 +24,7 @@ OF_RATINGS = ("recommend", "alignment", "rating")
 OF_REVIEWS = ("verified", "helpful")
 OF_PRODUCTS = ("also_viewed", "also_bought", "category")
 SPLITS = ("train", "val", "test")
-GIVEN = {"user": pl.Int64, "item": pl.Int64, "rating": pl.Float64}
+GIVEN = {"user": whole(0, HIGHEST_ID), "item": whole(0, HIGHEST_ID), "rating": stars()}
 """Columns of ``train.txt``, ``val.txt`` and ``test.txt``, which have no header."""
 
 
@@ -186,11 +187,12 @@ class AmazonReviews(PairsDataModule):
         return [task for task in self.tasks if task in OF_REVIEWS]
 
     def _given(self) -> Iterator[pl.DataFrame]:
+        once = Once("train.txt, val.txt and test.txt")
         for split, path in zip(SPLITS, self.files(), strict=True):
             for rows in read_csv(path, columns=GIVEN, header=list(GIVEN)):
-                for name in GIVEN:
-                    require(rows[name].is_not_null(), rows[name], name, None, f"a number in every row ({path.name})")
+                once.add(rows["user"], rows["item"])
                 yield rows.with_columns(pl.lit(split).alias("split"))
+        once.finish()
 
     def _first(self, names: Sequence[str]) -> Path:
         names = [name.format(self.category) for name in names]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from mtlzoo.datamodules.checks import require
+from mtlzoo.datamodules.domains import Domain, id_text, seconds, stars, whole
 from mtlzoo.datamodules.json_lines import read_json_lines
 from mtlzoo.datamodules.reading import read_csv
 
@@ -19,7 +20,7 @@ class Key(NamedTuple):
 
     Args:
         name: The key.
-        dtype: Its type, or several that occur.
+        dtype: Its type, several that occur, or what it may hold.
         said: What it says, from the column of that name.
     """
 
@@ -62,14 +63,21 @@ def _either(name: str) -> tuple[str, str]:
 
 
 def _above_zero(votes: pl.Expr) -> pl.Expr:
-    return (votes.fill_null(0) > 0).cast(pl.Int8)
+    return (votes > 0).cast(pl.Int8)
 
 
 def _list(name: str) -> Key:
     return Key(name, _STRINGS, pl.col(name))
 
 
-_VOTES = pl.col("vote").cast(pl.String).str.strip_chars().str.replace_all(",", "")
+_VOTES = pl.col("vote").cast(pl.String).str.strip_chars()
+_OF_HOW_MANY = Domain(
+    "[3, 4], as three of four found it helpful",
+    lambda votes: (votes.list.len() == 2) & votes.list.eval((pl.element() >= 0).fill_null(False)).list.all(),
+    pl.List(pl.Int64()),
+)
+_DIGITS = "^([0-9]{1,18}|[0-9]{1,3}(,[0-9]{3}){1,5})$"
+"""``12``, or as 2018 has it ``1,234``."""
 _RELATED = pl.Struct({"also_viewed": _STRINGS, "also_bought": _STRINGS})
 _NAMES = ("user", "item", "rating", "timestamp")
 _OLD = ("reviewerID", "asin", "overall", "unixReviewTime")
@@ -81,8 +89,7 @@ RELEASES: dict[str, Release] = {
         csv=_either("ratings_{}.csv"),
         columns=_NAMES,
         named=False,
-        # [3, 4]: three of four who voted.
-        outcomes={"helpful": Key("helpful", pl.List(pl.Int64()), _above_zero(pl.col("helpful").list.first()))},
+        outcomes={"helpful": Key("helpful", _OF_HOW_MANY, _above_zero(pl.col("helpful").list.first()))},
         per_second=1,
         meta=_either("meta_{}.json"),
         item="asin",
@@ -103,7 +110,11 @@ RELEASES: dict[str, Release] = {
             "helpful": Key(
                 "vote",
                 (pl.String(), pl.Int64()),
-                pl.when(_VOTES.fill_null("") == "").then(0).otherwise(_VOTES.cast(pl.Int64, strict=False) > 0),
+                # Missing where there are none.
+                pl.when(_VOTES.fill_null("") == "")
+                .then(0)
+                .when(_VOTES.str.contains(_DIGITS))
+                .then(_VOTES.str.contains("[1-9]")),
             ),
         },
         per_second=1,
@@ -123,7 +134,7 @@ RELEASES: dict[str, Release] = {
         named=True,
         outcomes={
             "verified": Key("verified_purchase", pl.Boolean(), pl.col("verified_purchase").cast(pl.Int8)),
-            "helpful": Key("helpful_vote", pl.Int64(), _above_zero(pl.col("helpful_vote"))),
+            "helpful": Key("helpful_vote", whole(), _above_zero(pl.col("helpful_vote"))),
         },
         per_second=1000,
         meta=_either("meta_{}.jsonl"),
@@ -136,40 +147,30 @@ RELEASES: dict[str, Release] = {
 }
 """By year. 2018's ratings-only files have the item first."""
 
-_TYPES: dict[str, pl.DataType] = {
-    "user": pl.String(),
-    "item": pl.String(),
-    "rating": pl.Float64(),
-    "timestamp": pl.Int64(),
-}
+
+def _domains(release: Release) -> dict[str, Domain]:
+    """What user, item, rating and timestamp may be. No time is needed, as none is used."""
+    times = seconds(per_second=release.per_second, missing=True)
+    return dict(zip(_NAMES, (id_text(), id_text(), stars(), times), strict=True))
 
 
 def read_reviews(path: Path, release: Release, outcomes: Collection[str] = ()) -> Iterator[pl.DataFrame]:
     """Columns user, item, rating and timestamp (seconds since 1970) and, of files of JSON, the outcomes.
 
     Raises:
-        DataError: A line that is none, a missing user or item, a rating outside of 1 to 5, votes that are no number.
+        DataError: A line that is none, a user or item that is no id, a rating that is not 1 to 5 whole stars, a time
+            that is none, votes that are no number.
     """
-    first = 1
     for frame in _table(path, release) if ".csv" in path.name else _objects(path, release, outcomes):
-        rows = range(first, first + len(frame))
-        for name in ("user", "item"):
-            require(frame[name].is_not_null(), frame[name], name, rows, f"an id in every review of {path}")
-        good = frame["rating"].is_between(1, 5).fill_null(False)
-        require(good, frame["rating"], "rating", rows, f"1 to 5 in every review of {path}")
         yield frame.with_columns(pl.col("timestamp") // release.per_second)
-        first = rows.stop
 
 
 def _objects(path: Path, release: Release, outcomes: Collection[str]) -> Iterator[pl.DataFrame]:
     names = dict(zip(release.keys, _NAMES, strict=True))
     wanted = {task: release.outcomes[task] for task in outcomes}
-    types = {
-        **dict(zip(release.keys, _TYPES.values(), strict=True)),
-        **{key.name: key.dtype for key in wanted.values()},
-    }
+    domains = dict(zip(release.keys, _domains(release).values(), strict=True))
     first = 1
-    for frame in read_json_lines(path, types):
+    for frame in read_json_lines(path, {**domains, **{key.name: key.dtype for key in wanted.values()}}):
         rows = range(first, first + len(frame))
         said = frame.select(key.said.alias(task) for task, key in wanted.items())
         if "helpful" in wanted:
@@ -180,16 +181,18 @@ def _objects(path: Path, release: Release, outcomes: Collection[str]) -> Iterato
 
 
 def _table(path: Path, release: Release) -> Iterator[pl.DataFrame]:
+    domains = _domains(release)
     if not release.named:
-        return read_csv(path, columns=_TYPES, header=release.columns)
-    types = dict(zip(release.columns, _TYPES.values(), strict=True))
+        return read_csv(path, columns=domains, header=release.columns)
     names = dict(zip(release.columns, _NAMES, strict=True))
-    return (frame.rename(names) for frame in read_csv(path, columns=types))
+    columns = {column: domains[name] for column, name in names.items()}
+    return (frame.rename(names) for frame in read_csv(path, columns=columns))
 
 
 def read_related(path: Path, release: Release, name: str) -> Iterator[pl.DataFrame]:
     """Pairs of items that the metadata link (``source``, ``target``), or for category ``id`` and ``group``."""
     key = release.links[name]
     source, target = ("id", "group") if name == "category" else ("source", "target")
-    for frame in read_json_lines(path, {release.item: pl.String(), key.name: key.dtype}):
-        yield frame.select(pl.col(release.item).alias(source), key.said.alias(target)).explode(target).drop_nulls()
+    for frame in read_json_lines(path, {release.item: id_text(), key.name: key.dtype}):
+        linked = frame.select(pl.col(release.item).alias(source), key.said.alias(target)).explode(target)
+        yield linked.filter(pl.col(target) != "")

@@ -49,8 +49,8 @@ def read_blocks(path: Path, encoding: str, size: int) -> Iterator[Block]:
 
     Raises:
         DatasetNotFoundError: No such file.
-        DataError: An empty file, a web page, a truncated or damaged gzip, a line without end, bytes that are not of
-            `encoding`.
+        DataError: An empty file, a web page, a truncated or damaged gzip, a line without end, bytes that are 0 or
+            not of `encoding`.
         ValueError: An encoding that Python does not know, or whose line breaks are not one byte.
     """
     encoding = _known(encoding)
@@ -110,6 +110,12 @@ def _lines(file: IO[bytes], path: Path, size: int) -> Iterator[bytes]:
 
 
 def _utf8(block: Block, encoding: str) -> Block:
+    if b"\x00" in block.data:
+        line = block.line + block.data.count(b"\n", 0, block.data.index(b"\x00"))
+        raise DataError(
+            f"{block.path}, line {line}: a byte that is 0, which no text has: a part of the file was lost, or it is no "
+            "text (UTF-16?). Get it again, or run: iconv -f utf-16 -t utf-8 FILE"
+        )
     if encoding in ("utf-8", "ascii") and block.data.isascii():
         return block
     try:

@@ -12,4 +12,5 @@ class Ciao(TrustDataModule):
     Liu, mTrust: Discerning Multi-Faceted Trust in a Connected World, WSDM 2012.
     """
 
+    categories = 28
     citation = "Tang, Gao and Liu, mTrust, WSDM 2012"

@@ -10,6 +10,10 @@ import polars as pl
 DataType: TypeAlias = pl.DataType | type[pl.DataType]
 EXACT = 2**53
 """Whole numbers up to here, and not all beyond, are themselves as floats."""
+HIGHEST_ID = 2**31 - 1
+"""No publisher's numbers of users and items reach it; higher ones are damage."""
+EARLIEST, LATEST = 788_918_400, 2**31 - 1
+"""Seconds since 1970: 1995, before which no log of recommendations begins, to 2038."""
 LARGEST = 3.4028234e38
 """The largest number of a Float32, which is what features become."""
 
@@ -88,6 +92,28 @@ def day(first: date, last: date, *, missing: bool = False, points: bool = False)
     among = list(map(float, days)) if points else days
     allowed = f"a day from {days[0]} to {days[-1]}" + (", or nothing" if missing else "")
     return Domain(allowed, lambda values: values.is_in(among), pl.Float64 if points else pl.Int64, pl.Int64, missing)
+
+
+def seconds(*, per_second: int = 1, missing: bool = False) -> Domain:
+    """Times since 1970, in seconds or parts of them: those of another unit lie outside."""
+    low, high = EARLIEST * per_second, (LATEST + 1) * per_second - 1
+    unit = {1: "seconds", 1000: "milliseconds"}[per_second]
+    allowed = f"a time from 1995 to 2037 in {unit} since 1970" + (", or nothing" if missing else "")
+    return Domain(allowed, lambda values: values.is_between(low, high), missing=missing)
+
+
+def stars(*, half: bool = False) -> Domain:
+    """1 to 5 stars; with `half` also half ones, from 0.5 on."""
+    step = 0.5 if half else 1.0
+    allowed = "0.5 to 5 in half stars" if half else "1 to 5 in whole stars"
+    steps = [step * count for count in range(1, 11 if half else 6)]
+    return Domain(allowed, lambda values: values.is_in(steps), pl.Float64)
+
+
+def id_text() -> Domain:
+    """Ids in text."""
+    allowed = "an id: letters, digits and signs, without blanks or commas"
+    return text(r"[!-+\--~]+", allowed)
 
 
 def number(

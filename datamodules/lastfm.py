@@ -9,8 +9,10 @@ import polars as pl
 
 from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import Label
+from mtlzoo.datamodules.domains import HIGHEST_ID, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.obtain import obtain, place_of
+from mtlzoo.datamodules.once import Once
 from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.side_table import present
@@ -18,6 +20,11 @@ from mtlzoo.schema import Links
 
 FILES = {"friends": "user_friends.dat", "tags": "user_taggedartists.dat"}
 NAME = "hetrec2011-lastfm-2k"
+ID = whole(1, HIGHEST_ID)
+HEARD = {"userID": ID, "artistID": ID, "weight": whole(0, HIGHEST_ID)}
+FRIENDS = {"userID": ID, "friendID": ID}
+TAGGED = {"artistID": ID, "tagID": ID}
+"""What the columns that are read may hold."""
 
 
 class LastFM(PairsDataModule):
@@ -91,22 +98,27 @@ class LastFM(PairsDataModule):
 
     def read(self) -> Iterator[pl.DataFrame]:
         """Pairs of user and artist, in file order."""
-        for rows in _numbers(self._required("user_artists.dat"), ("userID", "artistID", "weight")):
+        once = Once("user_artists.dat")
+        for rows in read_csv(self._required("user_artists.dat"), columns=HEARD, separator="\t"):
+            once.add(rows["userID"], rows["artistID"])
             yield rows.select(
                 pl.col("userID").alias("user"),
                 pl.col("artistID").alias("item"),
                 pl.when(pl.col("weight") > 0).then(1).alias("recommend"),
                 pl.col("weight").log1p().alias("plays"),
             )
+        once.finish()
 
     def read_links(self, name: str) -> Iterator[pl.DataFrame]:
         """Friends, or the main tag of each artist."""
         path = self._required(FILES[name])
         if name == "friends":
-            for rows in _numbers(path, ("userID", "friendID")):
+            for rows in read_csv(path, columns=FRIENDS, separator="\t"):
+                alone = rows["userID"] != rows["friendID"]
+                require(alone, rows["friendID"], "friendID", None, f"somebody else than the user in {path.name}")
                 yield rows.rename({"userID": "source", "friendID": "target"})
             return
-        if given := list(_numbers(path, ("artistID", "tagID"))):
+        if given := list(read_csv(path, columns=TAGGED, separator="\t")):
             counted = pl.concat(given).group_by("artistID", "tagID").len()
             ordered = counted.sort("artistID", "len", "tagID", descending=[False, True, False])
             main = ordered.group_by("artistID", maintain_order=True).first()
@@ -130,15 +142,3 @@ class LastFM(PairsDataModule):
         raise DatasetNotFoundError(
             f"LastFM: {name}(.gz) is not in {self._folder}, beside user_artists.dat. It is part of {self.url}."
         )
-
-
-def _numbers(path: Path, names: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """Columns of a file, all of them numbers from 0 on, none missing."""
-    first = 1
-    for rows in read_csv(path, columns=dict.fromkeys(names, pl.Int64), separator="\t"):
-        numbers = range(first, first + len(rows))
-        for name in names:
-            good = (rows[name] >= 0).fill_null(False)
-            require(good, rows[name], name, numbers, f"a number from 0 on in every row of {path.name}")
-        yield rows
-        first = numbers.stop

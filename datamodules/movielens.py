@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import polars as pl
 
-from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import (
     CategoricalColumn,
     Column,
@@ -27,6 +26,7 @@ from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.movielens_files import Colons, Commas, Format, Tabs
 from mtlzoo.datamodules.negatives import NegativeSampler
 from mtlzoo.datamodules.obtain import obtain, place_of
+from mtlzoo.datamodules.once import Once
 from mtlzoo.datamodules.ranking import RankingDataModule
 from mtlzoo.datamodules.side_table import SideTable, present
 from mtlzoo.datamodules.splitting import splitter
@@ -204,12 +204,14 @@ class MovieLens(RankingDataModule):
             sampler = None
             if "interaction" in self.tasks:
                 sampler = NegativeSampler(Path(name) / "negatives", per_row=self.negatives, seed=self.seed)
-            first = 1
+            first, once = 1, Once("MovieLens' ratings")
             for rows in self._ratings():
                 split.add(rows, range(first, first + len(rows)))
+                once.add(rows["user"], rows["item"])
                 if sampler:
                     sampler.add(rows["user"], rows["item"])
                 first += len(rows)
+            once.finish()
             split.finish()
             if sampler:
                 sampler.finish()
@@ -230,19 +232,18 @@ class MovieLens(RankingDataModule):
     def _tables(self) -> tuple[SideTable, SideTable | None]:
         """Films, and users where they have a table."""
         _, film_file, *user_file = self._format.names
-        films = SideTable(self._format.films(self._required(film_file)), "item")
-        return films, SideTable(self._format.users(self._required(user_file[0])), "user") if user_file else None
+        path = self._required(film_file)
+        films = SideTable(self._format.films(path), "item", path, once=True, tally=self.tally)
+        if not user_file:
+            return films, None
+        path = self._required(user_file[0])
+        return films, SideTable(self._format.users(path), "user", path, once=True, tally=self.tally)
 
     def _ratings(self) -> Iterator[pl.DataFrame]:
         """Rows of the ratings' file or files, with `given`: the part that a file is."""
-        first = 1
         for name in self._ratings_names:
             for rows in self._format.ratings(self._required(name)):
-                numbers = np.arange(first, first + len(rows))
-                good = rows["rating"].is_between(0.5, 5).fill_null(False)
-                require(good, rows["rating"], "rating", numbers, "a number from 0.5 to 5")
                 yield rows.with_columns(given=pl.lit(name.rpartition(".")[2]))
-                first += len(rows)
 
     @property
     def _split(self) -> Split:

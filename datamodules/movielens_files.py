@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import CategoricalColumn, Column, NumericColumn
-from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.domains import HIGHEST_ID, Domain, flag, one_of, seconds, stars, text, whole
 from mtlzoo.datamodules.reading import read_csv
 
 _ACTION_TO_ANIMATION = ("Action", "Adventure", "Animation")
@@ -22,11 +22,23 @@ OLD_GENRES = (*_ACTION_TO_ANIMATION, "Children's", *_COMEDY_TO_WESTERN)
 """The 18 genres of 100K and 1M."""
 GENRES = (*_ACTION_TO_ANIMATION, "Children", *_COMEDY_TO_WESTERN, "IMAX")
 """The 19 genres of 20M and later."""
-NOT_LISTED = ("(no genres listed)", "unknown")
-"""What stands where nobody knows the genre of a film."""
-RATING = {"user": pl.Int64, "item": pl.Int64, "rating": pl.Float64, "timestamp": pl.Int64}
+NOT_LISTED = "(no genres listed)"
+"""What stands where nobody knows the genre of a film; 100K has a flag for it."""
+OCCUPATIONS = (
+    *("administrator", "artist", "doctor", "educator", "engineer", "entertainment", "executive", "healthcare"),
+    *("homemaker", "lawyer", "librarian", "marketing", "none", "other", "programmer", "retired", "salesman"),
+    *("scientist", "student", "technician", "writer"),
+)
+"""Of 100K; 1M has numbers from 0 to 20."""
+AGES = (1, 18, 25, 35, 45, 50, 56)
+"""Brackets of 1M, by where they begin."""
+ID = whole(1, HIGHEST_ID)
+RATING = {"user": ID, "item": ID, "rating": stars(), "timestamp": seconds()}
+ZIP = text("[0-9A-Z]{5}([0-9]{0,4}|-[0-9]{4})", "a code of five to nine digits, or of five letters and digits")
+GENDER = one_of(["F", "M"])
+AGE = Domain(f"one of {list(AGES)}", lambda ages: ages.is_in(AGES))
 _PERSON = (*(CategoricalColumn(name) for name in ("gender", "occupation", "zip")),)
-_YEAR = r"\((\d{4})(?:[-–]\d{0,4})?\)\s*$"  # noqa: RUF001  (series have a dash between two years)
+_YEAR = r"\(((?:18|19|20)[0-9]{2})(?:[-–][0-9]{0,4})?\)\s*$"  # noqa: RUF001  (series have a dash between two years)
 
 
 class Format(ABC):
@@ -68,19 +80,22 @@ class Tabs(Format):
 
     @override
     def films(self, path: Path) -> pl.DataFrame:
-        flags = (NOT_LISTED[1], *self.genres)
+        flags = ("unknown", *self.genres)
         header = ["item", "title", "released", "video", "url", *flags]
-        types = {"item": pl.Int64, "title": pl.String} | dict.fromkeys(flags, pl.Int64)
-        table = _bars(path, types, header)
+        table = pl.concat(_bars(path, {"item": ID, "title": text(), **dict.fromkeys(flags, flag())}, header))
         numbers = (pl.when(pl.col(name) == 1).then(pl.lit(i, pl.Int64)) for i, name in enumerate(self.genres))
-        genres = pl.concat_list(list(numbers)).list.drop_nulls()
-        return table.select("item", _year(), genres=pl.when(pl.col(NOT_LISTED[1]) == 0).then(genres))
+        table = table.with_columns(genres=pl.concat_list(list(numbers)).list.drop_nulls())
+        fitting = (table["genres"].list.len() > 0) != (table["unknown"] == 1)
+        lines = range(1, len(table) + 1)
+        require(
+            fitting, table["title"], "genres", lines, f"a film of one genre at least, or of 'unknown' alone, in {path}"
+        )
+        return table.select("item", _year(), genres=pl.when(pl.col("unknown") == 0).then("genres"))
 
     @override
     def users(self, path: Path) -> pl.DataFrame:
-        names = ["user", "age", "gender", "occupation", "zip"]
-        types = dict.fromkeys(names, pl.String) | {"user": pl.Int64, "age": pl.Int64}
-        return _bars(path, types, names).with_columns(_zip())
+        columns = {"user": ID, "age": whole(1, 120), "gender": GENDER, "occupation": one_of(OCCUPATIONS), "zip": ZIP}
+        return pl.concat(_bars(path, columns, list(columns))).with_columns(_centre())
 
 
 class Colons(Format):
@@ -96,14 +111,13 @@ class Colons(Format):
 
     @override
     def films(self, path: Path) -> pl.DataFrame:
-        types = {"item": pl.Int64, "title": pl.String, "genres": pl.String}
-        table = pl.concat(_colons(path, types))
+        table = pl.concat(_colons(path, {"item": ID, "title": text(), "genres": _listed(self.genres)}))
         return table.select("item", _year(), genre_numbers(table["genres"], self.genres))
 
     @override
     def users(self, path: Path) -> pl.DataFrame:
-        types = {"user": pl.Int64, "gender": pl.String, "age": pl.Int64, "occupation": pl.Int64, "zip": pl.String}
-        return pl.concat(_colons(path, types)).with_columns(_zip())
+        columns = {"user": ID, "gender": GENDER, "age": AGE, "occupation": whole(0, 20), "zip": ZIP}
+        return pl.concat(_colons(path, columns)).with_columns(_centre())
 
 
 class Commas(Format):
@@ -114,64 +128,46 @@ class Commas(Format):
 
     @override
     def ratings(self, path: Path) -> Iterator[pl.DataFrame]:
-        columns = dict(zip(("userId", "movieId", "rating", "timestamp"), RATING.items(), strict=True))
-        for rows in read_csv(path, columns={theirs: dtype for theirs, (_, dtype) in columns.items()}):
-            yield rows.rename({theirs: name for theirs, (name, _) in columns.items()})
+        columns = {"userId": ID, "movieId": ID, "rating": stars(half=True), "timestamp": seconds()}
+        for rows in read_csv(path, columns=columns):
+            yield rows.rename(dict(zip(columns, RATING, strict=True)))
 
     @override
     def films(self, path: Path) -> pl.DataFrame:
-        types = {"movieId": pl.Int64, "title": pl.String, "genres": pl.String}
-        table = pl.concat(read_csv(path, columns=types))
+        columns = {"movieId": ID, "title": text(), "genres": _listed(self.genres)}
+        table = pl.concat(read_csv(path, columns=columns))
         return table.select(pl.col("movieId").alias("item"), _year(), genre_numbers(table["genres"], self.genres))
 
 
-def genre_numbers(texts: pl.Series, genres: Sequence[str]) -> pl.Series:
-    """Texts such as ``Drama|War`` as lists of places in `genres`; null where none are listed.
+def _listed(genres: Sequence[str]) -> Domain:
+    """Texts such as ``Drama|War``."""
 
-    Raises:
-        DataError: A genre that is not one of them.
-    """
-    lists = pl.select(pl.when(~texts.is_in(NOT_LISTED)).then(texts.str.split("|"))).to_series()
-    good = lists.list.eval(pl.element().is_in(genres)).list.all()
-    require(good, texts, texts.name, None, f"genres between '|', of {list(genres)}")
+    def good(texts: pl.Series) -> pl.Series:
+        return (texts == NOT_LISTED) | texts.str.split("|").list.eval(pl.element().is_in(genres)).list.all()
+
+    return Domain(f"genres between '|', of {list(genres)}, or {NOT_LISTED!r}", good, pl.String)
+
+
+def genre_numbers(texts: pl.Series, genres: Sequence[str]) -> pl.Series:
+    """Texts such as ``Drama|War`` as lists of places in `genres`; null where none are listed."""
+    lists = pl.select(pl.when(texts != NOT_LISTED).then(texts.str.split("|"))).to_series()
     numbers = pl.element().replace_strict(genres, range(len(genres)), return_dtype=pl.Int64)
     return lists.list.eval(numbers).alias(texts.name)
 
 
-def _bars(path: Path, types: Mapping[str, type[pl.DataType]], header: Sequence[str]) -> pl.DataFrame:
-    return pl.concat(read_csv(path, columns=types, header=header, separator="|", encoding="latin-1", quote=False))
+def _bars(path: Path, columns: Mapping[str, Domain], header: Sequence[str]) -> Iterator[pl.DataFrame]:
+    return read_csv(path, columns=columns, header=header, separator="|", encoding="latin-1", quote=False)
 
 
-def _colons(path: Path, types: Mapping[str, type[pl.DataType]]) -> Iterator[pl.DataFrame]:
-    """Rows of a file whose fields stand between ``::``; no reader of tables takes two characters for a separator."""
-    line, names = 1, list(types)
-    # A separator that no text has: whole lines.
-    whole = read_csv(
-        path, columns={"line": pl.String}, header=["line"], separator="\x1f", encoding="latin-1", quote=False
-    )
-    for frame in whole:
-        fields = frame["line"].str.split("::")
-        wrong = fields.list.len() != len(names)
-        if wrong.any():
-            at = int(wrong.arg_true()[0])
-            raise DataError(
-                f"{path}, line {line + at}: {len(fields[at])} fields where {len(names)} are expected "
-                f"({frame['line'][at][:80]!r}). Repair the line, or get the file again."
-            )
-        texts = fields.list.to_struct(fields=names).struct.unnest()
-        numbers = texts.with_columns(pl.col(name).cast(dtype, strict=False) for name, dtype in types.items())
-        for name, dtype in types.items():
-            rows = range(line, line + len(frame))
-            require(numbers[name].is_not_null(), texts[name], name, rows, f"{dtype.__name__} in every line of {path}")
-        yield numbers
-        line += len(frame)
+def _colons(path: Path, columns: Mapping[str, Domain]) -> Iterator[pl.DataFrame]:
+    return read_csv(path, columns=columns, header=list(columns), separator="::", encoding="latin-1", quote=False)
+
+
+def _centre() -> pl.Expr:
+    """The sorting centre: codes are texts, with leading zeros, letters and, now and then, nine digits."""
+    return pl.col("zip").str.slice(0, 3)
 
 
 def _year() -> pl.Expr:
     """The year at the end of a title; the dates that 100K has too are often those of a later release in the US."""
     return pl.col("title").str.extract(_YEAR).cast(pl.Int64).alias("year")
-
-
-def _zip() -> pl.Expr:
-    """The sorting centre: codes are texts, with leading zeros, letters and, now and then, nine digits."""
-    return pl.col("zip").str.slice(0, 3)

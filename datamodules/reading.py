@@ -20,6 +20,7 @@ from mtlzoo.datamodules.domains import DataType, Domain
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.parsing import Parser, from_table
 
+_UNIT = "\x1f"
 _THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -44,7 +45,7 @@ def read_csv(
         columns: Columns to read, with their types, or with the values that they may hold; None takes the type that the
             first block suggests. Default: all.
         header: Column names of a file that has no line of names.
-        separator: One character.
+        separator: One character, or several, such as ``::``.
         encoding: Any of Python's whose line breaks are one byte. A UTF-8 byte order mark is skipped.
         null_values: Texts that mean "missing", besides the empty one.
         quote: Whether ``"`` quotes values. Line breaks within quotes are refused.
@@ -58,6 +59,9 @@ def read_csv(
     """
     path = Path(path)
     blocks = read_blocks(path, encoding, batch_bytes)
+    if len(separator) > 1:  # Arrow knows separators of one character alone: one that no text has stands for several
+        blocks = _replaced(blocks, separator.encode(), _UNIT.encode())
+        separator = _UNIT
     names = list(header)
     if not names:
         block = next(blocks)
@@ -123,6 +127,10 @@ def parsed(parser: BlockParser, blocks: Iterator[Block]) -> Iterator[pl.DataFram
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+def _replaced(blocks: Iterator[Block], old: bytes, new: bytes) -> Iterator[Block]:
+    return (replace(block, data=block.data.replace(old, new)) for block in blocks)
 
 
 def _chain(first: Block, others: Iterable[Block]) -> Iterator[Block]:

@@ -10,12 +10,14 @@ import polars as pl
 
 from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import Label
+from mtlzoo.datamodules.domains import HIGHEST_ID, Domain, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.matlab import read_matrix
 from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.schema import Links
 
 CHUNK = 1 << 18
+ID = whole(1, HIGHEST_ID)
 RATINGS = ("rating.mat", "rating_with_timestamp.mat")
 NETWORKS = ("trustnetwork.mat", "trust.mat")
 """Of the release without times and of the one with them, as the variables below."""
@@ -73,6 +75,9 @@ class TrustDataModule(PairsDataModule):
             raise ValueError(f"{name}: positive_from={positive_from}; allowed are 0 to below 5, the highest rating.")
         self.positive_from = positive_from
 
+    categories: ClassVar[int] = HIGHEST_ID
+    """Highest number of a category."""
+
     @property
     @abstractmethod
     def citation(self) -> str:
@@ -94,7 +99,9 @@ class TrustDataModule(PairsDataModule):
         """Ratings, in the order of the file."""
         matrix = read_matrix(self._file(RATINGS), RATING, (4, 5, 6))
         rows = pl.DataFrame({name: matrix[:, place] for place, name in enumerate(COLUMNS[:4])})
-        require(rows["rating"].is_between(0, 5), rows["rating"], "rating", range(1, len(rows) + 1), "0 to 5")
+        domains = (("user", ID), ("item", ID), ("category", whole(1, self.categories)), ("rating", whole(0, 5)))
+        for name, domain in domains:
+            _check(rows[name], name, domain)
         stars = pl.when(pl.col("rating") > 0).then(pl.col("rating"))
         positive = pl.when(pl.col("rating") > self.positive_from).then(1)
         yield from rows.with_columns(rating=stars, recommend=positive).iter_slices(CHUNK)
@@ -103,7 +110,10 @@ class TrustDataModule(PairsDataModule):
         """Who trusts whom, or the categories of the products."""
         if name == "trust":
             pairs = read_matrix(self._file(NETWORKS), NETWORK, (2,))
-            yield pl.DataFrame({"source": pairs[:, 0], "target": pairs[:, 1]})
+            links = pl.DataFrame({"source": pairs[:, 0], "target": pairs[:, 1]})
+            for column, values in links.to_dict().items():
+                _check(values, f"{column} of {NETWORK[0]}", ID)
+            yield links
             return
         for rows in self.read():
             yield rows.select(pl.col("item").alias("id"), pl.col("category").alias("group")).unique(maintain_order=True)
@@ -117,3 +127,8 @@ class TrustDataModule(PairsDataModule):
             f"{type(self).__name__}: no {' or '.join(names)} in {self.root}. Get it from {self.url} and give its "
             "folder as root=."
         )
+
+
+def _check(values: pl.Series, name: str, domain: Domain) -> None:
+    if (at := domain.first_bad(values)) is not None:
+        require(values != values[at], values, name, range(1, len(values) + 1), domain.allowed)

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.core import core_of
+from mtlzoo.datamodules.domains import id_text, stars
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.json_lines import read_json_lines
+from mtlzoo.datamodules.json_lines import Types, read_json_lines
 from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.datamodules.side_table import present
 from mtlzoo.schema import Links
@@ -22,6 +22,8 @@ TEXTS = (pl.String(), pl.List(pl.String()))
 """Releases differ: one text with commas, or a list."""
 VOTES = {"useful": pl.Int64(), "votes": pl.Struct({"useful": pl.Int64()})}
 """Until 2016 votes were an object of their own."""
+REVIEW: Types = {"user_id": id_text(), "business_id": id_text(), "stars": stars(), **VOTES}
+"""What is read of a review."""
 
 
 class Yelp(PairsDataModule):
@@ -102,26 +104,21 @@ class Yelp(PairsDataModule):
         """Friends, or the main category of each business."""
         path = self._required(TABLE[name])
         if name == "friends":
-            for rows in read_json_lines(path, {"user_id": pl.String(), "friends": TEXTS}):
+            for rows in read_json_lines(path, {"user_id": id_text(), "friends": TEXTS}):
                 friends = _listed(rows["friends"], none="None")
                 yield pl.DataFrame({"source": rows["user_id"], "target": friends}).explode("target").drop_nulls()
             return
-        frames = read_json_lines(path, {"business_id": pl.String(), "categories": TEXTS})
-        lists = [pl.DataFrame({"id": rows["business_id"], "group": _listed(rows["categories"])}) for rows in frames]
+        frames = read_json_lines(path, {"business_id": id_text(), "categories": TEXTS})
+        lists = [pl.DataFrame(schema={"id": pl.String, "group": pl.List(pl.String)})]
+        for rows in frames:
+            lists.append(pl.DataFrame({"id": rows["business_id"], "group": _listed(rows["categories"])}))
         pairs = pl.concat(lists).explode("group").drop_nulls().unique(maintain_order=True)
         pairs = pairs.with_columns(count=pl.len().over("group")).filter(pl.col("count") > 1)
         yield pairs.sort("id", "count", "group").group_by("id", maintain_order=True).first().select("id", "group")
 
     def _reviews(self) -> Iterator[pl.DataFrame]:
         path = self._required("review")
-        types = {"user_id": pl.String(), "business_id": pl.String(), "stars": pl.Float64(), **VOTES}
-        first = 1
-        for frame in read_json_lines(path, types):
-            rows = range(first, first + len(frame))
-            for name in ("user_id", "business_id"):
-                require(frame[name].is_not_null(), frame[name], name, rows, f"an id in every review of {path}")
-            good = frame["stars"].is_between(1, 5).fill_null(False)
-            require(good, frame["stars"], "stars", rows, f"1 to 5 in every review of {path}")
+        for frame in read_json_lines(path, REVIEW):
             yield frame.select(
                 pl.col("user_id").alias("user"),
                 pl.col("business_id").alias("item"),
@@ -129,7 +126,6 @@ class Yelp(PairsDataModule):
                 (pl.coalesce("useful", pl.col("votes").struct.field("useful")) > 0).cast(pl.Int8).alias("useful"),
                 pl.when(pl.col("stars") > self.positive_from).then(1).alias("recommend"),
             )
-            first = rows.stop
 
     def _required(self, table: str) -> Path:
         name = f"yelp_academic_dataset_{table}.json"

@@ -43,7 +43,7 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("7,8", "2 fields where 3 are expected"),
-        ("7,8,", "found None; allowed is a number"),
+        ("7,8,", "found None; allowed is 1 to 5 in whole stars"),
         ("u7,8,5", "invalid value 'u7'; expected int64"),
     ],
 )

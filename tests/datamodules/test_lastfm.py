@@ -105,13 +105,17 @@ def test_a_file_that_only_a_task_needs(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("user_artists.dat", "userID\tartistID\tweight\n2\t3\n", "user_artists.dat"),
-        ("user_artists.dat", "userID\tartistID\tweight\n2\t3\t-5\n", "row 1: found -5; allowed is a number from 0 on"),
+        (
+            "user_artists.dat",
+            "userID\tartistID\tweight\n2\t3\t-5\n",
+            "line 2, column 'weight': found -5; allowed is a whole number from 0 to",
+        ),
         ("user_artists.dat", "user\tartist\n2\t3\n", "userID"),
-        ("user_artists.dat", "userID\tartistID\tweight\n2\t3\t\n", "found None; allowed is a number from 0 on"),
+        ("user_artists.dat", "userID\tartistID\tweight\n2\t3\t\n", "found None; allowed is a whole number from 0 to"),
         ("user_friends.dat", "<!DOCTYPE html>\n<html>\n", "a web page, not data"),
         ("user_friends.dat", "userID\tfriendID\n", r"user_friends\.dat: no rows"),
-        ("user_friends.dat", "userID\tfriendID\n2\t\n", "'friendID', row 1: found None"),
-        ("user_taggedartists.dat", "artistID\ttagID\n", "no two 'item' of train are linked"),
+        ("user_friends.dat", "userID\tfriendID\n2\t\n", "line 2, column 'friendID': found None"),
+        ("user_taggedartists.dat", "artistID\ttagID\n", r"user_taggedartists\.dat: no rows"),
     ],
 )
 def test_files_that_are_not_what_they_should_be(tmp_path: Path, name: str, content: str, message: str) -> None:

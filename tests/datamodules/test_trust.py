@@ -109,7 +109,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "sparse": ({"rating": csc_matrix(np.ones((9, 4)))}, "object of shape"),
     "words": ({"rating": "four"}, "of shape"),
     "transposed": ({"rating": np.ones((5, 90))}, r"shape \(5, 90\); allowed are numbers in 4 or 5 or 6 columns"),
-    "stars": ({"rating": np.array([[1, 2, 3, 6], [1, 2, 3, 4]])}, "row 1: found 6; allowed is 0 to 5"),
+    "stars": (
+        {"rating": np.array([[1, 2, 3, 6], [1, 2, 3, 4]])},
+        "row 1: found 6; allowed is a whole number from 0 to 5",
+    ),
 }
 
 

@@ -147,7 +147,7 @@ def test_cores_are_of_users_and_businesses(tmp_path: Path) -> None:
     [
         ("<html>", "web page|not JSON"),
         ('{"user_id": "u", "business_id": "b", "stars": 9.0, "useful": 0}', "found 9.0; allowed is 1 to 5"),
-        ('{"business_id": "b", "stars": 5.0, "useful": 0}', "an id in every review"),
+        ('{"business_id": "b", "stars": 5.0, "useful": 0}', "key 'user_id': found None; allowed is an id"),
         ('{"user_id": "u", "business_id": "b", "stars": "five", "useful": 0}', "'stars' is"),
         ('{"user_id": "u", "business_id": "b", "useful": 0}', "found None; allowed is 1 to 5"),
         ('{"user_id": "u", "business_id": "b", "stars": 5.0, "useful": "yes"}', "'useful' is"),

@@ -1,0 +1,1 @@
+"""Damaged files, and what a data module may make of them."""
