@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.atomic import PARTS, own_folder, whole_file
@@ -107,7 +108,7 @@ class ParquetPredictions(L.Callback):
 
 def _column(values: Tensor) -> pa.Array:
     numbers = values.detach().cpu()
-    if numbers.is_floating_point():
+    if numbers.dtype in (torch.float16, torch.bfloat16):
         numbers = numbers.float()
     flat = pa.array(numbers.flatten().numpy())
     return flat if numbers.dim() == 1 else pa.FixedSizeListArray.from_arrays(flat, numbers.shape[1])

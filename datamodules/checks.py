@@ -53,14 +53,33 @@ def require(good: pl.Series, values: pl.Series, column: str, rows: Rows | None, 
         raise DataError(f"Column {column!r}{row}: found {values[at]!r}; allowed is {allowed}.")
 
 
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
+"""What the networks' numbers, which have 32 bits, can hold."""
+
+
+def require_float(x: pl.Series, values: pl.Series, column: str, rows: Rows) -> None:
+    """Refuses numbers that have no finite form of 32 bits, such as the largest of 64 where it stands for "missing".
+
+    Raises:
+        DataError: As `require`.
+    """
+    if x.dtype.is_float():
+        allowed = f"a number that 32 bits hold (up to {LARGEST_FLOAT:.1e}), or null where it is missing"
+        require(x.abs() <= LARGEST_FLOAT, values, column, rows, allowed)
+
+
 def numbers(values: pl.Series, column: str, rows: Rows) -> pl.Series:
     """The values as numbers, whole ones as integers, all others as Float64; missing ones (null, NaN) as null.
 
     Raises:
         DataError: Values that are not numbers, or are infinite.
     """
+    if values.dtype in (pl.Int128, pl.UInt128):
+        return values.cast(pl.Float64)  # nothing that they go to knows them
     if values.dtype.is_integer():
         return values
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
     if values.dtype in (pl.Boolean, pl.Null):
         return values.cast(pl.Int64)
     if values.dtype == pl.String:
@@ -70,7 +89,8 @@ def numbers(values: pl.Series, column: str, rows: Rows) -> pl.Series:
     elif values.dtype.is_numeric():
         found = values.cast(pl.Float64)
     else:
-        raise DataError(f"Column {column!r} holds {values.dtype}; allowed are numbers. Convert it when reading.")
+        spans = " with dt.total_seconds()" if values.dtype == pl.Duration else ""
+        raise DataError(f"Column {column!r} holds {values.dtype}; allowed are numbers. Convert it when reading{spans}.")
     found = found.fill_nan(None)
     require(found.is_finite(), values, column, rows, "a finite number, or null where it is missing")
     return found

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ class Encoder(ABC):
     What `fit` learned is `state`, which another encoder of the same column may `restore` instead of learning.
     """
 
-    dtype: ClassVar[npt.DTypeLike] = np.float32
+    dtype: npt.DTypeLike = np.float32
     """Of the prepared column; `encode` may return any type that it can be cast from without loss."""
     given = False
     """Whether `restore` gave what would else be learned."""

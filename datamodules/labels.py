@@ -9,26 +9,38 @@ import polars as pl
 import pyarrow as pa
 from typing_extensions import override
 
-from mtlzoo.datamodules.checks import numbers, require
+from mtlzoo.datamodules.checks import LARGEST_FLOAT, numbers, require, require_float
 from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.encode import Encoder, Keys, Places, coded, compact, from_arrow, to_arrow
+from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.numeric import Moments
 from mtlzoo.datamodules.sequences import as_array, as_lists, flatten
 from mtlzoo.datamodules.vocabulary import Vocabulary
 from mtlzoo.schema import FIRST_KNOWN
 from mtlzoo.tasks import Task
 
+_FAR = 16.0
+"""Deviations from 0 up to which the rounding to 32 bits is some 1e-6 deviations, which is also that of a prediction."""
+_SMALLEST = float(np.finfo(np.float32).tiny)
 _REMEDY = "or null where it is not observed. Correct the rows, or the label's kind"
 
 
 class LabelEncoder(Encoder):
-    """One number per row, NaN where not observed."""
+    """One number per row, NaN where not observed.
+
+    Of 32 bits, but of 64 where those would lose what tells the labels apart: times in seconds, say, whose mean is far
+    from 0 in units of their deviation.
+    """
 
     def __init__(self, label: Label) -> None:
         self.label = label
         self.moments = Moments()
         self.center, self.scale = 0.0, 1.0
-        self.staged = pl.Int8() if label.kind in ("binary", "ranking") else pl.Float32()
+        self.dtype: npt.DTypeLike = np.float32
+        self.all = Moments()
+        """Of all rows, for the choice between 32 and 64 bits."""
+        self.exact = True
+        """Whether 32 bits hold all rows as they are."""
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
@@ -41,7 +53,32 @@ class LabelEncoder(Encoder):
             require((x == 1) | x.is_null(), raw, self.label.column, rows, allowed)
         if self.label.kind == "multiclass":
             _require_classes(x, self.label, rows)
-        return to_arrow(_observed(x.cast(self.staged), chunk, self.label, rows))
+        if self.label.kind in ("binary", "ranking"):
+            x = x.cast(pl.Int8)
+        else:
+            require_float(x, raw, self.label.column, rows)
+            x = self._narrow(x, raw, rows)
+        return to_arrow(_observed(x, chunk, self.label, rows))
+
+    def _narrow(self, x: pl.Series, raw: pl.Series, rows: range) -> pl.Series:
+        """The numbers in the smallest type of float that holds them."""
+        wide = x.cast(pl.Float64)
+        if x.dtype.is_integer():
+            allowed = f"a whole number below 2^53, {_REMEDY}"
+            require(
+                wide.abs() < 2.0**53, raw, self.label.column, rows, f"{allowed}; or subtract what all have in common"
+            )
+        self.all.add(wide.drop_nulls().to_numpy())
+        narrow = wide.cast(pl.Float32)
+        if (narrow.cast(pl.Float64) == wide).all():
+            return narrow
+        self.exact = False
+        return wide
+
+    @override
+    def settle(self) -> None:
+        far = self.label.kind != "regression" or abs(self.all.mean) > _FAR * self.all.scale
+        self.dtype = np.float32 if self.exact or not far else np.float64
 
     @override
     def observe(self, staged: pa.Array, train: Places) -> None:
@@ -52,6 +89,7 @@ class LabelEncoder(Encoder):
     @override
     def fit(self) -> None:
         if self.moments.count:
+            self.moments.require(self.label.column)
             self.center, self.scale = self.moments.mean, self.moments.scale
 
     @override
@@ -110,13 +148,28 @@ class WeightEncoder(Encoder):
 
     def __init__(self, column: str) -> None:
         self.column = column
+        self.total = 0.0
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
         raw = chunk[self.column]
         x = numbers(raw, self.column, rows)
-        require((x >= 0).fill_null(False), raw, self.column, rows, "a weight >= 0 in every row")
+        held = (x == 0) | x.is_between(_SMALLEST, LARGEST_FLOAT)
+        allowed = f"a weight >= 0 in every row, 0 or from {_SMALLEST:.1e} to {LARGEST_FLOAT:.1e}"
+        require(held.fill_null(False), raw, self.column, rows, allowed)
         return to_arrow(x.cast(pl.Float32))
+
+    @override
+    def observe(self, staged: pa.Array, train: Places) -> None:
+        self.total += float(staged.to_numpy().take(train).sum(dtype=np.float64))
+
+    @override
+    def fit(self) -> None:
+        if not 0 < self.total <= LARGEST_FLOAT:
+            raise DataError(
+                f"Column {self.column!r}: the weights of train sum to {self.total:.3g}; allowed is a sum above 0 that "
+                f"32 bits hold (up to {LARGEST_FLOAT:.1e}). Correct the weights, or leave the column out."
+            )
 
     @override
     def encode(self, staged: pa.Array) -> npt.NDArray[np.float32]:

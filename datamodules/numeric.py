@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 from typing_extensions import override
 
-from mtlzoo.datamodules.checks import numbers
+from mtlzoo.datamodules.checks import LARGEST_FLOAT, numbers, require_float
 from mtlzoo.datamodules.columns import NumericColumn
 from mtlzoo.datamodules.encode import Encoder, Places, compact
 from mtlzoo.datamodules.errors import DataError
@@ -47,13 +47,49 @@ class Moments:
         return float(np.sqrt(self.squares / self.count)) if self.high > self.low else 1.0
 
     def require(self, column: str) -> None:
-        """Refuses a column without numbers.
+        """Refuses a column that nothing can be scaled by.
 
         Raises:
-            DataError: No number in train.
+            DataError: No number in train, or numbers whose deviation is less than the smallest float.
         """
         if not self.count:
             raise DataError(f"Column {column!r} has no number in train, so nothing to scale by. Leave the column out.")
+        if not self.scale > 0:
+            raise DataError(
+                f"Column {column!r}: the numbers of train, {self.low!r} to {self.high!r}, are so close that their "
+                "deviation is 0. Multiply them by a large number."
+            )
+
+
+class Origin:
+    """What is subtracted from integers that floats would make one, nanoseconds since 1970 for example.
+
+    About the median of the first chunk of rows; 0 where that is small.
+    """
+
+    def __init__(self) -> None:
+        self.value: int | None = None
+
+    def subtract(self, x: pl.Series) -> pl.Series:
+        """Numbers from `numbers` less the origin: exact where both are integers."""
+        if self.value is None:
+            middle = x.median() if x.dtype.is_integer() else None
+            self.value = int(middle) if isinstance(middle, float) and abs(middle) >= 2**53 else 0
+        if not self.value:
+            return x
+        if not x.dtype.is_integer():
+            return x.cast(pl.Float64) - float(self.value)
+        left = x.cast(pl.Int128) - pl.Series([self.value], dtype=pl.Int128)
+        whole = left.cast(pl.Int64, strict=False)
+        return left.cast(pl.Float64) if whole.null_count() > left.null_count() else whole
+
+    def state(self) -> dict[str, Any]:
+        """As of `Encoder`."""
+        return {"origin": self.value} if self.value else {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """As of `Encoder`."""
+        self.value = state.get("origin", 0)
 
 
 class NumericEncoder(Encoder):
@@ -62,10 +98,29 @@ class NumericEncoder(Encoder):
     def __init__(self, column: NumericColumn) -> None:
         self.column = column
         self.moments = Moments()
+        self.origin = Origin()
+        self.ends: dict[str, tuple[float, int]] = {}
+        """Lowest and highest number of all rows, and the row of each."""
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
-        return compact(numbers(chunk[self.column.name], self.column.name, rows))
+        raw, name = chunk[self.column.name], self.column.name
+        x = numbers(raw, name, rows)
+        require_float(x, raw, name, rows)
+        if self.column.transform != "log1p":
+            x = self.origin.subtract(x)
+        for end, place in (("low", x.arg_min()), ("high", x.arg_max())):
+            if place is not None:
+                chosen = min if end == "low" else max
+                self.ends[end] = chosen(
+                    self.ends.get(end, (float(x[place]), rows[place])), (float(x[place]), rows[place])
+                )
+        return compact(x)
+
+    @override
+    def settle(self) -> None:
+        if self.given:
+            self._require_finite()
 
     @override
     def observe(self, staged: pa.Array, train: Places) -> None:
@@ -77,20 +132,40 @@ class NumericEncoder(Encoder):
         moments = self.moments
         moments.require(self.column.name)
         if self.column.transform == "none":
-            self.center, self.scale = 0.0, 1.0
+            self.center, self.scale = -float(self.origin.value or 0), 1.0
         elif self.column.transform == "minmax":
             self.center, self.scale = moments.low, moments.high - moments.low or 1.0
         else:
             self.center, self.scale = moments.mean, moments.scale
         self.missing = (moments.mean - self.center) / self.scale
+        self._require_finite()
+
+    def _require_finite(self) -> None:
+        """Refuses numbers whose final form 32 bits cannot hold, or cannot tell apart."""
+        moments, name, transform = self.moments, self.column.name, self.column.transform
+        for value, row in self.ends.values():
+            x = (self._bent(np.asarray([value])) - self.center) / self.scale
+            if transform != "minmax" and abs(x[0]) > LARGEST_FLOAT:
+                raise DataError(
+                    f"Column {name!r}, row {row:,}: found {value + (self.origin.value or 0)!r}, which is {x[0]:.1e} "
+                    f"deviations ({self.scale:.1e}) off the mean of train; allowed is what 32 bits hold (up to "
+                    f"{LARGEST_FLOAT:.1e}). Correct the number, or choose transform: log1p, minmax or none."
+                )
+        furthest = max(abs(moments.low - self.center), abs(moments.high - self.center)) if moments.count else 0.0
+        if transform == "none" and moments.high > moments.low and moments.scale < np.spacing(np.float32(furthest)):
+            raise DataError(
+                f"Column {name!r}: with transform: none, 32 bits do not tell the numbers of train apart (they have "
+                f"a deviation of {moments.scale:.1e} at {moments.mean - self.center:.6e}). Choose standardize."
+            )
 
     @override
     def state(self) -> dict[str, Any]:
-        return {"center": self.center, "scale": self.scale, "missing": self.missing}
+        return {"center": self.center, "scale": self.scale, "missing": self.missing, **self.origin.state()}
 
     @override
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
+        self.origin.restore(state)
         self.center, self.scale, self.missing = state["center"], state["scale"], state["missing"]
 
     @override
@@ -117,6 +192,7 @@ class BucketEncoder(Encoder):
         self.sample = np.empty(0)
         self.draws = np.empty(0, np.uint64)
         self.seen = 0
+        self.origin = Origin()
 
     @property
     def cardinality(self) -> int:
@@ -125,7 +201,7 @@ class BucketEncoder(Encoder):
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
-        return compact(numbers(chunk[self.column.name], self.column.name, rows))
+        return compact(self.origin.subtract(numbers(chunk[self.column.name], self.column.name, rows)))
 
     @override
     def observe(self, staged: pa.Array, train: Places) -> None:
@@ -153,11 +229,12 @@ class BucketEncoder(Encoder):
 
     @override
     def state(self) -> dict[str, Any]:
-        return {"edges": self.edges.tolist()}
+        return {"edges": self.edges.tolist(), **self.origin.state()}
 
     @override
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
+        self.origin.restore(state)
         self.edges = np.asarray(state["edges"], np.float64)
 
     @override

@@ -116,7 +116,7 @@ class Passes:
             for split, place in places.items():
                 part = [values[place] for values in sorted_columns]
                 rates.add(split, name, part)
-                files[split].append(name, part, self.plan.outputs[name][0].dtype)
+                files[split].append(name, part, np.result_type(*(each.dtype for each in self.plan.outputs[name])))
 
         def write_ids() -> None:
             sorted_ids = ids[order] if len(places) > 1 else ids

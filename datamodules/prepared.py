@@ -19,8 +19,8 @@ class PreparedSplit(Mapping[str, Tensor]):
     Args:
         folder: ``<prepared>/<split>``.
 
-    Shapes: ``categorical`` int32 [N, F], ``numeric`` float32 [N, D], sequences int32 [N, L], ``labels`` float32 [N, W],
-    ``weight`` float32 [N], ``group`` int64 [N].
+    Shapes: ``categorical`` int32 [N, F], ``numeric`` float32 [N, D], sequences int32 [N, L], ``labels`` float32 [N, W]
+    (float64 where 32 bits would make different labels one), ``weight`` float32 [N], ``group`` int64 [N].
     """
 
     def __init__(self, folder: Path) -> None:

@@ -92,7 +92,10 @@ class Task:
             target = known.squeeze(-1).long()
             losses = F.cross_entropy(logits, target, reduction="none").unsqueeze(-1)
         elif self.kind == "regression":
-            losses = (logits.unsqueeze(-1) - (known - self.center) / self.scale).square()
+            target = ((known.double() - self.center) / self.scale).to(
+                logits.dtype
+            )  # few digits may be left of 32 bits'
+            losses = (logits.unsqueeze(-1) - target).square()
         else:
             losses = F.binary_cross_entropy_with_logits(
                 logits.reshape(known.shape), known.to(logits.dtype), reduction="none"
@@ -101,9 +104,9 @@ class Task:
         return torch.where(observed, losses, 0.0).sum(-1) / count.clamp(min=1), count > 0
 
     def predict(self, logits: Tensor) -> Tensor:
-        """Probabilities; values in the label's units for a regression; scores for a ranking. Shape of `logits`."""
+        """Probabilities; a regression's values in its label's units, float64; a ranking's scores. Shape of `logits`."""
         if self.kind == "regression":
-            return logits * self.scale + self.center
+            return logits.double() * self.scale + self.center
         if self.kind in VECTOR_KINDS:
             return logits
         return logits.softmax(-1) if self.kind == "multiclass" else logits.sigmoid()
