@@ -125,7 +125,7 @@ class MultilabelEncoder(LabelEncoder):
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
-        lists = as_lists(chunk[self.label.column], self.label.separator, self.label.column)
+        lists = as_lists(chunk[self.label.column], self.label.separator, self.label.column, rows)
         items, lengths = flatten(to_arrow(lists))
         places = np.repeat(np.asarray(rows), lengths)
         classes = numbers(from_arrow(items), self.label.column, places)

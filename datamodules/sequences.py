@@ -7,30 +7,53 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from typing_extensions import override
 
+from mtlzoo.datamodules.checks import Rows, require
 from mtlzoo.datamodules.columns import SequenceColumn
 from mtlzoo.datamodules.encode import Encoder, Keys, Places, coded, compact, from_arrow, to_arrow
 from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.joined import ALLOWED, split_items
 from mtlzoo.datamodules.vocabulary import Ids, Table
 
 
-def as_lists(values: pl.Series, separator: str, column: str) -> pl.Series:
-    """A column of lists or of joined text as lists without null or empty items.
+def as_lists(values: pl.Series, separator: str, column: str, rows: Rows) -> pl.Series:
+    """A column of lists or of joined text as lists without null, NaN or blank items; null where there is no list.
+
+    Args:
+        values: The column.
+        separator: Of texts.
+        column: Its name.
+        rows: As of `require`.
 
     Raises:
-        DataError: Neither lists nor text.
+        DataError: Neither lists nor text, or lists of lists.
     """
-    if values.dtype == pl.String:
+    if values.dtype in (pl.String, pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+        values = values.set(values.str.strip_chars() == "", None)
         # Text is split once per distinct text: tags repeat a lot.
         keys = to_arrow(values).dictionary_encode()
-        pieces = from_arrow(keys.dictionary).str.split(separator).list.eval(pl.element().str.strip_chars())
-        return pieces.list.eval(pl.element().filter(pl.element() != "")).gather(from_arrow(keys.indices))
-    if values.dtype == pl.Array:
-        values = values.arr.to_list()
-    if values.dtype == pl.List:
-        return values.list.drop_nulls()
+        lists = split_items(from_arrow(keys.dictionary), separator).gather(from_arrow(keys.indices))
+        require(lists.is_not_null() | values.is_null(), values, column, rows, ALLOWED)
+        return lists
     if values.dtype == pl.Null:
         return values.cast(pl.List(pl.Null))
-    raise DataError(f"Column {column!r} holds {values.dtype}; allowed are lists, or text such as '12{separator}65'.")
+    if isinstance(values.dtype, pl.Array):
+        values = values.arr.to_list()
+    if not isinstance(values.dtype, pl.List):
+        raise DataError(
+            f"Column {column!r} holds {values.dtype}; allowed are lists, or text such as '12{separator}65'."
+        )
+    inner = values.dtype.inner
+    if inner.is_nested() or inner == pl.Object:
+        raise DataError(f"Column {column!r} holds {values.dtype}; allowed are lists of names or numbers. Flatten them.")
+    if inner in (pl.Categorical, pl.Enum):
+        values, inner = values.cast(pl.List(pl.String)), pl.String()
+    there = pl.element().is_not_null()
+    if inner.is_float():
+        there &= pl.element().is_not_nan()
+    if inner == pl.String:
+        there &= pl.element().str.strip_chars() != ""
+    return values.list.eval(pl.element().filter(there))
 
 
 def flatten(lists: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64]]:
@@ -63,7 +86,7 @@ class SequenceEncoder(Encoder):
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
-        lists = as_lists(chunk[self.column.name], self.column.separator, self.column.name).list
+        lists = as_lists(chunk[self.column.name], self.column.separator, self.column.name, rows).list
         kept = lists.head(self.column.max_length) if self.column.keep == "first" else lists.tail(self.column.max_length)
         items, lengths = flatten(to_arrow(kept))
         keys = self.keys.check(from_arrow(items), np.repeat(np.asarray(rows), lengths))
