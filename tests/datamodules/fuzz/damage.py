@@ -1,11 +1,15 @@
 """Ways to damage a file: each takes its bytes and a source of chance, and gives other bytes, or None if it can't."""
 
 import gzip
+import io
 import json
 import random
-import zlib
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from scipy.io import loadmat, savemat
 
 Damage: TypeAlias = Callable[[bytes, random.Random, str], bytes | None]
 """Of the plain bytes; the text is the separator of fields, empty where lines are objects."""
@@ -305,6 +309,101 @@ TEXT: dict[str, Damage] = {
     "more": lambda data, draw, separator: data + draw.choice([b"\n\n", b"\x1a", b"total: 12\n", b"\x00" * 20]),
 }
 """Of files of text, unpacked."""
+
+
+def _matrix(change: Callable[[Any, random.Random], Any]) -> Damage:
+    """Changes the variable of a MATLAB file."""
+
+    def damage(data: bytes, draw: random.Random, separator: str) -> bytes:
+        name, matrix = next((k, v) for k, v in loadmat(io.BytesIO(data)).items() if not k.startswith("_"))
+        file = io.BytesIO()
+        savemat(file, {draw.choice([name, name, name, name, "x"]): change(matrix, draw)})
+        return file.getvalue()
+
+    return damage
+
+
+def _number(matrix: Any, draw: random.Random) -> Any:
+    changed = matrix.astype(np.float64)
+    place = draw.randrange(len(matrix)), draw.randrange(matrix.shape[1])
+    changed[place] = draw.choice([0, -1, 1.5, 3, 6, 29, 2**31, 2**53, 1e300, np.nan, np.inf, changed[0, 0]])
+    return changed
+
+
+MATRIX: dict[str, Damage] = {
+    "number": _matrix(_number),
+    "matrix column dropped": _matrix(lambda matrix, draw: np.delete(matrix, draw.randrange(matrix.shape[1]), 1)),
+    "matrix columns swapped": _matrix(
+        lambda matrix, draw: matrix[:, draw.sample(range(matrix.shape[1]), matrix.shape[1])]
+    ),
+    "matrix row dropped": _matrix(lambda matrix, draw: np.delete(matrix, draw.randrange(len(matrix)), 0)),
+    "matrix turned": _matrix(lambda matrix, draw: matrix.T),
+    "matrix halved": _matrix(lambda matrix, draw: matrix[: draw.choice([0, 1, len(matrix) // 2])]),
+    "matrix of another type": _matrix(
+        lambda matrix, draw: matrix.astype(draw.choice([np.int8, np.complex128, np.bool_]))
+    ),
+}
+"""Of MATLAB files."""
+
+
+def _parquet(change: Callable[[pl.DataFrame, str, int, random.Random], pl.DataFrame]) -> Damage:
+    """Changes the table of a Parquet file, at a column and a row."""
+
+    def damage(data: bytes, draw: random.Random, separator: str) -> bytes | None:
+        table = pl.read_parquet(data)
+        file = io.BytesIO()
+        try:
+            changed = change(table, draw.choice(table.columns), draw.randrange(len(table)), draw)
+        except (pl.exceptions.PolarsError, TypeError, OverflowError):
+            return None
+        changed.write_parquet(file)
+        return file.getvalue()
+
+    return damage
+
+
+def _value(table: pl.DataFrame, name: str, row: int, draw: random.Random) -> pl.DataFrame:
+    nasty: list[Any] = [
+        None,
+        float("nan"),
+        float("inf"),
+        -1,
+        0,
+        1,
+        2,
+        3,
+        1.5,
+        1e300,
+        2**62,
+        "",
+        "abc",
+        "0x1",
+        "\x00",
+        "9",
+    ]
+    values = table[name].to_list()
+    values[row] = draw.choice(nasty)
+    return table.with_columns(pl.Series(name, values, dtype=draw.choice([table.schema[name], None]), strict=False))
+
+
+def _retyped(table: pl.DataFrame, name: str, row: int, draw: random.Random) -> pl.DataFrame:
+    to = draw.choice([pl.String(), pl.Float32(), pl.Int8(), pl.UInt64(), pl.Boolean(), pl.Date(), pl.List(pl.Int64())])
+    return table.with_columns(pl.col(name).cast(to, strict=False))
+
+
+PARQUET: dict[str, Damage] = {
+    "value": _parquet(_value),
+    "another value": _parquet(_value),
+    "retyped": _parquet(_retyped),
+    "column left out": _parquet(lambda table, name, row, draw: table.drop(name)),
+    "column renamed": _parquet(lambda table, name, row, draw: table.rename({name: f"{name} "})),
+    "columns exchanged": _parquet(
+        lambda table, name, row, draw: table.rename({name: table.columns[0], table.columns[0]: name})
+    ),
+    "rows cut": _parquet(lambda table, name, row, draw: table[: draw.choice([0, 1, row])]),
+    "rows doubled": _parquet(lambda table, name, row, draw: pl.concat([table, table[row : row + 5]])),
+}
+"""Of Parquet files."""
 OFTEN = ("cell", "cell", "cell", "cell", "key", "key", "key", "key", "cell of another line", "flipped", "cut", "zeroed")
 
 
@@ -313,16 +412,13 @@ def unpacked(data: bytes) -> bytes:
     return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
 
 
-def damaged(data: bytes, kind: str, draw: random.Random, separator: str) -> bytes | None:
-    """The file with a damage of that kind; None where it can't have one, or where nothing would change."""
+def damaged(data: bytes, kind: str, draw: random.Random, separator: str) -> bytes:
+    """The file with a damage of that kind; as it is where it can't have one."""
     packed = data[:2] == b"\x1f\x8b"
     if kind in BYTES and (not packed or draw.random() < 0.5):
         changed = BYTES[kind](data, draw, separator)
     else:
-        changed = (TEXT | BYTES)[kind](unpacked(data), draw, separator)
+        changed = (TEXT | BYTES | MATRIX | PARQUET)[kind](unpacked(data), draw, separator)
         if packed and changed is not None:
             changed = gzip.compress(changed, mtime=0)
-    return None if changed == data else changed
-
-
-__all__ = ("BYTES", "OFTEN", "TEXT", "damaged", "unpacked", "zlib")
+    return data if changed is None else changed

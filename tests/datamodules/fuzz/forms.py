@@ -9,11 +9,11 @@ import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import pyarrow.parquet as pq
 
-from fuzz.damage import unpacked
+from fuzz.damage import BYTES, MATRIX, OFTEN, PARQUET, TEXT, unpacked
 
 Allowed: TypeAlias = Callable[[Any], bool]
 Rows: TypeAlias = list[tuple[Any, ...]]
@@ -24,40 +24,43 @@ class InvalidError(Exception):
     """No publisher writes such a file."""
 
 
-def whole(low: int = 0, high: int = 2**63 - 1, *others: int, missing: bool = False, points: bool = False) -> Allowed:
+def whole(low: int = 0, high: int = 2**63 - 1, *others: int, points: bool = False) -> Allowed:
     """Texts of whole numbers; `points`: also as ``1.0``."""
-    pattern = re.compile(r"-?[0-9]+(\.0*)?" if points else "-?[0-9]+")
 
     def allowed(text: str) -> bool:
-        if not text:
-            return missing
-        number = int(text.split(".")[0]) if pattern.fullmatch(text) else None
-        return number is not None and (low <= number <= high or number in others)
+        if points:
+            inside = number(-(2**53), 2**53, step=1)(text) and (low <= float(text) <= high or float(text) in others)
+        else:
+            inside = re.fullmatch("-?[0-9]+", text) is not None and (low <= int(text) <= high or int(text) in others)
+        return inside
 
     return allowed
 
 
-def number(low: float = -3.4e38, high: float = 3.4e38, *, missing: bool = False, step: float = 0) -> Allowed:
+def number(low: float = -3.4028234e38, high: float = 3.4028234e38, *, step: float = 0) -> Allowed:
     """Texts of finite numbers."""
     pattern = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
     def allowed(text: str) -> bool:
-        if not text:
-            return missing
         fits = pattern.fullmatch(text) is not None and low <= float(text) <= high
         return fits and (not step or (float(text) / step).is_integer())
 
     return allowed
 
 
-def text(pattern: str = "(?s).+", *, missing: bool = False) -> Allowed:
+def text(pattern: str = "(?s).+") -> Allowed:
     """Texts that match."""
-    return lambda value: re.fullmatch(pattern, value) is not None if value else missing
+    return lambda value: re.fullmatch(pattern, value) is not None
 
 
 def one_of(*texts: str) -> Allowed:
     """These texts."""
     return lambda value: value in texts
+
+
+def maybe(allowed: Allowed, *missing: str) -> Allowed:
+    """Also nothing, or these texts for it."""
+    return lambda value: value in ("", *missing) or allowed(value)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Form:
     frame: str = ""
 
     separator = ""
+    kinds: ClassVar[tuple[str, ...]] = (*BYTES, *TEXT, *2 * OFTEN)
+    """Of damages that such a file can have."""
 
     def rows(self, data: bytes) -> Rows:
         """The cells that are read, line by line.
@@ -275,6 +280,8 @@ class Matrix(Form):
         widths: How many columns there may be.
     """
 
+    kinds: ClassVar[tuple[str, ...]] = (*BYTES, *3 * tuple(MATRIX))
+
     names: Sequence[str] = ()
     columns: Sequence[Callable[[float], bool]] = ()
     widths: Sequence[int] = ()
@@ -314,6 +321,7 @@ class Columns(Form):
     """
 
     columns: Mapping[str, Allowed] = field(default_factory=dict)
+    kinds: ClassVar[tuple[str, ...]] = (*BYTES, *3 * tuple(PARQUET))
 
     @property
     def place(self) -> int:
@@ -334,3 +342,30 @@ class Columns(Form):
                 if not allowed(cell):
                     raise InvalidError(f"{name} {cell!r}")
         return [tuple(map(repr, row)) for row in rows]
+
+
+@dataclass(frozen=True)
+class Strings(Table):
+    """Ali-CCP: a table whose last column holds entries of a field, an id and a value.
+
+    Args:
+        single: Fields that a string may hold once.
+    """
+
+    single: Sequence[str] = ()
+
+    def rows(self, data: bytes) -> Rows:
+        """Cells of the columns."""
+        rows = super().rows(data)
+        entry = re.compile("([^\x01\x02\x03]*)\x02([0-9]+)\x03([^\x01\x02\x03]+)")
+        for *_, count, string in rows:
+            found = [entry.fullmatch(part) for part in string.split("\x01") if part]
+            if len(found) != int(count):
+                raise InvalidError("count")
+            for match in found:
+                if match is None or int(match[2]) > LARGEST or not number()(match[3]):
+                    raise InvalidError("entry")
+            fields = [match[1] for match in found if match]
+            if any(fields.count(name) > 1 for name in self.single):
+                raise InvalidError("field twice")
+        return rows

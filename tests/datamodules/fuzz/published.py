@@ -4,19 +4,26 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import polars as pl
+
 import mtlzoo.datamodules
-from fixtures import amazon, movielens, yelp
+from fixtures import aliexpress as aliexpress_files
+from fixtures import amazon, movielens, tabular, yelp
 from fuzz.forms import (
     LARGEST,
+    Columns,
     Form,
     Matrix,
     Objects,
+    Strings,
     Table,
     integer,
     listed,
+    maybe,
     number,
     one_of,
     real,
@@ -24,7 +31,18 @@ from fuzz.forms import (
     text,
     whole,
 )
-from mtlzoo.datamodules import AmazonReviews, MovieLens, MultiTaskDataModule, Yelp
+from mtlzoo.datamodules import (
+    AliExpress,
+    AmazonReviews,
+    MovieLens,
+    MultiTaskDataModule,
+    TabularDataModule,
+    Yelp,
+    aliexpress,
+    census,
+    tiktok,
+)
+from mtlzoo.datamodules.aliccp import FIELDS, SEQUENCES
 from mtlzoo.datamodules.movielens_files import AGES, GENRES, OCCUPATIONS, OLD_GENRES
 
 Build: TypeAlias = Callable[[Path], MultiTaskDataModule]
@@ -270,6 +288,232 @@ def _words(value: Any) -> bool:
     return string(missing=True)(value) or WORDS(value)
 
 
+# ---- Kuaishou
+
+CODE = maybe(whole(0, 2**53, -124, points=True))
+COUNT, NAMES = maybe(number(0)), maybe(text())
+_COUNTS = ("follow_user_num", "fans_user_num", "friend_user_num", "register_days")
+_USER = {
+    "user_id": whole(),
+    **dict.fromkeys(("user_active_degree", *(f"{name}_range" for name in _COUNTS)), NAMES),
+    **dict.fromkeys(("is_live_streamer", "is_video_author", *(f"onehot_feat{i}" for i in range(18))), CODE),
+    **dict.fromkeys(_COUNTS, COUNT),
+}
+
+
+def _day(first: str, last: str) -> Callable[[str], bool]:
+    days = [date.fromisoformat(first) + timedelta(days=after) for after in range(100)]
+    among = {int(f"{day:%Y%m%d}") for day in days if day <= date.fromisoformat(last)}
+    return lambda value: number()(value) and float(value) in among
+
+
+def _hourmin(value: str) -> bool:
+    return whole(0, 2359)(value) and int(value) % 100 < 60
+
+
+_LOG = Table(
+    columns={
+        **dict.fromkeys(("user_id", "video_id"), whole()),
+        "date": lambda value: whole()(value) and _day("2022-04-08", "2022-05-08")(value),
+        "hourmin": _hourmin,
+        "time_ms": whole(1_649_289_600_000, 1_652_140_800_000),
+        "tab": whole(0, 14),
+        **dict.fromkeys(("is_click", "is_hate"), whole(0, 1)),
+        "play_time_ms": whole(),
+    }
+)
+KUAIRAND: dict[str, Form] = {
+    "log_standard_4_08_to_4_21_pure.csv": _LOG,
+    "log_standard_4_22_to_5_08_pure.csv": _LOG,
+    "user_features_pure.csv": Table("table", "user_id", columns=_USER),
+    "video_features_basic_pure.csv": Table(
+        "table",
+        "video_id",
+        columns={
+            "video_id": whole(),
+            **dict.fromkeys(("video_type", "upload_type"), NAMES),
+            "tag": maybe(text("-?[0-9]+(,-?[0-9]+)*")),
+            **dict.fromkeys(("author_id", "music_id", "music_type", "server_width", "server_height"), CODE),
+            "video_duration": COUNT,
+        },
+    ),
+}
+KUAIREC: dict[str, Form] = {
+    "big_matrix.csv": Table(
+        columns={
+            **dict.fromkeys(("user_id", "video_id"), whole()),
+            **dict.fromkeys(("play_duration", "video_duration", "watch_ratio"), COUNT),
+            "time": maybe(
+                text("2020-0[789]-(0[1-9]|[12][0-9]|3[01]) ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?")
+            ),
+            "date": _day("2020-07-01", "2020-09-30"),
+            "timestamp": maybe(number(1_593_475_200, 1_601_596_800)),
+        }
+    ),
+    "user_features.csv": Table("table", "user_id", columns=_USER),
+    "item_categories.csv": Table(
+        "table",
+        "video_id",
+        columns={
+            "video_id": whole(),
+            "feat": maybe(text(r"\[ *(-?[0-9]{1,18} *(, *-?[0-9]{1,18} *)*)?\]")),
+        },
+    ),
+    "item_daily_features.csv": Table(
+        "table",
+        "video_id",
+        columns={
+            "video_id": whole(),
+            **dict.fromkeys(("video_type", "upload_type"), NAMES),
+            **dict.fromkeys(("author_id", "music_id", "video_tag_id"), CODE),
+        },
+    ),
+}
+
+# ---- Tencent, ByteDance, Alibaba, UCI
+
+_HISTORY = tuple(f"hist_{i}" for i in range(1, 11))
+TENREC: dict[str, Form] = {
+    "ctr_data_1M.csv": Table(
+        columns={
+            **dict.fromkeys(("user_id", "item_id"), whole()),
+            **dict.fromkeys(("video_category", "gender", "age", *_HISTORY), maybe(whole(), r"\N")),
+            **dict.fromkeys(("click", "like"), maybe(whole(0, 1, points=True), r"\N")),
+            "watching_times": maybe(number(0), r"\N"),
+        }
+    )
+}
+TIKTOK: dict[str, Form] = {
+    "final_track1_train.txt": Table(
+        columns={
+            name: whole() if name == "uid" else maybe(whole(0, 1) if name in ("finish", "like") else whole(), "-1")
+            for name in tiktok.NAMES
+        },
+        names=tiktok.NAMES,
+        by="\t",
+        quoted=False,
+    )
+}
+
+
+def _fields(role: Any, names: tuple[str, ...]) -> Table:
+    allowed: dict[str, Any] = dict.fromkeys(aliexpress.CODES, maybe(whole(0, LARGEST, points=True)))
+    allowed |= {"search_id": text(), "item_49": whole(0, 2, points=True)}
+    columns = {name: allowed.get(name, maybe(number())) for name in names}
+    return Table(role, "search_id", columns=columns, names=names, quoted=False)
+
+
+ALIEXPRESS: dict[str, Form] = {
+    f"nl_{kind}_{part}.csv": _fields(*about)
+    for part in ("train", "test")
+    for kind, about in (("user", ("table", aliexpress.USER)), ("item", ("rows", aliexpress.ITEM)))
+}
+MTRECLIB: dict[str, Form] = {
+    f"{part}.csv": Table(
+        columns={
+            "search_id": text(),
+            **{f"categorical_{i}": maybe(whole(0, LARGEST, points=True)) for i in range(1, 17)},
+            **{f"numerical_{i}": maybe(number()) for i in range(1, 64)},
+            **dict.fromkeys(("click", "conversion"), whole(0, 1, points=True)),
+        },
+        quoted=False,
+        together=lambda row: float(row["conversion"]) <= float(row["click"]),
+    )
+    for part in ("train", "test")
+}
+
+
+def _mtreclib(root: Path) -> AliExpress:
+    return AliExpress(aliexpress_files.write_aliexpress(root, layout="mtreclib", rows=300))
+
+
+_SINGLE = tuple(number for name, number in FIELDS.items() if name not in SEQUENCES)
+_INDEX = text("[0-9a-f]{16}")
+ALICCP: dict[str, Form] = {
+    f"{stem}_{part}.csv": form
+    for part in ("train", "test")
+    for stem, form in (
+        (
+            "sample_skeleton",
+            Strings(
+                columns={
+                    "sample_id": whole(),
+                    **dict.fromkeys(("click", "conversion"), whole(0, 1)),
+                    "index": text(),
+                    "count": whole(),
+                    "strings": maybe(text()),
+                },
+                names=("sample_id", "click", "conversion", "index", "count", "strings"),
+                quoted=False,
+                single=_SINGLE,
+            ),
+        ),
+        (
+            "common_features",
+            Strings(
+                "table",
+                "index",
+                "group",
+                columns={"index": _INDEX, "count": whole(), "strings": maybe(text())},
+                names=("index", "count", "strings"),
+                quoted=False,
+                single=_SINGLE,
+            ),
+        ),
+    )
+}
+_CENSUS = Table(
+    columns={
+        **dict.fromkeys(census.NAMES, text()),
+        **dict.fromkeys(census.NUMBERS, whole()),
+        **{name: one_of(*map(str, codes)) for name, codes in census.CODES.items()},
+        "education": one_of(*census.EDUCATIONS),
+        "marital_stat": one_of(*census.MARITAL),
+        "instance_weight": number(0),
+        "year": one_of("94", "95"),
+        "income_50k": one_of("- 50000.", "50000+."),
+    },
+    names=census.NAMES,
+    quoted=False,
+    strip=True,
+)
+
+# ---- anybody's tables
+
+_WORDS_OF_TWO = ("0", "1", "0.0", "1.0")
+_TABULAR = {
+    **dict.fromkeys(("user_id", "item_id"), maybe(text())),
+    **dict.fromkeys(("price", "age"), maybe(number())),
+    "tags": maybe(text()),
+    "click": maybe(number(0, 1, step=1)),
+    "rating": maybe(number()),
+    "kind": maybe(number(0, 2, step=1)),
+    "day": number(),
+    "importance": number(0),
+}
+
+
+def _tabular(suffix: str) -> Build:
+    def build(root: Path) -> TabularDataModule:
+        if suffix == ".tsv":
+            tabular.write_table(root, ".csv", rows=300)
+            pl.read_csv(root / "clicks.csv", infer_schema=False).write_csv(root / "clicks.tsv", separator="\t")
+            (root / "clicks.csv").unlink()
+        else:
+            tabular.write_table(root, suffix, rows=300)
+        return TabularDataModule(root, schema_file="schema.yaml")
+
+    return build
+
+
+def _finite(value: Any) -> bool:
+    return value is None or (isinstance(value, bool | int | float) and (value != value or abs(value) < 3.4e38))
+
+
+def _in(*numbers: float) -> Callable[[Any], bool]:
+    return lambda value: value is None or value != value or value in numbers
+
+
 PUBLISHED: dict[str, Published] = {
     "MovieLens": Published(OF_1M, real="interaction"),
     "MovieLens 100k": Published(OF_100K, build=_movielens("100k", tasks=["rating", "genres"])),
@@ -309,6 +553,19 @@ PUBLISHED: dict[str, Published] = {
             for part in ("train", "val", "test")
         },
         build=_given,
+    ),
+    "KuaiRand": Published(KUAIRAND, ignored=("split", "user_shown", "user_click_rate")),
+    "KuaiRec": Published(KUAIREC),
+    "Tenrec": Published(TENREC),
+    "TikTok": Published(TIKTOK),
+    "AliExpress": Published(ALIEXPRESS),
+    "AliExpress ready": Published(MTRECLIB, build=_mtreclib),
+    "AliCCP": Published(ALICCP, ignored=("split", "group")),
+    "CensusIncome": Published({"census-income.data": _CENSUS, "census-income.test": _CENSUS}),
+    "TabularDataModule": Published({"clicks.csv": Table(columns=_TABULAR)}),
+    "TabularDataModule tsv": Published({"clicks.tsv": Table(columns=_TABULAR, by="\t")}, build=_tabular(".tsv")),
+    "TabularDataModule parquet": Published(
+        {"clicks.parquet": Columns(columns=dict.fromkeys(_TABULAR, lambda _: True))}, build=_tabular(".parquet")
     ),
     "Yelp": Published(_yelp(_words), free=("category",)),
     "Yelp lists": Published(
