@@ -10,6 +10,7 @@ import polars as pl
 from mtlzoo.datamodules.checks import check_columns
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.lists import Ids, Lists
+from mtlzoo.datamodules.tally import Tally
 from mtlzoo.datamodules.vocabulary import Table
 from mtlzoo.schema import FIRST_KNOWN
 
@@ -78,7 +79,9 @@ class LinkTable:
         return cls(Lists.load(folder / "lists"), groups)
 
 
-def read_links(name: str, read: Callable[[str], Iterator[pl.DataFrame]], table: Table, column: str) -> LinkTable:
+def read_links(
+    name: str, read: Callable[[str], Iterator[pl.DataFrame]], table: Table, column: str, tally: Tally | None = None
+) -> LinkTable:
     """Links between ids that train knows; those with oneself and repeated ones are left out.
 
     Args:
@@ -86,6 +89,7 @@ def read_links(name: str, read: Callable[[str], Iterator[pl.DataFrame]], table: 
         read: Yields their frames: columns ``source`` and ``target``, linked both ways, or ``id`` and ``group``.
         table: Vocabulary of the ids.
         column: Raw column of the ids, for messages.
+        tally: Where links that are left out are counted.
 
     Raises:
         DataError: Other columns, or nobody left who is linked.
@@ -108,6 +112,8 @@ def read_links(name: str, read: Callable[[str], Iterator[pl.DataFrame]], table: 
         else:
             two = table.ids(frame["target"], column)
             known = (one >= FIRST_KNOWN) & (two >= FIRST_KNOWN) & (one != two)
+        if tally is not None:
+            tally.joined(f"train ({name})", known, most=1.0)
         ones.append(one[known])
         others.append(two[known])
     one, two = (np.concatenate(parts) if parts else np.empty(0, np.int32) for parts in (ones, others))

@@ -134,10 +134,12 @@ def _build(
             rows = passes.learn(advance)
         with progress(f"{name}: encoding", total) as advance:
             rates = passes.encode(partial, rows, advance)
+    of_links = Tally()
     for link in recipe.links:
         assert links is not None
         column, table = passes.plan.table_of(link)
-        read_links(link.name, links, table, column).save(partial / "links" / link.name)
+        read_links(link.name, links, table, column, of_links).save(partial / "links" / link.name)
+    lost["missed"] |= of_links.plain()["missed"]
     shutil.rmtree(work)
     seconds = time.monotonic() - began
     write_json(partial / "schema.json", rates.schema.to_dict())

@@ -53,6 +53,18 @@ def test_the_main_tag_is_the_one_given_most_often(tmp_path: Path) -> None:
     assert dict(frame.rows()) == {a: max(sorted(set(tags)), key=tags.count) for a, tags in given.items()}
 
 
+def test_links_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    write_lastfm(tmp_path)
+    with (tmp_path / "user_friends.dat").open("ab") as file:
+        file.write(b"2\t999999\r\n" * 3)
+    friends = lines(tmp_path / "user_friends.dat")
+    data = LastFM(tmp_path, tasks=["recommend", "friends"])
+    known = set(pl.read_parquet(data.data.folder / "vocabulary" / "user.parquet")["value"].to_list())
+    lost = sum(not {int(one), int(other)} <= known for one, other in friends)
+    assert lost >= 3
+    assert data.data.manifest["missed"] == {"train (friends)": {"rows": lost, "of": len(friends)}}
+
+
 @pytest.mark.parametrize("place", ["hetrec2011-lastfm-2k", "."])
 def test_both_places_are_looked_at(tmp_path: Path, place: str) -> None:
     write_lastfm(tmp_path / place)

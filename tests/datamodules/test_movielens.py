@@ -209,6 +209,20 @@ def test_films_that_have_no_row_in_the_table(tmp_path: Path) -> None:
     assert sum(MovieLens(tmp_path).data.manifest["rows"].values()) == len(rows)
 
 
+@pytest.mark.parametrize(
+    ("version", "name"), [("1m", "movies.dat"), ("1m", "users.dat"), ("100k", "u.item"), ("32m", "movies.csv")]
+)
+def test_half_a_table_is_refused_and_less_is_counted(tmp_path: Path, version: Any, name: str) -> None:
+    path = write_movielens(tmp_path, version) / name
+    lines = path.read_bytes().splitlines(True)
+    path.write_bytes(b"".join(lines[: len(lines) // 2]))
+    with pytest.raises(DataError, match=rf"rows \(\d\d\.\d%\) are not found in {name}; at most 10"):
+        MovieLens(tmp_path, version=version).prepare_data()
+    path.write_bytes(b"".join(lines[:1] + lines[2:]))
+    missed = MovieLens(tmp_path, version=version, tasks=["rating"]).data.manifest["missed"][name]
+    assert 0 < missed["rows"] < missed["of"] * 0.1
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_lines_may_end_with_carriage_returns(tmp_path: Path, version: Any) -> None:
     folder = write_movielens(tmp_path, version)
