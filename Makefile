@@ -1,7 +1,7 @@
 # Everything from a fresh clone, with nothing installed but python3 (3.11 or later) and make:
 #   make demo    train and test on made-up rows         make lint    format, style and types
 #   make test    the whole test suite                   make bench   the measured claims, hours of CPU
-# `make fast` is the part of the suite that answers within minutes.
+# `make fast` is the part of the suite that answers within minutes; `make newest` runs it with the newest versions.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -17,7 +17,7 @@ OFFICE ?= data/amazon-office
 LASTFM ?= data/lastfm
 CIAO ?= data/ciao
 
-.PHONY: demo test fast lint types bench
+.PHONY: demo test fast newest lint types bench
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -31,6 +31,12 @@ test: $(VENV)/.dev
 
 fast: $(VENV)/.dev
 	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=2 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+# The quick part of the suite with the newest versions, in an environment of its own; gigabytes, as torch brings CUDA.
+newest:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --disable-pip-version-check -c constraints-newest.txt -e ".[dev]"
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=2 .venv-newest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

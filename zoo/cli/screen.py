@@ -28,7 +28,7 @@ class OneLineBar(RichProgressBar):
 
 
 class RunSize(L.Callback):
-    """One line when a training starts: how large the model is, and an epoch."""
+    """Two lines when a training starts: how large the model is, and an epoch."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the number of weights in embedding tables and in the rest, and what an epoch has."""
@@ -37,6 +37,6 @@ class RunSize(L.Callback):
         dense = sum(parameter.numel() for parameter in pl_module.parameters()) - tables
         rows: int = trainer.train_dataloader.batch_size
         rank_zero_info(
-            f"{type(pl_module).__name__}: {tables:,} weights in tables, {dense:,} in the network; "
-            f"an epoch has {trainer.num_training_batches:,} batches of {rows:,} rows"
+            f"{type(pl_module).__name__}: {tables:,} weights in tables, {dense:,} in the network\n"
+            f"Epoch: {trainer.num_training_batches:,} batches of {rows:,} rows"
         )
