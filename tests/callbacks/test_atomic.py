@@ -4,6 +4,7 @@ import errno
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,16 @@ def victim(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file of this process grows beyond 100 bytes, as on a disk that fills."""
+    """No file of this process grows beyond 100 bytes, as on a disk that fills; pytest's own output must not come in."""
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
@@ -61,15 +64,15 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path, error: Any) 
     assert names(tmp_path) == ["a.json"]
 
 
-def test_a_disk_that_fills_leaves_the_old_file_and_no_other(tmp_path: Path, full_disk: None) -> None:
+def test_a_disk_that_fills_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write(path, "old")
-    with pytest.raises(OSError, match=str(path)) as failed:
+    with pytest.raises(OSError, match=str(path)) as failed, full_disk():
         write(path, "x" * 1000)
     assert failed.value.errno == errno.EFBIG
     assert path.read_text() == "old"
     append(path, "y" * 90)
-    with pytest.raises(OSError, match=str(path)):
+    with pytest.raises(OSError, match=str(path)), full_disk():
         append(path, "z" * 20)
     assert path.read_text() == "old" + "y" * 90
     assert names(tmp_path) == ["a.json"]
