@@ -1,7 +1,9 @@
 """Blocks of a text table as frames, and what is wrong with them in the user's terms."""
 
+import csv
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,17 +19,26 @@ from mtlzoo.datamodules.domains import Domain
 from mtlzoo.datamodules.errors import DataError
 
 
+@dataclass(frozen=True)
+class Format:
+    """How a text table is written: see `read_csv`."""
+
+    separator: str
+    null_values: Sequence[str] = ()
+    quote: bool = True
+    decimal: str = "."
+    strip: bool = False
+    own: bool = False
+
+
 class Parser:
     """Turns blocks of one file into frames. Threads may parse at once when the first block has been.
 
     Args:
         path: The file, for messages.
         names: All of its columns.
-        columns: As for `read_csv`; so are the others.
-        separator: One character.
-        null_values: Texts that mean "missing", besides the empty one.
-        quote: Whether ``"`` quotes values.
-        strip: Removes blanks around values.
+        columns: As for `read_csv`.
+        format: How the file is written.
 
     Raises:
         DataError: Missing or repeated columns.
@@ -38,15 +49,11 @@ class Parser:
         path: Path,
         names: Sequence[str],
         columns: Mapping[str, DataType | Domain | None] | None,
-        *,
-        separator: str,
-        null_values: Sequence[str],
-        quote: bool,
-        strip: bool,
+        format: Format,
     ) -> None:
         check_columns(str(path), names, columns or ())
-        self.path, self.names, self.separator, self.quote, self.strip = path, names, separator, quote, strip
-        self.null_values = ["", *null_values]
+        self.path, self.names, self.format = path, names, format
+        self.null_values = ["", *format.null_values]
         self.columns = list(names if columns is None else columns)
         self.domains = {name: domain for name, domain in (columns or {}).items() if isinstance(domain, Domain)}
         self.types = {name: _arrow(dtype) for name, dtype in (columns or {}).items() if dtype is not None}
@@ -59,7 +66,7 @@ class Parser:
         Raises:
             DataError: Ragged lines, line breaks in values, values that are not of their type or domain.
         """
-        quoted = self.quote and b'"' in block.data
+        quoted = self.format.quote and b'"' in block.data
         try:
             table = self._table(block, quoted=quoted)
         except pa.ArrowInvalid as error:
@@ -67,19 +74,19 @@ class Parser:
         if (quoted or b"\r" in block.data) and table.num_rows != block.data.count(b"\n"):
             lines = block.data.split(b"\n")
             if table.num_rows != sum(1 for line in lines if line not in (b"", b"\r")):
-                self._refuse_break(block)
-        if _odd(block.data, table, self.separator, self.strip):
+                self._check_breaks(block, table.num_rows)
+        if _odd(block.data, table, self.format.separator, self.format.strip):
             self._check_spelling(block, table, quoted=quoted)
         frame = from_table(table).with_columns(pl.col(pl.Null).cast(pl.String))
         if not self.settled:
             self.types = {name: _arrow(dtype) for name, dtype in frame.schema.items()}
             self.settled = True
-        return self._checked(block, self._stripped(frame) if self.strip else frame)
+        return self._checked(block, self._stripped(frame) if self.format.strip else frame)
 
     def _checked(self, block: Block, frame: pl.DataFrame) -> pl.DataFrame:
         for name, domain in self.domains.items():
             if (at := domain.first_bad(frame[name])) is not None:
-                value, (line, _) = frame[name][at], _nth_line(block, at + 1)
+                value, (line, _) = frame[name][at], _nth_line(block, at + 1, self.format)
                 raise DataError(
                     f"{self.path}, line {line}, column {name!r}: found {value!r}; "
                     f"allowed is {domain.allowed}. Repair the line, or get the file anew."
@@ -87,16 +94,17 @@ class Parser:
         return frame.cast({name: domain.dtype for name, domain in self.domains.items() if domain.dtype is not None})
 
     def _table(self, block: Block, *, quoted: bool, types: Mapping[str, pa.DataType] | None = None) -> pa.Table:
-        blank = [f" {value}" for value in self.null_values if self.strip]
+        blank = [f" {value}" for value in self.null_values if self.format.strip]
         return pacsv.read_csv(
             pa.BufferReader(block.data),
             # In one piece and thread: blocks are parsed side by side, and only so does Arrow count rows in its errors.
             read_options=pacsv.ReadOptions(column_names=self.names, block_size=len(block.data), use_threads=False),
             # A fifth faster without quotes.
-            parse_options=pacsv.ParseOptions(delimiter=self.separator, quote_char='"' if quoted else False),
+            parse_options=pacsv.ParseOptions(delimiter=self.format.separator, quote_char='"' if quoted else False),
             convert_options=pacsv.ConvertOptions(
-                include_columns=self.columns,
+                include_columns=self.columns if types is None else list(types),
                 column_types=self.types if types is None else types,
+                decimal_point=self.format.decimal,
                 null_values=[*self.null_values, *blank],
                 strings_can_be_null=True,
             ),
@@ -112,44 +120,79 @@ class Parser:
         for field in table.schema:
             if not _is_number(field.type):
                 continue
-            text = texts[field.name].str.strip_chars() if self.strip else texts[field.name]
-            good = text.str.contains(WHOLE if pa.types.is_integer(field.type) else NUMBER)
+            text = texts[field.name].str.strip_chars() if self.format.strip else texts[field.name]
+            number = NUMBER.replace(r"\.", re.escape(self.format.decimal))
+            good = text.str.contains(WHOLE if pa.types.is_integer(field.type) else number)
             if pa.types.is_floating(field.type):
                 good &= pl.Series(pc.is_finite(table[field.name]))
             if not good.all():  # null is left out
                 at = (~good).arg_true()[0]
-                line, _ = _nth_line(block, at + 1)
+                line, _ = _nth_line(block, at + 1, self.format)
                 self._refuse_value(line, field.name, f"invalid value {text[at]!r}", str(field.type))
 
+    def _check_breaks(self, block: Block, rows: int) -> None:
+        """Lets rows of several lines pass where the breaks are quoted, in columns that are not read."""
+        records = _records(block, self.format)
+        if records is None or len(records) != rows:
+            self._refuse_break(block)
+        last = len(self.names) - 1
+        for line, text, fields in records:
+            broken = [place for place, field in enumerate(fields) if "\n" in field or "\r" in field]
+            for place in broken:
+                if self.names[place] in self.columns:
+                    raise DataError(
+                        f"{self.path}, line {line}, column {self.names[place]!r}: quote or line break inside a value "
+                        f"({_short(text.splitlines()[0])}), which only columns that are not read may have. "
+                        f"{self._unquoted()}"
+                    )
+            # A quote that is plain text makes rows up to the next one a value; such rows are known by their fields.
+            parts = [part for part in text.split("\n") if part.strip()] if broken else []
+            like_rows = all(part.count(self.format.separator) >= last for part in parts)
+            if broken and (like_rows or text.count('"') % 2):
+                self._refuse_break(replace(block, data=text.encode()), line)
+
     def _explain(self, block: Block, message: str) -> NoReturn:
-        if "\n" in message:
+        returns = any(b"\r" in line[:-1] and b'"' not in line for line in block.data.split(b"\n"))
+        if "\n" in message or returns:  # Arrow takes a carriage return for the end of a row
             self._refuse_break(block)
         row = re.search(r"Row #(\d+)", message)
-        line, text = _nth_line(block, int(row[1])) if row else (block.line, "")
+        line, text = _nth_line(block, int(row[1]), self.format) if row else (block.line, "")
         where = f"{self.path}, line {line}"
         if ragged := re.search(r"Expected (\d+) columns, got (\d+)", message):
+            remedy = f"check separator={self.format.separator!r} and quote={self.format.quote}"
             raise DataError(
                 f"{where}: {ragged[2]} fields where {ragged[1]} are expected ({_short(text)}). Repair the line, or "
-                f"check separator={self.separator!r} and quote={self.quote}."
+                f"{remedy if self.format.own else 'get the file anew'}."
             )
         if value := re.search(r"In CSV column #(\d+):.*conversion error to (\w+).*?: (.*)", message):
             self._refuse_value(line, self.names[int(value[1])], value[3], value[2])
         raise DataError(f"{where}: {message}")
 
     def _refuse_value(self, line: int, column: str, found: str, expected: str) -> NoReturn:
+        own = (
+            f"list the text in null_values if it means 'missing', check decimal={self.format.decimal!r} and "
+            f"strip={self.format.strip}, or read the column as text: a feature as categorical"
+        )
         raise DataError(
-            f"{self.path}, line {line}, column {column!r}: {found}; expected {expected}. Repair the value, "
-            "give the column another type, or list the text in null_values if it means 'missing'."
+            f"{self.path}, line {line}, column {column!r}: {found}; expected {expected}. Repair the value, or "
+            f"{own if self.format.own else 'get the file anew'}."
         )
 
-    def _refuse_break(self, block: Block) -> NoReturn:
+    def _refuse_break(self, block: Block, start: int = 0) -> NoReturn:
         """Names the first line with a quote that does not end, or a carriage return that does not."""
-        lines = enumerate(block.data.split(b"\n"), block.line)
+        lines = enumerate(block.data.split(b"\n"), start or block.line)
         broken = ((number, line) for number, line in lines if line.count(b'"') % 2 or b"\r" in line[:-1])
-        number, line = next(broken, (block.line, b""))
+        number, line = next(broken, (start or block.line, b""))
         raise DataError(
             f"{self.path}, line {number}: quote or line break inside a value ({_short(line.decode())}). "
+            f"{self._unquoted()}"
+        )
+
+    def _unquoted(self) -> str:
+        return (
             "Pass quote=False if quotes are plain text here; else remove the break, or convert to Parquet."
+            if self.format.own
+            else "Get the file anew, or remove the break."
         )
 
 
@@ -183,11 +226,30 @@ def _odd(data: bytes, table: pa.Table, separator: str, strip: bool) -> bool:
     return bool(pl.Series([data.decode()]).str.contains(rf"0[xX]|[{edge}][{blank}+]{around}")[0])
 
 
-def _nth_line(block: Block, row: int) -> tuple[int, str]:
+def _nth_line(block: Block, row: int, format: Format) -> tuple[int, str]:
     """Number in the file and text of the block's row `row` (from 1; Arrow doesn't count blank lines)."""
-    lines = [(n, line) for n, line in enumerate(block.data.split(b"\n"), block.line) if line not in (b"", b"\r")]
-    number, line = lines[row - 1]
-    return number, line.decode().rstrip("\r")
+    records = _records(block, format) if format.quote and b'"' in block.data else None
+    if records is None or row > len(records):
+        lines = enumerate(block.data.decode().split("\n"), block.line)
+        records = [(number, line, []) for number, line in lines if line not in ("", "\r")]
+    number, text, _ = records[row - 1]
+    return number, text.rstrip("\r")
+
+
+def _records(block: Block, format: Format) -> list[tuple[int, str, list[str]]] | None:
+    """First line, text and fields of each row, with breaks in what is quoted; None where that cannot be told."""
+    lines = block.data.decode().split("\n")
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=format.separator)
+    records, start, first = [], 0, block.line
+    try:
+        for fields in reader:
+            text = "\n".join(lines[start : reader.line_num])
+            if text not in ("", "\r"):
+                records.append((first + start, text, fields))
+            start = reader.line_num
+    except csv.Error:
+        return None
+    return records
 
 
 def _short(text: str) -> str:

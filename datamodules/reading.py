@@ -18,7 +18,7 @@ from mtlzoo.datamodules.blocks import Block, read_blocks
 from mtlzoo.datamodules.checks import check_columns
 from mtlzoo.datamodules.domains import DataType, Domain
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
-from mtlzoo.datamodules.parsing import Parser, from_table
+from mtlzoo.datamodules.parsing import Format, Parser, from_table
 
 _UNIT = "\x1f"
 _THREADS = min(4, os.cpu_count() or 1)
@@ -33,7 +33,9 @@ def read_csv(
     encoding: str = "utf-8",
     null_values: Sequence[str] = (),
     quote: bool = True,
+    decimal: str = ".",
     strip: bool = False,
+    own: bool = False,
     batch_bytes: int = 4 << 20,
 ) -> Iterator[pl.DataFrame]:
     """Yields the rows of a text table, plain or gzipped, in file order; empty fields are null, blank lines skipped.
@@ -48,8 +50,10 @@ def read_csv(
         separator: One character, or several, such as ``::``.
         encoding: Any of Python's whose line breaks are one byte. A UTF-8 byte order mark is skipped.
         null_values: Texts that mean "missing", besides the empty one.
-        quote: Whether ``"`` quotes values. Line breaks within quotes are refused.
-        strip: Removes blanks around values (files separated by ``", "``).
+        quote: Whether ``"`` quotes values. Line breaks within quotes are refused in the columns that are read.
+        decimal: The decimal point of numbers.
+        strip: Removes blanks around values (files separated by ``", "``). Those around names are removed anyway.
+        own: Whether the file is the user's own, who can say how it is read: messages then name these options.
         batch_bytes: Text per chunk.
 
     Raises:
@@ -58,19 +62,15 @@ def read_csv(
             not allowed, a wrong encoding, a damaged gzip; with file, line, column, value and remedy.
     """
     path = Path(path)
-    blocks = read_blocks(path, encoding, batch_bytes)
+    blocks = read_blocks(path, encoding, batch_bytes, quote=quote, own=own)
     if len(separator) > 1:  # Arrow knows separators of one character alone: one that no text has stands for several
         blocks = _replaced(blocks, separator.encode(), _UNIT.encode())
         separator = _UNIT
     names = list(header)
     if not names:
-        block = next(blocks)
-        first, _, rest = block.data.partition(b"\n")
-        names = _fields(first, separator, quote)
-        blocks = _chain(replace(block, data=rest, headed=1), blocks)
-    if strip:
-        names = [name.strip() for name in names]
-    parser = Parser(path, names, columns, separator=separator, null_values=null_values, quote=quote, strip=strip)
+        names, blocks = _named(blocks, separator, quote)
+    format = Format(separator, null_values, quote, decimal, strip, own)
+    parser = Parser(path, names, columns, format)
     rows = 0
     for frame in parsed(parser, (block for block in blocks if block.data.lstrip(b"\r\n"))):
         rows += len(frame)
@@ -136,6 +136,21 @@ def _replaced(blocks: Iterator[Block], old: bytes, new: bytes) -> Iterator[Block
 def _chain(first: Block, others: Iterable[Block]) -> Iterator[Block]:
     yield first
     yield from others
+
+
+def _named(blocks: Iterator[Block], separator: str, quote: bool) -> tuple[list[str], Iterator[Block]]:
+    """The names in the first line that is not blank, and the blocks of what follows it."""
+    for block in blocks:
+        headed, rest = block.headed, block.data
+        while rest:
+            first, _, rest = rest.partition(b"\n")
+            headed += 1
+            if first.strip():
+                names = [name.strip() for name in _fields(first, separator, quote)]
+                # Excel ends lines with separators where cells beside the table were once used.
+                named = [name or f"column {place} without a name" for place, name in enumerate(names, 1)]
+                return named, _chain(replace(block, data=rest, headed=headed), blocks)
+    return [], iter(())
 
 
 def _fields(line: bytes, separator: str, quote: bool) -> list[str]:

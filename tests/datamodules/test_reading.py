@@ -86,9 +86,18 @@ GOOD = b"a,b\n" + b"1,2\n" * 500
         (GOOD + b"\n3\n6,7\n", {}, r"t.csv, line 503: 1 fields where 2 are expected \('3'\). Repair"),
         (GOOD + b"3,x y\n", {"columns": {"b": pl.Int64}}, r"line 502, column 'b': invalid value 'x y'; expected int64"),
         (GOOD + b"3,4.0\n", {"columns": {"b": pl.Int64}}, r"line 502, column 'b': invalid value '4.0'; expected int64"),
-        (GOOD + b"3,\xff\n", {}, r"t.csv, line 502: byte 0xff is not utf-8. .*encoding='latin-1'"),
-        (GOOD + b'3,"4\n5,6\n7,8"\n', {}, r"t.csv, line 502: quote or line break inside a value \('3,\"4'\)"),
-        (GOOD + b'3,"4\n' + GOOD[4:], {}, r"t.csv, line 502: quote or line break inside a value \('3,\"4'\)"),
+        (GOOD + b"3,\xff\n", {}, r"t.csv, line 502: byte 0xff is not utf-8. Get the file anew"),
+        (GOOD + b"3,\xff\n", {"own": True}, r"t.csv, line 502: byte 0xff is not utf-8. .*encoding='latin-1'"),
+        (
+            GOOD + b'3,"4\n5,6\n7,8"\n',
+            {},
+            r"t.csv, line 502(, column 'b')?: quote or line break inside a value \('3,\"4'\)",
+        ),
+        (
+            GOOD + b'3,"4\n' + GOOD[4:],
+            {},
+            r"t.csv, line 502(, column 'b')?: quote or line break inside a value \('3,\"4'\)",
+        ),
         (b"", {}, r"t.csv: the file is empty"),
         (b"a,b\n1,2\n", {"columns": {"c": None, "b": None}}, r"t.csv: no column \['c'\]; it has \['a', 'b'\]"),
         (b"a,b,a\n1,2,3\n", {}, r"t.csv: column names \['a'\] occur more than once"),
@@ -136,6 +145,74 @@ def test_numbers_that_people_write(tmp_path: Path) -> None:
     assert table(path, columns={"a": pl.Int64})["a"].to_list() == [0, 0, 7, -7]
 
 
+ROWS = [("b", 2.0, "1"), ("c", None, "0")]
+MAC = b"u,x,y\r" + b"b,2,1\rc,,0\r"
+
+
+@pytest.mark.parametrize("batch_bytes", [4, 1 << 20])
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (b"u,x,y\nb,2,1\nc,,0\n", {}),
+        (b"\xef\xbb\xbfu,x,y\nb,2,1\nc,,0\n", {"encoding": "utf-8-sig"}),
+        (b"\xef\xbb\xbfu,x,y\nb,2,1\nc,,0\n", {"encoding": "latin-1"}),
+        (b"\n\r\n \nu,x,y\n\nb,2,1\nc,,0\n\n", {}),
+        (b"\xef\xbb\xbf\nu,x,y\nb,2,1\nc,,0", {}),
+        (b" u , x,y \nb,2,1\nc,,0\n", {}),
+        (b"u, x, y\nb, 2, 1\nc, , 0\n", {"strip": True}),
+        (b"u,x,y,,\nb,2,1,,\nc,,0,,\n", {}),
+        (b",u,x,y\n0,b,2,1\n1,c,,0\n", {}),
+        (MAC, {}),
+        (MAC.rstrip(), {}),
+        (b"u;x;y\nb;2,0;1\nc;;0\n", {"decimal": ",", "separator": ";"}),
+        (b'u,x,y\nb,"2,0",1\nc,"",0\n', {"decimal": ","}),
+        (b"u,x,y\nb,2,1\nc,NA,0\n", {"null_values": ["NA"]}),
+        (b'u,x,y,t\nb,2,1,"one\ntwo"\nc,,0,"a\r\n\nb ""c"", d"\n', {}),
+        (b't,u,x,y\n"one, \ntwo",b,2,1\n"",c,,0\n', {}),
+        (b'u,t,x,y\nb,"\n",2,1\n\nc,"5""",,0\n', {}),
+        (b'u,x,y,t\nb,2,1,5" wide\nc,,0,6" wide\n', {}),
+    ],
+)
+def test_tables_as_people_have_them(tmp_path: Path, data: bytes, options: dict[str, Any], batch_bytes: int) -> None:
+    for name in ("t.csv", "t.csv.gz"):
+        path = written(tmp_path / name, data)
+        types = {"u": pl.String, "x": pl.Float64, "y": pl.String}
+        assert table(path, columns=types, batch_bytes=batch_bytes, **options).rows() == ROWS
+
+
+@pytest.mark.parametrize("batch_bytes", [4, 1 << 20])
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b'u,x,t\nb,1,d\n"a\nb",1,e\n', 3),  # in a column that is read
+        (b'u,x,t\nb,1,"d\ne"\n"a\nb",1,e\n', 4),
+        (b'u,x,t\nb,1,d\na,2,"e\nb,3,f\nc,4,g"\nd,5,h\n', 3),  # rows that a quote swallows
+        (b'u,x,t\nb,1,d\na,2,"e\n\nb,3,"f\n', 3),
+        (b'u,x,t\nb,1,"d\na,2,e\n\nb,3,f\n', 2),
+        (b"u,x,t\nb,1,d\na,2,e\rf\n", 3),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True])
+def test_breaks_that_are_refused(tmp_path: Path, data: bytes, line: int, batch_bytes: int, own: bool) -> None:
+    path = written(tmp_path / "t.csv", data)
+    with pytest.raises(DataError, match=f"t.csv, line {line}.*: (quote or line break|1 fields)") as refused:
+        table(path, columns={"u": pl.String, "x": pl.Int64}, batch_bytes=batch_bytes, own=own)
+    assert ("quote=" in str(refused.value)) == own
+
+
+@pytest.mark.parametrize("batch_bytes", [4, 1 << 20])
+def test_lines_are_counted_through_breaks(tmp_path: Path, batch_bytes: int) -> None:
+    path = written(tmp_path / "t.csv", b'u,t\n\n1,"a\n\nb"\n2,"c\nd"\nx,e\n')
+    with pytest.raises(DataError, match=r"t.csv, line 8, column 'u': .*'x'"):
+        table(path, columns={"u": pl.Int64}, batch_bytes=batch_bytes)
+
+
+def test_a_file_of_another_encoding_is_named_as_such(tmp_path: Path) -> None:
+    for encoding in ("utf-16", "utf-16-le", "utf-32"):
+        with pytest.raises(DataError, match="UTF-16"):
+            table(written(tmp_path / "t.csv", "u,x\nb,2\n".encode(encoding)))
+
+
 @pytest.mark.parametrize("batch_bytes", [64, 1 << 20])
 @pytest.mark.parametrize(
     ("name", "encoding", "mark"),
@@ -158,8 +235,10 @@ def test_the_line_is_that_of_the_file_whatever_came_before(
 
 def test_a_type_that_the_first_block_suggested_wrongly(tmp_path: Path) -> None:
     path = written(tmp_path / "t.csv", GOOD + b"3,x\n")
-    with pytest.raises(DataError, match=r"line 502, column 'b': invalid value 'x'; expected int64. .*another type"):
-        table(path, batch_bytes=64)
+    with pytest.raises(
+        DataError, match=r"line 502, column 'b': invalid value 'x'; expected int64. .*read the column as text"
+    ):
+        table(path, batch_bytes=64, own=True)
     assert table(path, batch_bytes=64, columns={"a": None, "b": pl.String})["b"][-1] == "x"
 
 
