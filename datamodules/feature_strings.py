@@ -67,7 +67,7 @@ class FeatureStrings:
         ids, values = ids.to_numpy(), values.to_numpy()
         if (wrong := (ids < 0) | ~np.isfinite(values)).any():
             at = int(np.argmax(wrong))
-            entry = f"{names[places[at]]}\\x02{ids[at]}\\x03{values[at]}"
+            entry = f"{names[places[at]]}\x02{ids[at]}\x03{values[at]}"
             self._refuse(rows[int(row[at])], f"{entry!r} has an id below 0 or no finite value. Unpack the file again")
         columns = {}
         for name in (*self.single, *self.several):

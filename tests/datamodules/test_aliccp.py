@@ -298,3 +298,31 @@ def _change(path: Path, line: int, change: Any) -> None:
 
 def _write(path: Path, rows: list[list[str]]) -> None:
     path.write_text("".join(",".join(row) + "\n" for row in rows))
+
+
+def test_conversions_without_a_click_are_counted(tmp_path: Path) -> None:
+    root = write_aliccp(tmp_path)
+    dropped = sum((row[1], row[2]) == ("0", "1") for part in PARTS for row, _ in plainly(root, part))
+    assert AliCCP(root).data.manifest["dropped"] == {"conversion without click (among rows with either)": dropped}
+
+
+def test_clicks_and_conversions_that_are_exchanged_are_refused(tmp_path: Path) -> None:
+    root = write_aliccp(tmp_path)
+    for part in PARTS:
+        path = root / f"sample_skeleton_{part}.csv"
+        _write(path, [[row[0], row[2], row[1], *row[3:]] for row in _lines(path)])
+    with pytest.raises(DataError, match=r"are dropped as 'conversion without click .*; at most 50\.0%"):
+        assert AliCCP(root).data
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"), [(0, 3, "'sample_id'"), (1, 4, "'click'"), (3, 5, "skeleton"), (1, 0, "'click'")]
+)
+def test_columns_that_are_exchanged_are_refused(tmp_path: Path, one: int, other: int, message: str) -> None:
+    path = write_aliccp(tmp_path) / "sample_skeleton_test.csv"
+    rows = _lines(path)
+    for row in rows:
+        row[one], row[other] = row[other], row[one]
+    _write(path, rows)
+    with pytest.raises(DataError, match=message):
+        rows_of(AliCCP(tmp_path))

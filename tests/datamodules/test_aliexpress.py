@@ -262,3 +262,36 @@ def test_the_draw_of_validation_depends_on_its_seed_alone(tmp_path: Path) -> Non
 def test_wrong_arguments_say_what_is_allowed(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AliExpress(tmp_path, **arguments)
+
+
+def test_impressions_without_their_search_are_counted(tmp_path: Path) -> None:
+    root = write_aliexpress(tmp_path)
+    manifest = AliExpress(root).data.manifest
+    assert set(manifest["dropped"]) == {"search not in nl_user_train.csv", "search not in nl_user_test.csv"}
+    assert sum(manifest["dropped"].values()) + sum(manifest["rows"].values()) == 1800
+
+
+@pytest.mark.parametrize("name", [FILES[0], FILES[2]])
+def test_half_a_user_file_is_refused(tmp_path: Path, name: str) -> None:
+    path = write_aliexpress(tmp_path) / name
+    text = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(text[: len(text) // 3]))
+    with pytest.raises(DataError, match=rf"are dropped as 'search not in {name}'; at most 10\.0%"):
+        assert AliExpress(tmp_path).data
+
+
+def test_a_conversion_without_a_click_is_refused(tmp_path: Path) -> None:
+    path = write_aliexpress(tmp_path, layout="mtreclib") / "AliExpress_NL" / "test.csv"
+    rows = lines(path)
+    rows[4][-2:] = ["0", "1"]
+    path.write_text("".join(",".join(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match=r"'conversion': found 1; allowed is 0 where click is 0 \(test\.csv\)"):
+        rows_of(AliExpress(tmp_path))
+
+
+def test_a_folder_in_a_files_place_is_refused(tmp_path: Path) -> None:
+    path = write_aliexpress(tmp_path) / FILES[1]
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DatasetNotFoundError, match=rf"{FILES[1]}: a folder, where a file is expected"):
+        AliExpress(tmp_path).files()

@@ -90,6 +90,13 @@ def test_says_which_fields_were_seen() -> None:
         ("101\x023\x03", 1, r"is not FIELD.*Unpack"),
         ("101\x023\x031.0\x01102\x023\x031.0\x037", 2, r"is not FIELD.*Unpack"),
         ("101\x023000000000\x031.0", 1, r"is not FIELD.*Unpack"),
+        *(
+            (f"101\x02{number}\x031.0", 1, r"is not FIELD.*Unpack")
+            for number in ("0x10", " 7", "7 ", "+7", "7.0", "7e0")
+        ),
+        *((f"101\x023\x03{value}", 1, r"is not FIELD.*Unpack") for value in ("+1", "0x1", " 1", "1_0", "x")),
+        *((f"101\x023\x03{value}", 1, r"an id below 0 or no finite value") for value in ("nan", "inf", "-inf", "1e39")),
+        ("101\x02-3\x031.0", 1, r"'101\\x02-3\\x031\.0' has an id below 0"),
         ("101\x023\x031.0\x01101\x024\x031.0", 2, "field 101 occurs more than once.*sequences="),
     ],
 )

@@ -1,3 +1,4 @@
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from fixtures.kuairand import OUTCOMES, write_kuairand
-from mtlzoo.datamodules import DatasetNotFoundError, KuaiRand, obtain
+from mtlzoo.datamodules import DataError, DatasetNotFoundError, KuaiRand, obtain
 from mtlzoo.datamodules.kuairand import BINARY
 
 
@@ -235,6 +236,54 @@ def test_downloads_where_there_is_no_log(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(KuaiRand(root).files()) == 4
     url = "https://zenodo.org/records/10439422/files/KuaiRand-Pure.tar.gz"
     assert calls == [(url, "0820331067a3784d9691136f772b35a7")]
+
+
+@pytest.mark.parametrize("past", [False, True])
+@pytest.mark.parametrize("log", ["4_08_to_4_21", "4_22_to_5_08"])
+def test_a_log_without_rows_is_refused(tmp_path: Path, log: str, past: bool) -> None:
+    path = write_kuairand(tmp_path) / f"log_standard_{log}_pure.csv"
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    with pytest.raises(DataError, match=rf"{path.name}: no rows"):
+        rows_of(KuaiRand(tmp_path, past=past))
+
+
+@pytest.mark.parametrize("gone", ["log_standard_4_08_to_4_21_27k_part1.csv", "log_standard_4_22_to_5_08_27k_part2.csv"])
+def test_half_of_a_log_in_parts_is_refused(tmp_path: Path, gone: str) -> None:
+    (write_kuairand(tmp_path, "27k") / gone).unlink()
+    with pytest.raises(DatasetNotFoundError, match=r"allowed are log_.*_27k\.csv or both of .*Put the missing"):
+        KuaiRand(tmp_path, version="27k").files()
+
+
+def test_a_log_that_is_there_whole_and_in_parts_is_refused(tmp_path: Path) -> None:
+    folder = write_kuairand(tmp_path, "27k")
+    shutil.copy(folder / "log_standard_4_08_to_4_21_27k_part1.csv", folder / "log_standard_4_08_to_4_21_27k.csv")
+    with pytest.raises(DatasetNotFoundError, match="take away what is there twice"):
+        KuaiRand(tmp_path, version="27k").files()
+
+
+@pytest.mark.parametrize("name", ["log_standard_4_08_to_4_21_pure.csv", "user_features_pure.csv"])
+@pytest.mark.parametrize("kind", ["a folder", "a link to"])
+def test_what_is_no_file_in_a_files_place_is_refused(tmp_path: Path, name: str, kind: str) -> None:
+    path = write_kuairand(tmp_path) / name
+    path.unlink()
+    if kind == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "gone.csv")
+    with pytest.raises(DatasetNotFoundError, match=rf"{name}: {kind}.*, where a file is expected"):
+        KuaiRand(tmp_path).files()
+
+
+def test_exposures_whose_user_or_video_has_no_row_are_counted(tmp_path: Path) -> None:
+    path = write_kuairand(tmp_path) / "user_features_pure.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-3]))
+    data = KuaiRand(tmp_path)
+    lost = sum(rows_of(data)["register_days"].is_null())
+    assert data.data.manifest["missed"] == {path.name: {"rows": lost, "of": 1500}}
+    path.write_text("".join(lines[: len(lines) // 2]))
+    with pytest.raises(DataError, match=r"rows \(4\d\.\d%\) are not found in user_features_pure\.csv; at most 10\.0%"):
+        assert KuaiRand(tmp_path).data
 
 
 def test_real_rows(data_root: Path) -> None:

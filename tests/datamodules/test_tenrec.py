@@ -197,3 +197,28 @@ def test_ids_that_are_no_whole_numbers_are_refused(tmp_path: Path) -> None:
 def test_wrong_arguments_say_what_is_allowed(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Tenrec(tmp_path, **arguments)
+
+
+def test_rows_that_are_not_drawn_are_counted(tmp_path: Path) -> None:
+    path = write_tenrec(tmp_path)
+    manifest = Tenrec(tmp_path, negatives_per_click=1, split="random").data.manifest
+    assert manifest["dropped"]["without click, not drawn"] == len(raw(path)) - sum(manifest["rows"].values()) > 0
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a link to"])
+def test_what_is_no_file_in_a_files_place_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "QB-video.csv"
+    write_tenrec(tmp_path, "QB-video", packed=True)
+    if kind == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to("gone.csv")
+    with pytest.raises(DatasetNotFoundError, match=rf"QB-video\.csv: {kind}.*, where a file is expected"):
+        Tenrec(tmp_path, scenario="QB-video").files()
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    path = write_tenrec(tmp_path)
+    path.write_text(path.read_text().splitlines()[0])
+    with pytest.raises(DataError, match=r"ctr_data_1M\.csv: no rows"):
+        rows_of(Tenrec(tmp_path))
