@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import TypeAlias
 
 import polars as pl
@@ -88,7 +88,9 @@ def flag(*, missing: bool = False, points: bool = False) -> Domain:
 
 def day(first: date, last: date, *, missing: bool = False, points: bool = False) -> Domain:
     """Days that exist, written as yyyymmdd."""
-    days = pl.date_range(first, last, eager=True).dt.strftime("%Y%m%d").cast(pl.Int64).to_list()
+    # Not by polars: it would start its threads while modules are imported, and a process forked later would hang.
+    every = (first + timedelta(place) for place in range((last - first).days + 1))
+    days = [int(one.strftime("%Y%m%d")) for one in every]
     among = list(map(float, days)) if points else days
     allowed = f"a day from {days[0]} to {days[-1]}" + (", or nothing" if missing else "")
     return Domain(allowed, lambda values: values.is_in(among), pl.Float64 if points else pl.Int64, pl.Int64, missing)

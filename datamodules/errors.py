@@ -5,5 +5,9 @@ class DataError(ValueError):
     """The raw data are not what they should be: says file, line or column, value and remedy."""
 
 
+class DamagedError(DataError):
+    """Prepared data are not what was written: says which file and how it differs."""
+
+
 class DatasetNotFoundError(FileNotFoundError):
     """Raw files are missing and can't be downloaded: says which, where they were looked for, and how to get them."""

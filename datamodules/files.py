@@ -1,8 +1,10 @@
 """Files of the preparation: staged chunks, prepared columns and the identifiers of rows, written as they come."""
 
+import io
 import json
 import os
 import uuid
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mtlzoo.datamodules.errors import DamagedError
+
 FLAT = frozenset({"weight", "group"})
 """Prepared columns of one dimension."""
+BLOCK = 1 << 20
+"""Bytes per checksum."""
 
 
 class Stage:
@@ -53,6 +59,30 @@ class Stage:
         return self.folder / f"{number:06}.arrow"
 
 
+class Checksum:
+    """CRC-32 of every MiB of what is written to a file: it tells damage, not intent, at 2.7 GB/s."""
+
+    def __init__(self) -> None:
+        self._blocks: list[int] = []
+        self._room = 0
+
+    def add(self, data: bytes | memoryview) -> None:
+        """Takes in what is written next."""
+        view = memoryview(data).cast("B")
+        while len(view):
+            if not self._room:
+                self._blocks.append(0)
+                self._room = BLOCK
+            part = view[: self._room]
+            self._blocks[-1] = zlib.crc32(part, self._blocks[-1])
+            self._room -= len(part)
+            view = view[len(part) :]
+
+    def __str__(self) -> str:
+        """Eight hexadecimal digits per block."""
+        return "".join(f"{block:08x}" for block in self._blocks)
+
+
 class ColumnFile:
     """A ``.npy`` file of known length, appended to without holding or mapping it.
 
@@ -67,22 +97,30 @@ class ColumnFile:
     """Rows that are put together at once; few enough for the processor's cache."""
 
     def __init__(self, path: Path, dtype: npt.DTypeLike, rows: int, *, flat: bool) -> None:
+        self.path = path
         self.file = path.open("wb")
         self.dtype = np.dtype(dtype)
         self.rows, self.flat = rows, flat
         self.begun = False
+        self.checksum = Checksum()
 
     def append(self, parts: Sequence[npt.NDArray[Any]]) -> None:
         """Appends rows whose columns come in parts [rows, width]."""
         if not self.begun:
             width = sum(part.shape[1] for part in parts)
             shape = (self.rows,) if self.flat else (self.rows, width)
-            header = {"descr": self.dtype.str, "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(self.file, header)
+            header = io.BytesIO()
+            layout = {"descr": self.dtype.str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(header, layout)
+            self._write(header.getvalue())
             self.begun = True
         for start in range(0, len(parts[0]), self.block):
             block = [part[start : start + self.block] for part in parts]
-            self.file.write(np.concatenate(block, axis=1, dtype=self.dtype, casting="same_kind").data)
+            self._write(np.concatenate(block, axis=1, dtype=self.dtype, casting="same_kind").data)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        self.file.write(data)
+        self.checksum.add(data)
 
     def close(self) -> None:
         """Ends the file."""
@@ -158,6 +196,23 @@ def write_whole(path: Path, content: bytes) -> None:
 def write_json(path: Path, plain: Any) -> None:
     """Writes what JSON can hold, readably."""
     path.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping that a file of `write_json` holds.
+
+    Raises:
+        DamagedError: It is missing or holds something else; named.
+    """
+    try:
+        plain = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise DamagedError(f"{path}: is missing") from None
+    except ValueError as error:
+        raise DamagedError(f"{path}: is no whole JSON file ({error})") from error
+    if not isinstance(plain, dict):
+        raise DamagedError(f"{path}: holds no mapping")
+    return plain
 
 
 def sync(folder: Path, *, recursive: bool = True) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from mtlzoo.datamodules.columns import Recipe
 from mtlzoo.datamodules.encode import Encoder, Places, compact, from_arrow
 from mtlzoo.datamodules.encoding import Encoding, save_encoding
-from mtlzoo.datamodules.files import SplitFiles, Stage
+from mtlzoo.datamodules.files import Checksum, SplitFiles, Stage
 from mtlzoo.datamodules.keys import KeyColumn
 from mtlzoo.datamodules.manifest import Rates
 from mtlzoo.datamodules.plan import Plan
@@ -45,6 +45,8 @@ class Passes:
         self.encoders = [encoder for encoders in self.plan.outputs.values() for encoder in encoders]
         self.ids = [KeyColumn(name, names=False) for name in recipe.ids]
         self.pool = pool
+        self.checksums: dict[Path, Checksum] = {}
+        """Of the columns that were written, by file."""
 
     def stage(self, frames: Iterable[pl.DataFrame], advance: Advance) -> None:
         """Checks the raw rows and puts them aside.
@@ -95,13 +97,17 @@ class Passes:
         files = {split: SplitFiles(folder / split, rows) for split, rows in rows_of.items() if rows}
 
         with ThreadPoolExecutor(1) as background:
+            flushes = []
             for columns, ids, rows in self._encoded():
                 for split in self._write(files, rates, columns, ids, rows):
                     # The disk works while we encode, so that the sync at the end has little to wait for.
-                    background.submit(files[split].flush)
+                    flushes.append(background.submit(files[split].flush))
                 advance(len(rows))
+            for flush in flushes:
+                flush.result()  # an error of the disk is told once, and would not be told again at the end
         for file in files.values():
             file.close()
+            self.checksums |= {column.path: column.checksum for column in file.columns.values()}
         save_encoding(self.plan, folder)
         return rates
 

@@ -4,24 +4,28 @@ Raw rows are read once. They are checked, split and staged on disk; vocabularies
 staged rows of train; the staged rows are encoded into the final columns.
 """
 
+import errno
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import polars as pl
 from filelock import FileLock, Timeout
 
 from mtlzoo.datamodules.checks import check_columns
+from mtlzoo.datamodules.checksums import FILE as CHECKSUMS
+from mtlzoo.datamodules.checksums import seal, verify
 from mtlzoo.datamodules.columns import Recipe
 from mtlzoo.datamodules.encoding import Encoding
-from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.errors import DamagedError, DataError
 from mtlzoo.datamodules.files import sync, write_json
 from mtlzoo.datamodules.fingerprint import FORMAT
 from mtlzoo.datamodules.links import read_links
+from mtlzoo.datamodules.locks import locked
 from mtlzoo.datamodules.manifest import account, versions
 from mtlzoo.datamodules.passes import Passes
 from mtlzoo.datamodules.progress import progress, say
@@ -29,6 +33,7 @@ from mtlzoo.datamodules.tally import Tally
 
 CHUNK = 1 << 18
 """Rows per chunk."""
+ELSEWHERE = "give another folder: prepared=, or MTLZOO_CACHE"
 
 
 def prepare(
@@ -41,7 +46,7 @@ def prepare(
     like: Encoding | None = None,
     tally: Tally | None = None,
 ) -> None:
-    """Prepares a data set unless a finished preparation is there.
+    """Prepares a data set unless a finished preparation is there, and is what was written.
 
     Of several processes that call at once, one prepares and the others wait for it. What a killed process left behind
     is never used and is removed by the next one: the folder gets its name when it is complete and on disk. While it
@@ -61,24 +66,62 @@ def prepare(
             the recipe needs; more rows lost than `read` said may be.
         ValueError: A recipe that contradicts itself.
     """
-    if _finished(folder):
+    with suppress(DamagedError):
+        verify(folder)
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder, name):
-        if _finished(folder):
-            return
+    with _alone(folder, name):
+        _remove_damaged(folder, name)
         if folder.exists():
-            raise DataError(f"{folder}: exists, but is no finished preparation (no manifest.json). Delete it.")
+            return
         _remove_stale(folder)
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-        partial.mkdir()
+        partial = _partial(folder)
         try:
-            _build(recipe, read, partial, folder, name, links, like, tally or Tally())
+            partial.mkdir()
+            said = _build(recipe, read, partial, folder, name, links, like, tally or Tally())
             sync(partial)
             partial.replace(folder)
             sync(folder.parent, recursive=False)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+                needs = "while it works, a preparation needs about twice the space of its result"
+                raise DataError(f"{name}: {folder.parent} is full; {needs}. Make room, or {ELSEWHERE}.") from error
+            raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+    say(said)
+
+
+def verify_whole(folder: Path, name: str) -> None:
+    """Compares all that was prepared with its checksums; says what is damaged, and removes it.
+
+    Raises:
+        DataError: What is damaged can't be removed.
+    """
+    if folder.exists():
+        with _alone(folder, name):
+            _remove_damaged(folder, name, whole=True)
+
+
+def _remove_damaged(folder: Path, name: str, *, whole: bool = False) -> None:
+    """Removes what is not as it was prepared: it is never used, and the raw files are there to prepare it anew."""
+    if not (folder.exists() or folder.is_symlink()):
+        return
+    try:
+        verify(folder, whole=whole)
+    except DamagedError as damage:
+        if not any((folder / file).exists() for file in ("manifest.json", CHECKSUMS)):
+            wrong = f"{folder}: exists, but is no finished preparation (no manifest.json)"
+            raise DataError(f"{wrong}. Delete it.") from None
+        say(f"{name}: prepared data are damaged and made anew. {damage}.")
+        try:
+            if folder.is_symlink():
+                folder.unlink()
+            else:
+                shutil.rmtree(folder.replace(_partial(folder)))
+        except OSError as error:
+            wrong = f"{damage}. It cannot be removed and made anew ({error.strerror or error})"
+            raise DataError(f"{wrong}. Delete {folder}, or {ELSEWHERE}.") from error
 
 
 def _remove_stale(folder: Path) -> None:
@@ -88,26 +131,18 @@ def _remove_stale(folder: Path) -> None:
         if owner == folder.name:
             shutil.rmtree(stale)
             continue
-        with suppress(Timeout), FileLock(folder.with_name(f"{owner}.lock"), timeout=0):
+        # Another user's may stay.
+        with suppress(Timeout, OSError), FileLock(folder.with_name(f"{owner}.lock"), timeout=0):
             shutil.rmtree(stale)
 
 
-def _finished(folder: Path) -> bool:
-    return (folder / "manifest.json").exists()
+def _partial(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.{os.getpid()}.partial")
 
 
-@contextmanager
-def _locked(folder: Path, name: str) -> Iterator[None]:
-    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        say(f"{name}: waiting for another process that prepares {folder}")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def _alone(folder: Path, name: str) -> AbstractContextManager[None]:
+    lock = folder.with_name(f"{folder.name}.lock")
+    return locked(lock, waiting=f"{name}: waiting for another process that prepares {folder}")
 
 
 def _build(
@@ -119,7 +154,8 @@ def _build(
     links: Callable[[str], Iterator[pl.DataFrame]] | None,
     like: Encoding | None,
     tally: Tally,
-) -> None:
+) -> str:
+    """Fills the folder; returns what to say of it."""
     began = time.monotonic()
     work = partial / "work"
     work.mkdir()
@@ -156,7 +192,8 @@ def _build(
         "rows_per_second": round(total / seconds),
     }
     write_json(partial / "manifest.json", manifest)
-    say(f"{name}: prepared; {account(manifest)}; {seconds:.1f} s: {folder}")
+    seal(partial, passes.checksums)
+    return f"{name}: prepared; {account(manifest)}; {seconds:.1f} s: {folder}"
 
 
 def _chunks(frames: Iterator[pl.DataFrame], columns: Sequence[str], name: str, tally: Tally) -> Iterator[pl.DataFrame]:

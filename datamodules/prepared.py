@@ -1,6 +1,5 @@
 """Prepared data on disk, opened without reading them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,9 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from mtlzoo.datamodules.errors import DamagedError
+from mtlzoo.datamodules.files import FLAT, read_json
+from mtlzoo.datamodules.fingerprint import FORMAT
 from mtlzoo.schema import FeatureSchema
 
 
@@ -28,7 +30,7 @@ class PreparedSplit(Mapping[str, Tensor]):
         self.columns = {path.stem: _mapped(path) for path in sorted(folder.glob("*.npy"))}
         lengths = {name: len(column) for name, column in self.columns.items()}
         if len(set(lengths.values())) != 1:
-            raise ValueError(f"{folder}: columns of unequal length {lengths}; delete the folder and prepare again.")
+            raise DamagedError(f"{folder}: columns of unequal length {lengths}; delete the folder and prepare again.")
         self.rows = next(iter(lengths.values()))
 
     def __getitem__(self, name: str) -> Tensor:
@@ -50,13 +52,25 @@ class PreparedData:
     """A finished preparation: schema, manifest and splits.
 
     Args:
-        folder: What the preparation wrote.
+        folder: What the preparation wrote; `verify` compares contents with their checksums, here only format, rows and
+            columns are compared.
+
+    Raises:
+        DamagedError: Files are missing, or contradict each other.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-        self.schema = FeatureSchema.from_dict(json.loads((folder / "schema.json").read_text()))
+        self.manifest = read_json(folder / "manifest.json")
+        if self.manifest.get("format") != FORMAT:
+            raise DamagedError(
+                f"{folder / 'manifest.json'}: is of format {self.manifest.get('format')}, this version of mtlzoo reads "
+                f"{FORMAT}; delete the folder and prepare again."
+            )
+        self.schema = FeatureSchema.from_dict(read_json(folder / "schema.json"))
+        for split, rows in self.manifest["rows"].items():
+            if rows:
+                self._check(self[split], rows)
 
     def __getitem__(self, split: str) -> PreparedSplit:
         rows: dict[str, int] = self.manifest["rows"]
@@ -65,6 +79,19 @@ class PreparedData:
                 f"{self.folder}: no rows in split {split!r}; rows per split: {rows}. Change the split's bounds."
             )
         return PreparedSplit(self.folder / split)
+
+    def _check(self, split: PreparedSplit, rows: int) -> None:
+        schema = self.schema
+        widths = {"categorical": len(schema.categorical), "numeric": len(schema.numeric)}
+        widths |= {"labels": sum(task.label_width for task in schema.tasks)}
+        widths |= {sequence.name: sequence.max_length for sequence in schema.sequences}
+        expected = {name: (rows, width) for name, width in widths.items() if width}
+        found = {name: tuple(column.shape) for name, column in split.items() if name not in FLAT}
+        if found != expected or split.rows != rows:
+            raise DamagedError(
+                f"{split.folder}: holds {found}, the manifest and the schema say {expected}; delete the folder and "
+                "prepare again."
+            )
 
 
 def _mapped(path: Path) -> Tensor:

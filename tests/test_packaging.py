@@ -106,6 +106,15 @@ def test_callbacks_load_no_library_that_lightning_does_not() -> None:
     assert [name for name in ("matplotlib", "pandas", "polars", "wandb", "jsonargparse") if name in loaded] == []
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
+def test_importing_data_modules_starts_no_threads_of_polars() -> None:
+    """A process that is forked later would wait for them forever."""
+    code = "import os, mtlzoo.datamodules; "
+    code += "print(*(open(f'/proc/self/task/{task}/comm').read() for task in os.listdir('/proc/self/task')))"
+    names = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not [name for name in names if re.fullmatch(r"polars-\d+", name)]
+
+
 def test_public_names_exist_and_are_listed() -> None:
     for name in mtlzoo.__all__:
         assert getattr(mtlzoo, name) is not None

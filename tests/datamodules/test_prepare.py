@@ -333,6 +333,7 @@ def test_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert files == [
         "Test-0123.lock",
+        "Test-0123/checksums.json",
         "Test-0123/encoding.json",
         "Test-0123/manifest.json",
         "Test-0123/random/categorical.npy",

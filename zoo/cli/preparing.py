@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from jsonargparse import SUPPRESS, ActionConfigFile  # type: ignore[attr-defined]  # public, but not in __all__
+from jsonargparse import SUPPRESS, ActionConfigFile, Namespace  # type: ignore[attr-defined]  # public, but not in __all__
 from rich.table import Table
 
 from mtlzoo.cli.parser import Parser, import_public_classes
@@ -11,6 +11,7 @@ from mtlzoo.cli.results import wide_console
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.manifest import account
+from mtlzoo.datamodules.prepare import verify_whole
 
 IGNORED = ("model", "trainer", "seed_everything", "patience", "checkpoint_every", "all_metrics", "ckpt_path")
 """Sections of a training's config that say nothing about data."""
@@ -18,7 +19,12 @@ IGNORED = ("model", "trainer", "seed_everything", "patience", "checkpoint_every"
 
 def run(args: Sequence[str]) -> None:
     """Prepares and says what came of it."""
-    data = data_of(args[1:], prog="mtlzoo prepare", description="Prepares a data set, once; other commands find it.")
+    parser = _parser("mtlzoo prepare", "Prepares a data set, once; other commands find it.")
+    parser.add_argument("--verify", action="store_true", help="Compare all that was prepared with its checksums.")
+    config = parser.parse_args(list(args[1:]))
+    data = _made(parser, config)
+    if config.verify:
+        verify_whole(data.folder, type(data).__name__)
     manifest = data.data.manifest
     labels = list(dict.fromkeys(label for rates in manifest["label_rates"].values() for label in rates))
     table = Table("split", "rows", *labels, title=type(data).__name__)
@@ -27,18 +33,26 @@ def run(args: Sequence[str]) -> None:
         table.add_row(split, f"{rows:,}", *(f"{rates[n]:.4f}" if rates.get(n) is not None else "" for n in labels))
     wide_console().print(table)
     print(account(manifest))
-    print(f"Prepared: {data.folder}")
+    print(f"{'Prepared and verified' if config.verify else 'Prepared'}: {data.folder}")
 
 
-def data_of(args: Sequence[str], *, prog: str, description: str = "") -> MultiTaskDataModule:
+def data_of(args: Sequence[str], *, prog: str) -> MultiTaskDataModule:
     """The data set that options or a config name; of a training's config what says nothing about data is ignored."""
+    parser = _parser(prog)
+    return _made(parser, parser.parse_args(list(args)))
+
+
+def _parser(prog: str, description: str = "") -> Parser:
     import_public_classes()
     parser = Parser(prog=prog, description=description)
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Config of data, or of a whole training.")
     parser.add_lightning_class_args(MultiTaskDataModule, "data", subclass_mode=True)
     for name in IGNORED:
         parser.add_argument(f"--{name}", type=Any, help=SUPPRESS)
-    config = parser.parse_args(list(args))
+    return parser
+
+
+def _made(parser: Parser, config: Namespace) -> MultiTaskDataModule:
     for name in IGNORED:
         config.pop(name)
     try:
