@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from fuzz.damage import damaged
+from fuzz.fixture import Published
 from fuzz.forms import Table
 from fuzz.judge import Data, difference, prepared, refusal
-from fuzz.published import Published, sources
+from fuzz.published import sources
 
 from mtlzoo.datamodules import MultiTaskDataModule
 

@@ -12,8 +12,9 @@ from typing import Any
 import polars as pl
 
 import mtlzoo.datamodules
-from fuzz.forms import Form, InvalidError, Rows
-from fuzz.published import Published
+from fuzz.fixture import Published
+from fuzz.forms import Form, Rows
+from fuzz.values import InvalidError
 from mtlzoo.datamodules import DataError, DatasetNotFoundError, MultiTaskDataModule, RankingDataModule
 
 PACKAGE = str(Path(mtlzoo.datamodules.__file__).parent)
