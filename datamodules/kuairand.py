@@ -19,7 +19,7 @@ from mtlzoo.datamodules.columns import (
     Recipe,
     SequenceColumn,
 )
-from mtlzoo.datamodules.domains import Domain, day, flag, number, text, whole
+from mtlzoo.datamodules.domains import HIGHEST_ID, Domain, day, flag, number, text, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.finding import present
 from mtlzoo.datamodules.loader import BatchLoader
@@ -44,7 +44,7 @@ USER_NAMES = ("user_active_degree", *(f"{count}_range" for count in USER_COUNTS)
 USER_CODES = ("is_live_streamer", "is_video_author", *(f"onehot_feat{i}" for i in range(18)))
 VIDEO_CODES = ("author_id", "music_id", "music_type", "server_width", "server_height")
 
-ID = whole()
+ID = whole(0, HIGHEST_ID)
 NAME = text(missing=True)
 CODE = whole(unknown=[-124], missing=True, points=True)
 """``1`` in one column and ``1.0`` in the next; -124 is the publisher's "unknown"."""

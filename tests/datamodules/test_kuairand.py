@@ -81,6 +81,16 @@ def test_features_are_the_same_whatever_the_tasks(tmp_path: Path) -> None:
     assert {"user_id", "video_id", "author_id", "music_id", "tab", "hour", "tag", "video_duration"} <= names
 
 
+def test_an_id_that_the_past_would_take_for_another_is_refused(tmp_path: Path) -> None:
+    path = write_kuairand(tmp_path) / "log_standard_4_08_to_4_21_pure.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], f"{2**32 + 7},{lines[1].partition(',')[2]}", *lines[2:]]) + "\n")
+    with pytest.raises(
+        DataError, match=r"line 2, column 'user_id': found 4294967303; allowed is a whole number from 0"
+    ):
+        rows_of(KuaiRand(tmp_path, past=True))
+
+
 def test_codes_written_as_floats_are_the_same_value_as_integers(tmp_path: Path) -> None:
     folder = write_kuairand(tmp_path)
     before = rows_of(KuaiRand(tmp_path))

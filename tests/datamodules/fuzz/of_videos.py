@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from fuzz.fixture import Published
 from fuzz.forms import Form, Table
 from fuzz.values import (
+    LARGEST,
     maybe,
     number,
     text,
@@ -36,7 +37,7 @@ def _hourmin(value: str) -> bool:
 
 _LOG = Table(
     columns={
-        **dict.fromkeys(("user_id", "video_id"), whole()),
+        **dict.fromkeys(("user_id", "video_id"), whole(0, LARGEST)),
         "date": lambda value: whole()(value) and _day("2022-04-08", "2022-05-08")(value),
         "hourmin": _hourmin,
         "time_ms": whole(1_649_289_600_000, 1_652_140_800_000),
