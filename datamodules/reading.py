@@ -146,13 +146,19 @@ def _named(blocks: Iterator[Block], separator: str, quote: bool) -> tuple[list[s
             first, _, rest = rest.partition(b"\n")
             headed += 1
             if first.strip():
-                names = [name.strip() for name in _fields(first, separator, quote)]
+                names = [name.strip() for name in _fields(f"{block.path}, line {headed}", first, separator, quote)]
                 # Excel ends lines with separators where cells beside the table were once used.
                 named = [name or f"column {place} without a name" for place, name in enumerate(names, 1)]
                 return named, _chain(replace(block, data=rest, headed=headed), blocks)
     return [], iter(())
 
 
-def _fields(line: bytes, separator: str, quote: bool) -> list[str]:
+def _fields(where: str, line: bytes, separator: str, quote: bool) -> list[str]:
     text = line.decode().rstrip("\r")
-    return next(csv.reader([text], delimiter=separator)) if quote else text.split(separator)
+    try:
+        return next(csv.reader([text], delimiter=separator)) if quote else text.split(separator)
+    except csv.Error as error:  # a carriage return, or more text than names have
+        raise DataError(
+            f"{where}: {text[:80]!r} is no line of names between {separator!r}. Is this the file? Lines end with line "
+            "feeds, after carriage returns or not."
+        ) from error

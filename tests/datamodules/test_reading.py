@@ -291,3 +291,11 @@ def test_parquet_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match=r"t.parquet: not a whole Parquet file"):
         list(read_parquet(path))
+
+
+@pytest.mark.parametrize("line", ["a\rb,c", f"{'x' * 200_000},y"])
+def test_a_first_line_that_is_no_names_is_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(f"{line}\n1,2\n".encode())
+    with pytest.raises(DataError, match=r"t\.csv, line 1: .* is no line of names between ','"):
+        list(read_csv(path))
