@@ -38,7 +38,7 @@ class Plan:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.labels = {label: _label_encoder(label) for label in recipe.labels if label.kind not in UNLABELLED}
-        self._schema(lambda column: FIRST_KNOWN)
+        self.provisional()
         if leaks := {column.name for column in recipe.columns} & {label.column for label in recipe.labels}:
             raise ValueError(f"Recipe: {sorted(leaks)} are features and labels at once. Take them out of the features.")
         self.tables = _tables(recipe)
@@ -81,6 +81,10 @@ class Plan:
         assert name is not None
         assert not isinstance(column, NumericColumn)
         return name, self.tables[column.table or name]
+
+    def provisional(self) -> FeatureSchema:
+        """The schema as far as it is known before any row is read: tables have no value yet."""
+        return self._schema(lambda column: FIRST_KNOWN)
 
     def schema(self) -> FeatureSchema:
         """The schema, once all encoders and tables are fitted."""

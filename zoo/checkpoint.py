@@ -104,7 +104,7 @@ def find_class(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> t
         found = getattr(mtlzoo, name)
     else:
         # The last, as a notebook defines a class again and again.
-        known = [kind for kind in _models(MultiTaskModule) if (kind.__module__, kind.__qualname__) == (module, name)]
+        known = [kind for kind in _models() if (kind.__module__, kind.__qualname__) == (module, name)]
         found = known[-1] if known else None
     if not (isinstance(found, type) and issubclass(found, MultiTaskModule)) or inspect.isabstract(found):
         raise ValueError(
@@ -115,7 +115,7 @@ def find_class(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> t
     return found
 
 
-def _models(base: type[MultiTaskModule]) -> Iterator[type[MultiTaskModule]]:
+def _models(base: Any = MultiTaskModule) -> Iterator[type[MultiTaskModule]]:
     for kind in base.__subclasses__():
         yield kind
         yield from _models(kind)

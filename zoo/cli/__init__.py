@@ -38,12 +38,12 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs one command.
 
     Args:
-        args: Words of the command line after ``mtlzoo``; those of this process if None. Then errors about data end the
-            process with their message alone; a caller in Python gets the exception.
+        args: Words of the command line after ``mtlzoo``; those of this process if None. Then errors that the user can
+            mend end the process with their message alone; a caller in Python gets the exception.
 
     Raises:
-        SystemExit: 0 after a help text, 2 on a wrong command or option, 1 on wrong or missing data, 128 + its number
-            where a signal ended the command.
+        SystemExit: 0 after a help text, 2 on a wrong command, option or file, 1 where a training diverged, 128 + its
+            number where a signal ended the command.
     """
     words = list(sys.argv[1:] if args is None else args)
     if not words or words[0] in ("-h", "--help"):
@@ -67,15 +67,16 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _run(words: list[str], *, raises: bool) -> None:
-    from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
-
     command = import_module(COMMANDS[words[0]][1])
     try:
         command.run([words[0], *map(_shipped, words[1:])])
-    except (DataError, DatasetNotFoundError) as error:
-        if raises:
+    except Exception as error:
+        from mtlzoo.cli.refusals import mendable, told
+
+        if raises or not mendable(error):
             raise
-        sys.exit(f"error: {error}")
+        sys.stderr.write(f"mtlzoo {words[0]}: error: {told(error)}\n")
+        raise SystemExit(1 if isinstance(error, FloatingPointError) else 2) from None
 
 
 def _shipped(word: str) -> str:

@@ -1,12 +1,12 @@
 """``mtlzoo compare-cold-start``: what `ColdStartReport` found in several runs, side by side."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # public, but not in __all__
 
 from mtlzoo.cli.parser import Parser
+from mtlzoo.cli.run_folder import read_json
 from mtlzoo.cold_start import Row, side_by_side
 from mtlzoo.cold_start_report import log, publish, read_report
 
@@ -22,18 +22,12 @@ def run(args: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("cold_start"), help="Folder of table and picture.")
     parser.add_argument("--wandb", type=str | None, help="W&B project that gets table and picture, too.")
     options = parser.parse_args(list(args[1:]))
-    try:
-        reports = {folder: read_report(folder) for folder in options.runs}
-    except FileNotFoundError as error:
-        raise SystemExit(f"error: {error}") from error
+    reports = {folder: read_report(folder) for folder in options.runs}
     every = {row["task"] for report in reports.values() for row in report}
     by_name: dict[str, list[list[Row]]] = {}
     for folder, report in reports.items():
         by_name.setdefault(name_of(folder, report, every), []).append(report)
-    try:
-        table = side_by_side(by_name)
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
+    table = side_by_side(by_name)
     figure = publish(table, options.out.resolve(), "compare_cold_start")
     print(f"Written: {options.out}")
     if options.wandb:
@@ -46,7 +40,7 @@ def run(args: Sequence[str]) -> None:
 def name_of(folder: Path, report: Sequence[Row], every: set[str]) -> str:
     """Model, rule where there is one, and the tasks where others have more."""
     path = folder / "results.json"
-    record = json.loads(path.read_text()) if path.is_file() else {"model": folder.parent.name, "rule": "sum"}
+    record = read_json(path) if path.is_file() else {"model": folder.parent.name, "rule": "sum"}
     tasks = dict.fromkeys(row["task"] for row in report)
     rule = "" if record["rule"] == "sum" else f" {record['rule']}"
     return f"{record['model']}{rule}" + (f" ({', '.join(tasks)})" if set(tasks) != every else "")

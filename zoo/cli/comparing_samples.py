@@ -147,12 +147,12 @@ def _parser() -> Parser:
 def _check(data: MultiTaskDataModule, tasks: Sequence[str], options: Any) -> None:
     binary = [task.name for task in data.schema.tasks if task.kind == "binary"]
     if wrong := [task for task in tasks if task not in binary]:
-        raise SystemExit(f"error: --tasks {wrong}: not among the binary tasks of the data, {binary}.")
+        raise ValueError(f"--tasks {wrong}: not among the binary tasks of the data, {binary}.")
     if len(tasks) < 2:
-        raise SystemExit(f"error: feedback on {list(tasks)} is comparable with nothing: name two tasks of {binary}.")
+        raise ValueError(f"feedback on {list(tasks)} is comparable with nothing: name two tasks of {binary}.")
     if not options.ratio > 1 or (options.quantiles is not None and options.quantiles < 2) or options.bootstrap < 1:
-        raise SystemExit(
-            f"error: --ratio {options.ratio}, --quantiles {options.quantiles}, --bootstrap {options.bootstrap}; "
+        raise ValueError(
+            f"--ratio {options.ratio}, --quantiles {options.quantiles}, --bootstrap {options.bootstrap}; "
             "allowed are a ratio above 1, 2 quantiles or more, and 1 draw or more."
         )
 
@@ -160,7 +160,7 @@ def _check(data: MultiTaskDataModule, tasks: Sequence[str], options: Any) -> Non
 def _keys_of(data: MultiTaskDataModule, key: str, split: str) -> pl.Series:
     ids = data.data[split].ids()
     if key not in ids.columns:
-        raise SystemExit(f"error: --by {key}: the data keep no such identifying column; they keep {ids.columns}.")
+        raise ValueError(f"--by {key}: the data keep no such identifying column; they keep {ids.columns}.")
     return ids[key]
 
 

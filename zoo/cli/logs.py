@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import time
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from mtlzoo.callbacks.atomic import append, whole_file
+from mtlzoo.cli.run_folder import MARK
 
 NAME_LENGTH = 128
 """Characters that W&B allows in the name of a run."""
@@ -76,10 +78,29 @@ class MetricsFile(Logger):
     def _rows(self, path: Path) -> list[dict[str, Any]]:
         if not path.is_file():
             return []
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        text = path.read_bytes().decode(errors="replace")
+        try:
+            rows = list(csv.DictReader(io.StringIO(text, newline=""), restkey="", restval="?"))
+        except csv.Error:
+            rows = [{"": "no table"}] * 2
         # The first time the rows are those of the run that is resumed, later they are all our own.
-        return rows if self.columns else [r for r in rows if r["step"].isdigit() and int(r["step"]) < self.first_step]
+        if self.columns:
+            return rows
+        whole = [row for row in rows if _is_row(row)]
+        cut = 0 if text.endswith("\n") else 1  # the last one, by a kill
+        if len(rows) > len(whole) + cut or rows[: len(whole)] != whole:
+            kept = path.with_name(f"metrics.damaged-{time.time_ns()}.csv")
+            path.rename(kept)
+            warnings.warn(f"{path}: {len(rows) - len(whole)} rows are damaged and left out; see {kept}.", stacklevel=2)
+        return [row for row in whole if int(row["step"]) < self.first_step]
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    """Whether a row of a file has a number of a step, and numbers or nothing in all other columns."""
+    try:
+        return "" not in row and int(row["step"]) >= 0 and all(float(value or 0) is not None for value in row.values())
+    except (KeyError, ValueError):
+        return False
 
 
 class EpochLines(L.Callback):
@@ -125,7 +146,7 @@ class SaveConfig(SaveConfigCallback):
         if stage == "fit":
             text = self.parser.dump(config, skip_none=False)
             with whole_file(self.folder / "config.yaml", "w") as file:
-                file.write(text)
+                file.write(f"{MARK}\n{text}")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 run = logger.experiment

@@ -7,9 +7,10 @@ from jsonargparse import SUPPRESS, ActionConfigFile, Namespace  # type: ignore[a
 from rich.table import Table
 
 from mtlzoo.cli.parser import Parser, import_public_classes
+from mtlzoo.cli.refusals import RAISED, told
 from mtlzoo.cli.results import wide_console
 from mtlzoo.datamodules.base import MultiTaskDataModule
-from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.manifest import account
 from mtlzoo.datamodules.prepare import verify_whole
 
@@ -57,8 +58,8 @@ def _made(parser: Parser, config: Namespace) -> MultiTaskDataModule:
         config.pop(name)
     try:
         data: MultiTaskDataModule = parser.instantiate_classes(config).data
-    except DataError:
+    except (DataError, DatasetNotFoundError):
         raise
-    except ValueError as error:
-        parser.error(str(error), error)
+    except RAISED as error:
+        parser.error(told(error), error)
     return data

@@ -1,9 +1,10 @@
 """What a run measured: the table on the screen and the records fit.json and results.json."""
 
-import json
 import platform
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtlzoo.cli.checkpoints import BestCheckpoint
-from mtlzoo.cli.run_folder import describe
+from mtlzoo.cli.run_folder import describe, read_json
 from mtlzoo.module import MultiTaskModule
 from mtlzoo.version import __version__
 
@@ -107,7 +108,6 @@ def test_record(cli: "ZooCLI", seconds: float) -> dict[str, Any]:
     config = yaml.safe_load(cli.parser.dump(cli.config, skip_none=False))[cli.config.subcommand]
     manifest = cli.datamodule.data.manifest
     summary = describe(cli.options)
-    fit = cli.folder / "fit.json"
     tables = sum(p.numel() for p in cli.model.tables().values())
     return {
         "metrics": stage_metrics(cli.trainer),
@@ -120,7 +120,7 @@ def test_record(cli: "ZooCLI", seconds: float) -> dict[str, Any]:
         "data_fingerprint": manifest["fingerprint"],
         "rows": manifest["rows"],
         "parameters": {"tables": tables, "dense": sum(p.numel() for p in cli.model.parameters()) - tables},
-        "seconds": {"fit": json.loads(fit.read_text())["seconds"] if fit.is_file() else None, "test": seconds},
+        "seconds": {"fit": _seconds_of_fit(cli.folder / "fit.json"), "test": seconds},
         "checkpoint": str(cli.ckpt_path),
         "epoch": cli.checkpoint["epoch"],
         "step": cli.checkpoint["global_step"],
@@ -128,6 +128,17 @@ def test_record(cli: "ZooCLI", seconds: float) -> dict[str, Any]:
         "versions": versions(),
         "config": config,
     }
+
+
+def _seconds_of_fit(path: Path) -> float | None:
+    """None where the training has not ended, or its record is damaged, which is no reason to lose a test."""
+    if not path.is_file():
+        return None
+    try:
+        return float(read_json(path)["seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        warnings.warn(f"The seconds of the training are unknown. {path}: {error!r}", stacklevel=2)
+        return None
 
 
 def versions() -> dict[str, str]:

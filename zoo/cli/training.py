@@ -5,6 +5,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from mtlzoo.cli.agreement import DataIdentity, check_data, model_of, peek, recon
 from mtlzoo.cli.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience
 from mtlzoo.cli.logs import EpochLines, MetricsFile, SaveConfig, quiet, without_anonymous
 from mtlzoo.cli.parser import Parser, import_public_classes
+from mtlzoo.cli.refusals import RAISED, mendable, prepares, rehearse, told
 from mtlzoo.cli.results import fit_record, print_metrics, test_record
-from mtlzoo.cli.run_folder import describe, folder_of, listed, named_checkpoint, new_folder, write_json
+from mtlzoo.cli.run_folder import describe, folder_of, listed, named_checkpoint, new_folder, taken, write_json
 from mtlzoo.cli.screen import OneLineBar, RunSize
 from mtlzoo.cli.signals import Stopped
 from mtlzoo.cli.stopping import Listen, StopWithCheckpoint
 from mtlzoo.datamodules.base import MultiTaskDataModule
-from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.module import MultiTaskModule
 
 TRAINER_DEFAULTS = {
@@ -39,10 +41,11 @@ TRAINER_DEFAULTS = {
 
 def run(args: Sequence[str]) -> None:
     """Runs ``args[0]`` and ends what it began, so that several can run in one process."""
-    cli = ZooCLI(args)
-    for logger in cli.trainer.loggers:
-        if isinstance(logger, WandbLogger) and cli.trainer.is_global_zero:
-            logger.experiment.finish()
+    with ExitStack() as held:
+        cli = ZooCLI(args, held)
+        for logger in cli.trainer.loggers:
+            if isinstance(logger, WandbLogger) and cli.trainer.is_global_zero:
+                logger.experiment.finish()
 
 
 class ZooCLI(LightningCLI):
@@ -50,15 +53,17 @@ class ZooCLI(LightningCLI):
 
     Args:
         args: Words after ``mtlzoo``.
+        held: What is given back when the command has ended.
     """
 
     trainer: L.Trainer
     model: MultiTaskModule
     datamodule: MultiTaskDataModule
 
-    def __init__(self, args: Sequence[str]) -> None:
+    def __init__(self, args: Sequence[str], held: ExitStack | None = None) -> None:
         import_public_classes()
         quiet()
+        self._held = held or ExitStack()
         self._args = list(args)
         self.folder: Path
         self.checkpoint: dict[str, Any] = {}
@@ -139,39 +144,40 @@ class ZooCLI(LightningCLI):
             self._refuse("the following arguments are required: x.model")
         if wanted is None:
             return
-        self.ckpt_path = found = self._find(wanted)
-        options.ckpt_path = str(found)
         try:
+            self.ckpt_path = found = self._find(wanted)
+            options.ckpt_path = str(found)
+            if (folder := folder_of(found)) and not (options.trainer.fast_dev_run or options.trainer.barebones):
+                self._take(folder)  # before the checkpoint is looked at, which another process may just replace
             self.checkpoint = peek(found)
             if options.model is None:
                 options.model = model_of(self.checkpoint, found)
             else:
                 given = self.parser.parse_args(self._args, defaults=False)[self.config.subcommand].get("model")
                 reconcile(options.model, given, self.checkpoint, found)
-        except ValueError as error:
-            self._refuse(str(error), error)
+        except (ValueError, OSError) as error:
+            self._refuse(told(error), error)
+
+    def _take(self, folder: Path) -> None:
+        part = {"fit": "checkpoints", "predict": "predictions"}.get(self.config.subcommand, "")
+        self._held.enter_context(taken(folder, part))
+        self.folder = folder
 
     def _find(self, wanted: str) -> Path:
         configs = [Path(path.absolute) for path in self.options.get("config") or []]
         root = Path(self.options.trainer.default_root_dir)
         if wanted not in ("best", "last"):
             path = Path(wanted).expanduser()
-        elif found := named_checkpoint(wanted, configs, root, describe(self.options)["run_name"]):
-            return found
-        else:
-            path = root / describe(self.options)["run_name"] / "version_*" / "checkpoints" / f"{wanted}.ckpt"
-        if not path.is_file():
-            self._refuse(
-                f"there is no checkpoint {path}. Give its path, --ckpt_path RUN/checkpoints/best.ckpt, or the config "
-                "of its run, -c RUN/config.yaml --ckpt_path best (or last)."
-            )
-        return path
+            if not path.is_file():
+                raise FileNotFoundError(f"there is no checkpoint {path}. Give its path, or best or last.")
+            return path
+        return named_checkpoint(wanted, configs, root, describe(self.options)["run_name"])
 
     def _refuse(self, message: str, error: Exception | None = None) -> None:
         self._parser(self.config.subcommand).error(message, error)
 
     def before_instantiate_classes(self) -> None:
-        """Refuses options of the Trainer that manual optimisation can't have, with the ones that do the same."""
+        """Refuses what can't work, before anything is prepared or written."""
         trainer = self.options.trainer
         for name, default, ours in (
             ("gradient_clip_val", None, "--model.clip_norm"),
@@ -179,6 +185,12 @@ class ZooCLI(LightningCLI):
         ):
             if trainer[name] != default:
                 self._refuse(f"--trainer.{name}: the models step their optimiser themselves; use {ours}.")
+        try:
+            rehearse(self._parser(self.config.subcommand), self.options)
+        except (DataError, DatasetNotFoundError):
+            raise
+        except Exception as error:  # nothing but the options is at work yet
+            self._refuse(told(error), error)
 
     # ---- objects
 
@@ -186,10 +198,12 @@ class ZooCLI(LightningCLI):
         """Data, which prepares itself where needed; then model and trainer."""
         try:
             super().instantiate_classes()
-        except DataError:
+        except (DataError, DatasetNotFoundError):
             raise
-        except ValueError as error:  # a value that a constructor refuses is a wrong option like any other
-            self._refuse(str(error), error)
+        except RAISED as error:  # a value that a constructor refuses is a wrong option like any other
+            if prepares(error) and not mendable(error):
+                raise
+            self._refuse(told(error), error)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """A trainer that writes into the run folder."""
@@ -206,7 +220,8 @@ class ZooCLI(LightningCLI):
             return super().instantiate_trainer(logger=loggers or silent, **kwargs)
         summary = describe(self.options)
         root = Path(config.default_root_dir)
-        self.folder = (self.ckpt_path and folder_of(self.ckpt_path)) or new_folder(root, summary["run_name"])
+        if not hasattr(self, "folder"):
+            self._take(new_folder(root, summary["run_name"]))
         identity = {"data_fingerprint": self.datamodule.data.manifest["fingerprint"]}
         self.save_config_kwargs = {"folder": self.folder, "summary": {**summary, **identity}}
         terminal = sys.stdout.isatty() if config.enable_progress_bar is None else config.enable_progress_bar

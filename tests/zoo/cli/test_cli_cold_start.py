@@ -88,7 +88,7 @@ def test_runs_side_by_side(trained: Path, run: Run, tmp_path: Path) -> None:
 def test_a_run_without_report_is_named_with_the_remedy(tmp_path: Path) -> None:
     from mtlzoo.cli import main
 
-    with pytest.raises(SystemExit, match=r"no .*cold_start\.csv\. Run: mtlzoo test -c .*ColdStartReport"):
+    with pytest.raises(FileNotFoundError, match=r"no .*cold_start\.csv\. Run: mtlzoo test -c .*ColdStartReport"):
         main(["compare-cold-start", "--runs", f"[{tmp_path}]"])
 
 

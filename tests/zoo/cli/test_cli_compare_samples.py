@@ -76,5 +76,5 @@ def test_counts_are_those_of_train(trained: Path) -> None:
     ],
 )
 def test_refuses(trained: Path, single: Path, words: list[str], message: str) -> None:
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(ValueError, match=message):
         main(["compare-samples", "--runs", f"[{trained}]", "--single", f"[{single}]", *words])

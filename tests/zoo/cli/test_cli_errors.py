@@ -1,15 +1,18 @@
 """Wrong words on the command line get a short answer that helps."""
 
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 import mtlzoo
 from mtlzoo import MultiTaskModule
-from mtlzoo.cli import main
-from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.cli import main, preparing, refusals
+from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 
 Run = Callable[..., str]
 EXPORTED = {name: getattr(mtlzoo, name) for name in mtlzoo.__all__ if name != "__version__"}
@@ -89,19 +92,106 @@ def test_help_of_a_command_names_the_classes(run: Run) -> None:
 
 
 def test_wrong_data_end_the_command_with_a_message_and_raise_in_python(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["fit", "--model", "MMoE", "--data", "KuaiRand", "--data.root", str(tmp_path), "--data.download", "false"]
     with pytest.raises(DatasetNotFoundError, match="log_standard"):
         main(words)
     monkeypatch.setattr(sys, "argv", ["mtlzoo", *words])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit, match=r"^2$"):
         main()
-    assert isinstance(ended.value.code, str)  # printed on stderr; the exit status is 1
-    assert "error: KuaiRand: no log_standard" in ended.value.code
+    assert "mtlzoo fit: error: KuaiRand: no log_standard" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", ["mtlzoo", "prepare", *words[3:]])
-    with pytest.raises(SystemExit, match="log_standard"):
+    with pytest.raises(SystemExit, match=r"^2$"):
         main()
+    assert "mtlzoo prepare: error: KuaiRand: no log_standard" in capsys.readouterr().err
+
+
+def given_on_the_command_line(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
+    """Has `prepare` end with an error that its caller, this module, raised or, with None, made by mistake."""
+
+    def run(args: list[str]) -> None:
+        if error is not None:
+            raise error
+        _ = [][1]
+
+    monkeypatch.setattr(preparing, "run", run)
+    monkeypatch.setattr(sys, "argv", ["mtlzoo", "prepare"])
+    monkeypatch.setattr(refusals, "RAISERS", (__name__.partition(".")[0],))
+    main()
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "run/last.ckpt"), "run/last.ckpt: No space left", 2),
+        (PermissionError(errno.EACCES, "Permission denied", "a"), "a: Permission denied.", 2),
+        (DataError("row 3"), "row 3", 2),
+        (ValueError("lr=-1; allowed are"), "lr=-1; allowed are", 2),
+        (MisconfigurationException("No supported gpu backend"), "No supported gpu backend", 2),
+        (FloatingPointError("The loss is not finite"), "The loss is not finite", 1),
+    ],
+)
+def test_errors_of_the_user_are_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, said: str, code: int
+) -> None:
+    with pytest.raises(SystemExit, match=f"^{code}$"):
+        given_on_the_command_line(monkeypatch, error)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [None, AssertionError(), KeyError("name"), AttributeError("x")])
+def test_bugs_show_where_they_arose(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
+    with pytest.raises(type(error) if error else IndexError):
+        given_on_the_command_line(monkeypatch, error)
+
+
+def test_an_error_that_a_library_raises_within_our_code_is_a_bug() -> None:
+    with pytest.raises(ValueError, match="reshape") as failed:
+        torch.zeros(3).numpy().reshape(2, 2)
+    assert not refusals.mendable(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--trainer.accelerator", "gpu", "--trainer.devices", "1"], "gpu"),
+        (["--trainer", "configs/trainer/gpu.yaml"], "gpu"),
+        (["--trainer.max_steps", "-5"], "max_steps"),
+        (["--trainer.val_check_interval", "-1"], "val_check_interval"),
+        (["--trainer.precision", "8-fast"], "precision"),
+        (["--trainer.num_nodes", "0"], "num_nodes"),
+        (["--model.embedding_dim", "-4"], "dimension"),
+        (["--model.optimizer", "sgd", "--model.schedule", "plateau", "--model.warmup_steps", "3"], "warmup_steps=3"),
+        (["--model", "ESMM", "--model.funnel", "[is_clik, is_like]"], "is_clik"),
+        (
+            [
+                "--trainer.callbacks+=GradientSurgery",
+                "--trainer.callbacks.rule=CAGrad",
+                "--trainer.callbacks.rule.c=-1",
+            ],
+            "c=-1",
+        ),
+        (["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.save_top_k=-7"], "save_top_k"),
+        (["--trainer.callbacks+=ConflictMonitor", "--trainer.callbacks.every_n_steps=0"], "every_n_steps"),
+        (
+            [
+                "--trainer.logger+=CSVLogger",
+                "--trainer.logger.save_dir",
+                "x",
+                "--trainer.logger.flush_logs_every_n_steps=a",
+            ],
+            "flush",
+        ),
+        (["--data.batch_size", "0"], "batch_size"),
+    ],
+)
+def test_wrong_values_are_refused_before_anything_is_prepared_or_written(run: Run, words: list[str], said: str) -> None:
+    words = words if "--model" in words else ["--model", "MMoE", *words]
+    printed = run("fit", "--data", "Synthetic", "--data.rows", "500", "--data.prepared", "prepared", *words, code=2)
+    assert said in printed
+    assert not Path("runs").exists()
+    assert not Path("prepared").exists()
 
 
 def test_prepare_refuses_wrong_options(run: Run) -> None:

@@ -178,3 +178,34 @@ def test_json_has_null_for_what_is_undefined_and_is_whole_or_not_there(tmp_path:
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
     assert json.loads(path.read_text())["b"] == [1.5, None]
+
+
+DAMAGED = {
+    "without step": "a,b\n1,2\n",
+    "empty": "",
+    "header only": "epoch,step,train/loss\n",
+    "other columns": "epoch,step,mine\n0,4,1.5\n",
+    "blank": "\n\n\n",
+    "a cell too many": "epoch,step,train/loss\n0,4,1,7\n0,9,2\n",
+    "text": "epoch,step,train/loss\n0,4,lost\n0,9,2\n",
+    "bytes": "epoch,step,train/loss\n0,4,\0\n0,9,\ufffd\n",
+    "a long line": "epoch,step,train/loss\n" + "9" * 200_000,
+    "quotes": 'epoch,step,train/loss\n0,4,"1\n0,9,2\n',
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+@pytest.mark.filterwarnings("ignore:.*rows are damaged")
+def test_a_damaged_metrics_file_does_not_stop_a_resumed_run_and_is_kept(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text(DAMAGED[kind])
+    log = MetricsFile(tmp_path, first_step=10)
+    log.log_metrics({"epoch": 1, "train/loss": 0.5}, 14)
+    log.log_metrics({"epoch": 1, "train/loss": 0.25}, 19)
+    found = rows(tmp_path)
+    assert [(row["step"], row["train/loss"]) for row in found[-2:]] == [("14", "0.5"), ("19", "0.25")]
+    assert all(row["step"].isdigit() for row in found)
+    if kind == "other columns":
+        assert (found[0]["step"], found[0]["mine"]) == ("4", "1.5")
+    kept = [path.read_text() for path in tmp_path.glob("metrics.damaged-*.csv")]
+    assert kept == ([DAMAGED[kind]] if kind not in ("empty", "header only", "blank", "other columns") else [])

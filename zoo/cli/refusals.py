@@ -1,0 +1,97 @@
+"""Which errors are the user's to mend, and are told in a line; all others show where they arose."""
+
+import dis
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from mtlzoo.cli.parser import import_class
+from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.plan import Plan
+
+RAISERS = ("mtlzoo", "lightning", "jsonargparse")
+"""Packages whose ``raise`` says something to the user."""
+RAISED = (ValueError, TypeError, RuntimeError, ArithmeticError, ImportError, OSError, MisconfigurationException)
+"""What constructors raise at a value that they can't take."""
+
+
+def rehearse(parser: Any, options: Namespace) -> None:
+    """Makes everything once for nothing, before data are prepared or a file is written: what it refuses is known early.
+
+    The model gets the columns and tasks of the data with tables of two rows.
+
+    Args:
+        parser: Of the command.
+        options: Parsed by it.
+
+    Raises:
+        Exception: Whatever the constructors raise.
+    """
+    others = options.clone()
+    others.data = others.model = None
+    with _quiet():
+        L.Trainer(**parser.instantiate_classes(others).trainer)
+    given = {part: options[part].get("init_args") for part in ("data", "model")}
+    arguments = {part: each.as_dict() if each else {} for part, each in given.items()}
+    if any(isinstance(value, dict) and "class_path" in value for each in arguments.values() for value in each.values()):
+        return  # objects of somebody's own classes are made once
+    data = import_class(options.data.class_path)(**arguments["data"])
+    with torch.random.fork_rng(devices=[]):
+        import_class(options.model.class_path)(**{**arguments["model"], "schema": Plan(data.recipe).provisional()})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Lightning from saying twice which devices there are."""
+    messages = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    before, messages.disabled = messages.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        messages.disabled = before
+
+
+def mendable(error: BaseException) -> bool:
+    """Whether an error says what the user gave and can change: of data, of the system, or raised on purpose.
+
+    One that Python itself or a library raised in the middle of our code is a bug, and worth its traceback.
+    """
+    if isinstance(error, DataError | DatasetNotFoundError | OSError):
+        return True
+    frame, instruction = _frames(error)[-1]
+    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    on_purpose = frame.f_code.co_code[instruction] == dis.opmap["RAISE_VARARGS"]
+    return isinstance(error, RAISED) and package in RAISERS and on_purpose
+
+
+def prepares(error: BaseException) -> bool:
+    """Whether an error arose while data were prepared, where more is at work than options."""
+    return any(frame.f_code.co_name == "prepare_data" for frame, _ in _frames(error))
+
+
+def told(error: BaseException) -> str:
+    """What an error says, with the file that one of the system is about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    if isinstance(error, KeyError) or not str(error):
+        return repr(error)
+    return str(error)
+
+
+def _frames(error: BaseException) -> list[tuple[FrameType, int]]:
+    """From the outermost to where it arose, with the place of the instruction."""
+    found, traceback = [], error.__traceback__
+    while traceback is not None:
+        found.append((traceback.tb_frame, traceback.tb_lasti))
+        traceback = traceback.tb_next
+    return found
