@@ -65,7 +65,7 @@ def read_blocks(path: Path, encoding: str, size: int, *, quote: bool = False, ow
             not of `encoding`.
         ValueError: An encoding that Python does not know, or whose line breaks are not one byte.
     """
-    encoding = _known(encoding)
+    encoding = known_encoding(encoding)
     start = 0
     with _open(path) as file:
         for data in _lines(file, path, size, quote):
@@ -73,7 +73,12 @@ def read_blocks(path: Path, encoding: str, size: int, *, quote: bool = False, ow
             start += len(data)
 
 
-def _known(encoding: str) -> str:
+def known_encoding(encoding: str) -> str:
+    """The name of an encoding whose line breaks are one byte.
+
+    Raises:
+        ValueError: Another one, or none that Python knows.
+    """
     try:
         name = codecs.lookup(encoding).name
     except LookupError:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
 from mtlzoo.datamodules.times import Bound, plain_bound, read_bound
+from mtlzoo.datamodules.truths import FALSE, TRUE
 from mtlzoo.options import Range, check_options
 from mtlzoo.schema import FIRST_KNOWN, Links, Name, Pooling
 from mtlzoo.tasks import TaskKind, Weight
@@ -93,9 +94,10 @@ class Label(_Declared):
     """A target and where it comes from.
 
     Args:
-        column: Raw column. binary: 0 or 1 (or boolean); regression: a number; multiclass: 0 .. classes-1; multilabel: a
-            list, or text joined by `separator`, of class numbers 0 .. classes-1; ranking: 1 for a positive interaction.
-            Null means not observed. A link or an alignment has no column: this names it, a link as its links.
+        column: Raw column. binary: 0 or 1, a boolean, or yes and no (see `true_values`); regression: a number;
+            multiclass: 0 .. classes-1; multilabel: a list, or text joined by `separator`, of class numbers 0 ..
+            classes-1 (``[]`` is none of them); ranking: 1 for a positive interaction. Null and the empty text mean not
+            observed. A link or an alignment has no column: this names it, a link as its links.
         name: Name of the task; the column's if empty.
         kind: See `mtlzoo.tasks.Task`.
         weight: See `mtlzoo.tasks.Task`.
@@ -103,6 +105,9 @@ class Label(_Declared):
         observed: Binary raw column that must be 1 for this label to count.
         standardize: For a regression: centre and scale by the mean and deviation of train.
         separator: Separates classes where a multilabel column is text.
+        true_values: For a binary column and for `observed`: texts that stand for 1, in these letters; ``1``, ``true``,
+            ``t``, ``yes`` and ``y``, in capitals or not, if empty.
+        false_values: As `true_values`, for 0: ``0``, ``false``, ``f``, ``no`` and ``n`` if empty.
     """
 
     column: Name
@@ -113,6 +118,16 @@ class Label(_Declared):
     observed: str = ""
     standardize: bool = True
     separator: Name = ","
+    true_values: tuple[str, ...] = ()
+    false_values: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.true_values + self.false_values
+        if given and self.kind != "binary" and not self.observed:
+            raise ValueError(f"Label {self.column!r}: true_values and false_values are of binary columns; drop them.")
+        if both := set(self.true_values or TRUE) & set(self.false_values or FALSE):
+            raise ValueError(f"Label {self.column!r}: {sorted(both)} stand for 1 and for 0. Give both lists, apart.")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from mtlzoo.datamodules.encode import Encoder, Keys, Places, coded, compact, fro
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.numeric import Moments
 from mtlzoo.datamodules.sequences import as_array, as_lists, flatten
+from mtlzoo.datamodules.truths import truths
 from mtlzoo.datamodules.vocabulary import Vocabulary
 from mtlzoo.schema import FIRST_KNOWN
 from mtlzoo.tasks import Task
@@ -45,9 +46,10 @@ class LabelEncoder(Encoder):
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
         raw = chunk[self.label.column]
-        x = numbers(raw, self.label.column, rows)
         if self.label.kind == "binary":
-            require((x == 0) | (x == 1), raw, self.label.column, rows, f"0 or 1, {_REMEDY}")
+            x = truths(raw, self.label.column, rows, self.label.true_values, self.label.false_values)
+        else:
+            x = numbers(raw, self.label.column, rows)
         if self.label.kind == "ranking":
             allowed = "1 for a positive interaction, or null for what is none. Correct the rows"
             require((x == 1) | x.is_null(), raw, self.label.column, rows, allowed)
@@ -225,6 +227,5 @@ def _observed(values: pl.Series, chunk: pl.DataFrame, label: Label, rows: range)
     """The values, null where the label that they depend on is not 1."""
     if not label.observed:
         return values
-    condition = numbers(chunk[label.observed], label.observed, rows)
-    require((condition == 0) | (condition == 1), condition, label.observed, rows, "0, 1 or null")
+    condition = truths(chunk[label.observed], label.observed, rows, label.true_values, label.false_values)
     return pl.select(pl.when(condition == 1).then(values)).to_series()

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn, TypeAlias
 
 import polars as pl
 import pyarrow as pa
@@ -17,18 +17,31 @@ from mtlzoo.datamodules.checks import NUMBER, WHOLE, check_columns
 from mtlzoo.datamodules.domains import DataType as DataType
 from mtlzoo.datamodules.domains import Domain
 from mtlzoo.datamodules.errors import DataError
+from mtlzoo.options import check_options
+from mtlzoo.schema import Name
+
+Decimal: TypeAlias = Literal[".", ","]
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a text table is written: see `read_csv`."""
+    """How a text table is written: see `read_csv`.
 
-    separator: str
-    null_values: Sequence[str] = ()
+    Raises:
+        ValueError: A value that its annotation does not allow, or a separator that cannot be one.
+    """
+
+    separator: Name
+    null_values: tuple[str, ...] = ()
     quote: bool = True
-    decimal: str = "."
+    decimal: Decimal = "."
     strip: bool = False
     own: bool = False
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if set(self.separator) & set('"\r\n'):
+            raise ValueError(f"separator={self.separator!r}; allowed are texts without quotes and line breaks.")
 
 
 class Parser:

@@ -18,7 +18,7 @@ from mtlzoo.datamodules.blocks import Block, read_blocks
 from mtlzoo.datamodules.checks import check_columns
 from mtlzoo.datamodules.domains import DataType, Domain
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
-from mtlzoo.datamodules.parsing import Format, Parser, from_table
+from mtlzoo.datamodules.parsing import Decimal, Format, Parser, from_table
 
 _UNIT = "\x1f"
 _THREADS = min(4, os.cpu_count() or 1)
@@ -33,7 +33,7 @@ def read_csv(
     encoding: str = "utf-8",
     null_values: Sequence[str] = (),
     quote: bool = True,
-    decimal: str = ".",
+    decimal: Decimal = ".",
     strip: bool = False,
     own: bool = False,
     batch_bytes: int = 4 << 20,
@@ -63,13 +63,13 @@ def read_csv(
     """
     path = Path(path)
     blocks = read_blocks(path, encoding, batch_bytes, quote=quote, own=own)
-    if len(separator) > 1:  # Arrow knows separators of one character alone: one that no text has stands for several
+    if len(separator.encode()) > 1:  # Arrow knows separators of one byte alone: one that no text has stands for several
         blocks = _replaced(blocks, separator.encode(), _UNIT.encode())
         separator = _UNIT
     names = list(header)
     if not names:
         names, blocks = _named(blocks, separator, quote)
-    format = Format(separator, null_values, quote, decimal, strip, own)
+    format = Format(separator, tuple(null_values), quote, decimal, strip, own)
     parser = Parser(path, names, columns, format)
     rows = 0
     for frame in parsed(parser, (block for block in blocks if block.data.lstrip(b"\r\n"))):

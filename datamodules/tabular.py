@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -12,17 +13,19 @@ import pandas as pd
 import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
-from mtlzoo.datamodules.columns import GivenSplit, NumericColumn, Recipe, Split, TimeSplit, UserSplit
+from mtlzoo.datamodules.blocks import known_encoding
+from mtlzoo.datamodules.columns import GivenSplit, Label, NumericColumn, Recipe, Split, TimeSplit, UserSplit
 from mtlzoo.datamodules.description import by_column, load_description, parse_column, parse_label, parse_split
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.files import write_whole
-from mtlzoo.datamodules.parsing import DataType
+from mtlzoo.datamodules.parsing import DataType, Decimal, Format
 from mtlzoo.datamodules.plan import Plan
 from mtlzoo.datamodules.reading import read_csv, read_parquet
 
 FILE_SPLIT = "split of the file"
 """Column that `read` adds where train, val and test are files of their own."""
 
+_FORMAT = ("separator", "null_values", "quote", "decimal", "strip")
 Frame = pl.DataFrame | pd.DataFrame
 
 
@@ -70,6 +73,13 @@ class TabularDataModule(MultiTaskDataModule):
         ids: Columns that name a row in predictions.
         weight: Column of sample weights.
         separator: Separates the columns of text files; a tab for ``.tsv`` and a comma for others if None.
+        encoding: Of text files: any of Python's, such as ``latin-1`` or ``gb18030``; UTF-8 if None.
+        null_values: Texts of text files that mean "missing", such as ``NA``, besides the empty one.
+        quote: Whether ``"`` quotes values of text files; true if None.
+        decimal: Decimal point of numbers in text files, ``.`` or ``,``.
+        strip: Whether to remove blanks around the values of text files; false if None.
+        true_values: Texts that stand for 1 in binary labels; see `Label`.
+        false_values: Texts that stand for 0 in binary labels.
         base: `prepared`, `batch_size`, `eval_batch_size`, `shuffle_seed`: see `MultiTaskDataModule`.
 
     Raises:
@@ -98,11 +108,27 @@ class TabularDataModule(MultiTaskDataModule):
         ids: Sequence[str] | None = None,
         weight: str | None = None,
         separator: str | None = None,
+        encoding: str | None = None,
+        null_values: Sequence[str] | None = None,
+        quote: bool | None = None,
+        decimal: Decimal | None = None,
+        strip: bool | None = None,
+        true_values: Sequence[str] | None = None,
+        false_values: Sequence[str] | None = None,
         **base: Any,
     ) -> None:
         super().__init__(root, **base)
-        given = {"train": train, "val": val, "test": test, "features": features, "labels": labels, "split": split}
+        given: dict[str, Any] = {
+            "train": train,
+            "val": val,
+            "test": test,
+            "features": features,
+            "labels": labels,
+            "split": split,
+        }
         given |= {"user": user, "item": item, "group": group, "ids": ids, "weight": weight, "separator": separator}
+        given |= {"encoding": encoding, "null_values": null_values, "quote": quote, "decimal": decimal, "strip": strip}
+        given |= {"true_values": true_values, "false_values": false_values}
         described = load_description(self.root / schema_file, allowed=list(given)) if schema_file else {}
         described |= {name: value for name, value in given.items() if value is not None}
         for needed in ("train", "features", "labels"):
@@ -114,8 +140,8 @@ class TabularDataModule(MultiTaskDataModule):
             raise ValueError(
                 "TabularDataModule: val and test files are given, so split= has nothing to divide; drop one."
             )
-        self.separator = described.get("separator")
         self._described = described
+        self.options()  # for its checks, as the next line
         Plan(self.recipe)  # for its checks: a typo is answered here, not after the files were read
 
     @classmethod
@@ -128,8 +154,10 @@ class TabularDataModule(MultiTaskDataModule):
             train: Rows of the train split; all rows where `val` and `test` are not given.
             val: Rows of the validation split.
             test: Rows of the test split.
-            arguments: As of the class, but `root`, `schema_file`, `train`, `val`, `test` and `separator`.
+            arguments: As of the class, but `root`, `schema_file`, `train`, `val`, `test` and what is of text files.
         """
+        if of_text := sorted(arguments.keys() & {*_FORMAT, "encoding"}):
+            raise ValueError(f"from_frame: {of_text} say how text files are read; a frame is read already. Drop them.")
         tables = {"train": train, "val": val, "test": test}
         written = {f"{part}.parquet": _parquet(table) for part, table in tables.items() if table is not None}
         paths: dict[str, Any] = {name.removesuffix(".parquet"): name for name in written}
@@ -150,13 +178,25 @@ class TabularDataModule(MultiTaskDataModule):
         user = described.get("user")
         return Recipe(
             columns=columns,
-            labels=tuple(parse_label(name, spec) for name, spec in described["labels"].items()),
+            labels=self._labels,
             split=self._split,
             user=user,
             item=described.get("item"),
             group=described.get("group") or user,
             ids=described.get("ids") or (),
             weight=described.get("weight"),
+        )
+
+    @property
+    def _labels(self) -> tuple[Label, ...]:
+        labels = [parse_label(name, spec) for name, spec in self._described["labels"].items()]
+        words = {name: self._described[name] for name in ("true_values", "false_values") if name in self._described}
+        binary = [label.kind == "binary" or label.observed != "" for label in labels]
+        if words and not any(binary):
+            raise ValueError(f"TabularDataModule: {list(words)} are of binary labels, and there are none. Drop them.")
+        missing = [{name: value for name, value in words.items() if not getattr(label, name)} for label in labels]
+        return tuple(
+            replace(label, **more) if has else label for label, more, has in zip(labels, missing, binary, strict=True)
         )
 
     @property
@@ -167,7 +207,7 @@ class TabularDataModule(MultiTaskDataModule):
 
     def options(self) -> Mapping[str, Any]:
         """Which file belongs to which split, and how CSV files are read."""
-        return {"paths": self.paths, "separator": self.separator}
+        return {"paths": self.paths, **asdict(self._format("")), "encoding": self._encoding}
 
     def files(self) -> tuple[Path, ...]:
         """Files of train, val and test, each once, those of a pattern by name.
@@ -192,26 +232,34 @@ class TabularDataModule(MultiTaskDataModule):
         if path.suffix in (".parquet", ".pq"):
             return read_parquet(path, columns=list(self._types))
         if path.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz")):
-            separator = "\t" if ".tsv" in path.suffixes else ","
-            return read_csv(path, columns=self._types, separator=self.separator or separator)
+            format = self._format("\t" if ".tsv" in path.suffixes else ",")
+            return read_csv(path, columns=self._types, encoding=self._encoding, **asdict(format))
         raise DataError(f"{path}: unknown file type; allowed are .parquet, .csv, .csv.gz, .tsv and .tsv.gz.")
+
+    def _format(self, separator: str) -> Format:
+        """How a text file is written, with the separator that its name suggests."""
+        given = {name: self._described[name] for name in _FORMAT if name in self._described}
+        return Format(**{"separator": separator or "by the name", **given, "own": True})
+
+    @property
+    def _encoding(self) -> str:
+        return known_encoding(self._described.get("encoding", "utf-8"))
 
     @cached_property
     def _types(self) -> dict[str, DataType | None]:
         """Columns that are read and, for CSV, their types."""
         recipe, split = self.recipe, self.recipe.split
         types: dict[str, DataType | None] = {}
-        if isinstance(split, TimeSplit):
-            types[split.column] = pl.String
+        if isinstance(split, TimeSplit | UserSplit):  # by times, which are parsed later
+            types[split.column if isinstance(split, TimeSplit) else split.order] = pl.String
         for column in recipe.columns:
             types.setdefault(column.name, pl.Float64 if isinstance(column, NumericColumn) else pl.String)
         for label in recipe.labels:
-            types.setdefault(label.column, pl.String if label.kind == "multilabel" else pl.Float64)
-            types.setdefault(label.observed, pl.Float64)
+            types.setdefault(label.column, pl.Float64 if label.kind in ("regression", "multiclass") else pl.String)
+            types.setdefault(label.observed, pl.String)
         types.setdefault(recipe.weight or "", pl.Float64)
         if isinstance(split, UserSplit):
             types.setdefault(split.user, pl.String)
-            types.setdefault(split.order, pl.String)
         elif isinstance(split, GivenSplit) and split.column != FILE_SPLIT:
             types.setdefault(split.column, pl.String)
         for name in (recipe.group or "", *recipe.ids):

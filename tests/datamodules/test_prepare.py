@@ -205,7 +205,7 @@ def test_labels_of_every_kind(tmp_path: Path) -> None:
             "buy": [1, None, 0, 1],
             "seconds": [1.0, 3.0, None, 8.0],
             "stars": [0, 2, None, 1],
-            "topics": ["0;2.0", "", None, "1"],
+            "topics": ["0;2.0", "[]", None, "1"],
             "split": ["train", "train", "train", "test"],
         }
     )

@@ -1,3 +1,5 @@
+import inspect
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
@@ -222,3 +224,75 @@ def test_an_unknown_file_type_is_refused(tmp_path: Path) -> None:
     data = TabularDataModule(tmp_path, train="clicks.xlsx", features=FEATURES, labels=LABELS)
     with pytest.raises(DataError, match=r"\.xlsx.*allowed are \.parquet"):
         list(data.read())
+
+
+OK = "u,x,y\n\u5317\u4eac,1.5,0\nb,,1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "options"),
+    [
+        (OK, "utf-8", {}),
+        (OK, "gb18030", {"encoding": "gb18030"}),
+        (OK.replace(",,", ",NA,"), "utf-8", {"null_values": ["NA", "-"]}),
+        (OK.replace(",,", ",\\N,"), "utf-8", {"null_values": ["\\N"]}),
+        (OK.replace(",", ";").replace("1.5", "1,5"), "utf-8", {"separator": ";", "decimal": ","}),
+        (OK.replace("1.5", '"1,5"'), "utf-8", {"decimal": ","}),
+        (OK.replace(",", ", "), "utf-8", {"strip": True}),
+        (OK.replace("b", '"b"').replace(",0", ",False").replace(",1\n", ",True\n"), "utf-8", {}),
+        (OK.replace("b", "'b"), "utf-8", {"quote": False}),
+        (OK.replace("b", '"b'), "utf-8", {"quote": False}),
+        (OK.replace(",", "::"), "utf-8", {"separator": "::"}),
+        (OK.replace(",", "\u00a7"), "utf-8", {"separator": "\u00a7"}),
+        (OK.replace("\n", "\r"), "utf-8", {}),
+    ],
+)
+@pytest.mark.parametrize("by", ["arguments", "schema file"])
+def test_text_files_as_they_come(tmp_path: Path, text: str, encoding: str, options: dict[str, Any], by: str) -> None:
+    (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+    described: dict[str, Any] = {"features": {"u": "categorical", "x": "numeric"}, "labels": {"y": "binary"}} | options
+    files = {"train": "a.csv", "val": "a.csv"}
+    if by == "schema file":
+        (tmp_path / "schema.yaml").write_text(yaml.safe_dump(described))
+        data = TabularDataModule(tmp_path, schema_file="schema.yaml", **files)  # type: ignore[arg-type]
+    else:
+        data = TabularDataModule(tmp_path, **files, **described)
+    frame = pl.concat(data.read())
+    assert frame["x"][:2].to_list() == [1.5, None]
+    assert frame["u"][0] == "\u5317\u4eac"
+    assert data.data["train"]["labels"].flatten().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoding": "klingon"}, "encoding='klingon': unknown"),
+        ({"encoding": "utf-16"}, "iconv"),
+        ({"null_values": "NA"}, "null_values='NA'; allowed are lists of texts"),
+        ({"null_values": ["NA", -1]}, "null_values=.*; allowed are lists of texts"),
+        ({"quote": "no"}, "quote='no'; allowed are true and false"),
+        ({"decimal": ";"}, "decimal=';'; allowed are '.', ','"),
+        ({"strip": 1}, "strip=1; allowed are true and false"),
+        ({"separator": ""}, "separator=''; allowed are texts that are not empty"),
+        ({"separator": "\n"}, "allowed are texts without quotes and line breaks"),
+    ],
+)
+def test_how_text_is_read_is_checked_before_it_is(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TabularDataModule("nowhere", train="a.csv", features=FEATURES, labels=LABELS, **options)
+
+
+def test_every_option_that_a_message_names_is_one(tmp_path: Path) -> None:
+    """Each message about a text file names options, and the class has them."""
+    known = inspect.signature(TabularDataModule.__init__).parameters
+    bad = [b"u,x,y\n\xff,1,0\n", b"u,x,y\na,NA,0\n", b"u,x,y\na,1\n", b'u,x,y\n"a\nb",1,0\n', b"u,x,y\na,1,maybe\n"]
+    for content in bad:
+        (tmp_path / "a.csv").write_bytes(content)
+        data = TabularDataModule(
+            tmp_path, train="a.csv", val="a.csv", features={"u": "categorical", "x": "numeric"}, labels={"y": "binary"}
+        )
+        with pytest.raises(DataError) as refused:
+            data.prepare_data()
+        named = {*re.findall(r"(\w+)=", str(refused.value)), *re.findall(r"\w+_values", str(refused.value))}
+        assert named
+        assert named <= set(known)

@@ -1,0 +1,61 @@
+"""Yes or no, however it is written: 0 and 1, booleans, words."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from mtlzoo.datamodules.checks import Rows, numbers, require
+from mtlzoo.datamodules.encode import from_arrow, to_arrow
+
+TRUE = ("1", "1.0", "true", "t", "yes", "y")
+FALSE = ("0", "0.0", "false", "f", "no", "n")
+"""Words that are known, in capitals or not."""
+
+
+def truths(
+    values: pl.Series,
+    column: str,
+    rows: Rows,
+    true: Sequence[str] = (),
+    false: Sequence[str] = (),
+) -> pl.Series:
+    """The values as 0 and 1; null where they are missing.
+
+    Args:
+        values: Numbers, booleans or texts.
+        column: Their raw column.
+        rows: As of `require`.
+        true: Texts, or numbers as text, that stand for 1 in place of `TRUE`, in these letters.
+        false: As `true`, for 0.
+
+    Raises:
+        DataError: A value that is neither.
+    """
+    remedy = "or null where it is not observed. Correct the rows, or the label's kind"
+    text = values.dtype in (pl.String, pl.Categorical, pl.Enum)
+    if not (text or true or false):
+        x = numbers(values, column, rows)
+        require((x == 0) | (x == 1), values, column, rows, f"0 or 1, {remedy}")
+        return x.cast(pl.Int8)
+    keys = to_arrow((values if text else _spelt(values)).cast(pl.String)).dictionary_encode()
+    words = from_arrow(keys.dictionary)
+    small = words.str.to_lowercase()
+    yes, no = (
+        words.is_in(list(given)) if given else small.is_in(list(known))
+        for given, known in ((true, TRUE), (false, FALSE))
+    )
+    known = pl.select(pl.when(yes).then(1).when(no).then(0).otherwise(None).cast(pl.Int8)).to_series()
+    missing = (words == "").gather(from_arrow(keys.indices)) | values.is_null()
+    found = known.gather(from_arrow(keys.indices))
+    allowed = f"{' '.join(true or TRUE)} for 1, {' '.join(false or FALSE)} for 0, {remedy}; or list the texts in "
+    require(found.is_not_null() | missing, values, column, rows, f"{allowed}true_values and false_values")
+    return found
+
+
+def _spelt(values: pl.Series) -> pl.Series:
+    """Numbers as text, whole ones without a point."""
+    if not values.dtype.is_float():
+        return values
+    values = values.fill_nan(None)
+    whole = (values == values.floor()).all()
+    return values.cast(pl.Int64, strict=False) if whole else values
