@@ -112,7 +112,7 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         assert self.data  # opening is the effect
 
     def train_dataloader(self) -> BatchLoader:
-        """Shuffled batches of the train split."""
+        """Shuffled batches of the train split; its first rows in order under the trainer's `overfit_batches`."""
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> BatchLoader:
@@ -129,7 +129,11 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
 
     def _loader(self, split: str, *, shuffle: bool = False) -> BatchLoader:
         batch_size = self._train_batch_size if shuffle else self.eval_batch_size or self.batch_size or LARGEST
-        return BatchLoader(self.data[split], batch_size, shuffle=shuffle, **self._place())
+        return BatchLoader(self.data[split], batch_size, shuffle=shuffle and not self._overfits, **self._place())
+
+    @property
+    def _overfits(self) -> bool:
+        return bool(self.trainer and self.trainer.overfit_batches)
 
     @property
     def _train_batch_size(self) -> int:

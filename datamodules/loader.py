@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import SequentialSampler
 
 WINDOW = 2**22
 """Rows that are shuffled together; data of at most this size get a uniform permutation."""
@@ -29,8 +30,8 @@ class BatchLoader:
     Shuffled, batch ``i`` of an epoch is the rows ``[i * G, (i + 1) * G)`` of one global order, ``G = batch_size *
     world_size``, and every process takes its share of them: N processes see together exactly the batches that one
     process with a batch of ``G`` rows sees. The last batch is short. Unshuffled, every process has one contiguous part
-    of the rows. No row is dropped or repeated; where a last batch has fewer rows than there are processes, some of
-    them get an empty one.
+    of the rows. All processes get the same number of batches, and no row is dropped or repeated: where there are too
+    few rows for all, some get an empty batch.
 
     Args:
         columns: Tensors with the same number of rows (memory-mapped or not), by batch key.
@@ -71,10 +72,7 @@ class BatchLoader:
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        if self.shuffle:
-            return -(-self.rows // (self.batch_size * self.world_size))
-        start, stop = self._share(0, self.rows)
-        return -(-(stop - start) // self.batch_size)
+        return -(-self.rows // (self.batch_size * self.world_size))
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         """One epoch, from its start or from where a loaded state left it.
@@ -95,9 +93,9 @@ class BatchLoader:
     batch_sampler = None
 
     @property
-    def sampler(self) -> "BatchLoader":
-        """Itself: Lightning calls ``loader.sampler.set_epoch``."""
-        return self
+    def sampler(self) -> "BatchLoader | SequentialSampler":
+        """Itself, shuffled: Lightning calls ``loader.sampler.set_epoch``. In order, the sampler that says so."""
+        return self if self.shuffle else SequentialSampler(range(self.rows))
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of `epoch`; drops a resumed position that belongs to another epoch."""
@@ -136,7 +134,8 @@ class BatchLoader:
 
     def _in_order(self, first: int) -> Iterator[dict[str, Tensor]]:
         start, stop = self._share(0, self.rows)
-        for begin in range(start + first * self.batch_size, stop, self.batch_size):
+        for index in range(first, len(self)):
+            begin = min(start + index * self.batch_size, stop)
             end = min(begin + self.batch_size, stop)
             yield {name: column[begin:end] for name, column in self.columns.items()} | {"row": torch.arange(begin, end)}
 

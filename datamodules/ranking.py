@@ -154,7 +154,9 @@ class RankingDataModule(MultiTaskDataModule):
             self._column(schema.user),
             self.shuffle_seed,
         )
-        return DrawingLoader(draws, self.data["train"], self._train_batch_size, **self._place(), shuffle=True)
+        return DrawingLoader(
+            draws, self.data["train"], self._train_batch_size, **self._place(), shuffle=not self._overfits
+        )
 
     def _evaluating(self, split: str) -> BatchLoader | OneAfterAnother:
         rows = self._loader(split)

@@ -25,6 +25,11 @@ class DrawingLoader(BatchLoader):
         super().__init__(*args, **kwargs)
         self.draws = draws
 
+    def _in_order(self, first: int) -> Iterator[dict[str, Tensor]]:
+        size = self.batch_size * self.world_size
+        for begin in range(first * size, self.rows, size):
+            yield self._take(torch.arange(begin, min(begin + size, self.rows)))
+
     def _take(self, positions: Tensor) -> dict[str, Tensor]:
         batch = super()._take(positions)
         whole = self.columns["categorical"].index_select(0, positions).numpy()
@@ -52,14 +57,15 @@ class UserLoader:
         self.batch_size = batch_size
         users = np.flatnonzero(relevant.sizes)
         self.users = users[len(users) * rank // world_size : len(users) * (rank + 1) // world_size]
+        self._batches = -(-len(users) // (batch_size * world_size))
 
     def __len__(self) -> int:
-        """Batches of this process."""
-        return -(-len(self.users) // self.batch_size)
+        """Batches of every process."""
+        return self._batches
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """All users once, in order."""
-        for start in range(0, len(self.users), self.batch_size):
+        """All users once, in order; a process with too few of them ends with an empty batch."""
+        for start in range(0, self._batches * self.batch_size, self.batch_size):
             users = self.users[start : start + self.batch_size]
             yield {
                 "user": torch.from_numpy(users.astype(np.int32)),

@@ -2,15 +2,22 @@
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import lightning as L
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from mtlzoo import SharedBottom
 from mtlzoo.datamodules import Synthetic
 from mtlzoo.datamodules import loader as module
+from mtlzoo.datamodules.draws import Draws
+from mtlzoo.datamodules.lists import Lists
 from mtlzoo.datamodules.loader import BatchLoader, default_batch_size
+from mtlzoo.datamodules.ranking_loader import DrawingLoader, UserLoader
 
 
 def columns(rows: int) -> dict[str, Tensor]:
@@ -34,6 +41,7 @@ def test_every_row_exactly_once(rows: int, batch_size: int, world_size: int, shu
     seen = [rows_of(loader) for loader in loaders]
     assert sorted(itertools.chain(*itertools.chain(*seen))) == list(range(rows))
     assert [len(batches) for batches in seen] == [len(loader) for loader in loaders]
+    assert len(set(map(len, loaders))) == 1, "all processes take the same number of steps"
 
 
 def test_batches_hold_the_rows_they_name() -> None:
@@ -150,3 +158,50 @@ def test_data_module_chooses_the_size_of_a_batch_by_its_rows() -> None:
     assert (train.batch_size, len(train), data.val_dataloader().batch_size) == (64, 125, 4096)
     data = Synthetic(rows=10_000, batch_size=512)
     assert (data.train_dataloader().batch_size, data.val_dataloader().batch_size) == (512, 512)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_users_of_a_process_that_has_none(rows: int) -> None:
+    relevant = Lists.of(np.arange(rows, dtype=np.int32), np.ones(rows, np.int32), rows)
+    loaders = [UserLoader(relevant, relevant, 4, rank, 3) for rank in range(3)]
+    batches = [list(loader) for loader in loaders]
+    assert [len(one) for one in batches] == [1, 1, 1] == [len(loader) for loader in loaders]
+    assert sorted(torch.cat([batch["user"] for one in batches for batch in one]).tolist()) == list(range(rows))
+
+
+class Rows(L.Callback):
+    """The rows of every batch of train, by epoch."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, list[int]] = {}
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, index: int) -> None:
+        self.seen.setdefault(trainer.current_epoch, []).extend(batch["row"].tolist())
+
+
+def test_overfitting_takes_the_first_rows_in_every_epoch(tmp_path: Path) -> None:
+    data = Synthetic(rows=1000, batch_size=32, prepared=tmp_path)
+    rows = Rows()
+    trainer = L.Trainer(
+        max_epochs=3,
+        overfit_batches=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+        callbacks=[rows],
+    )
+    trainer.fit(SharedBottom(data.schema), data)
+    assert rows.seen == {epoch: list(range(64)) for epoch in range(3)}
+
+
+def test_draws_in_order_are_those_of_the_same_rows() -> None:
+    """`DrawingLoader` in order, as overfitting takes it: all rows once, each with its draws."""
+    rows = columns(50)
+    draws = Draws(Lists.of(np.arange(60), np.ones(60, np.int32), 60), 200, 2, {}, "interactions", 0, 0)
+    loaders = [DrawingLoader(draws, rows, 8, rank=rank, world_size=2) for rank in range(2)]
+    batches = [list(loader) for loader in loaders]
+    assert [len(one) for one in batches] == list(map(len, loaders))
+    assert sorted(row for one in batches for batch in one for row in batch["row"].tolist()) == list(range(50))
+    assert all(set(batch) > {"row", "categorical", "labels"} for one in batches for batch in one)

@@ -51,14 +51,16 @@ def columns(rows: int, seed: int) -> dict[str, Tensor]:
 class InMemory(L.LightningDataModule):
     """Loaders over random tensors."""
 
-    def __init__(self, batch_size: int, rows: int = 203) -> None:
+    def __init__(self, batch_size: int, rows: int = 203, held_out: int | None = None) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.rows = rows
+        self.held_out = rows if held_out is None else held_out
 
     def loader(self, seed: int, shuffle: bool) -> BatchLoader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return BatchLoader(columns(self.rows, seed), self.batch_size, shuffle=shuffle, rank=rank, world_size=world)
+        rows = self.rows if shuffle else self.held_out
+        return BatchLoader(columns(rows, seed), self.batch_size, shuffle=shuffle, rank=rank, world_size=world)
 
     def train_dataloader(self) -> BatchLoader:
         return self.loader(0, shuffle=True)
@@ -79,7 +81,7 @@ def main(out: Path, options: dict[str, Any]) -> None:
     L.seed_everything(1, verbose=False)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     model = getattr(mtlzoo, options["model"])(SCHEMA, embedding_dim=4, lr=0.01, **options.get("arguments", {}))
-    data = InMemory(options["batch_size"], options.get("rows", 203))
+    data = InMemory(options["batch_size"], options.get("rows", 203), options.get("held_out"))
     trainer = L.Trainer(
         accelerator="cpu",
         devices=world_size,
