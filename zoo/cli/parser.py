@@ -4,8 +4,10 @@ import difflib
 import inspect
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr, suppress
 from importlib import import_module
+from io import StringIO
 from typing import Any, NoReturn, get_args, get_type_hints
 
 import lightning as L
@@ -42,6 +44,17 @@ def import_public_classes() -> None:
 class Parser(LightningArgumentParser):
     """Says what is wrong in a few lines, where the base class prints some sixty lines of usage first."""
 
+    def parse_args(self, args: Any = None, *rest: Any, **options: Any) -> Any:
+        """Parses words in any order, and None as Python and W&B's sweeps write it."""
+        if args is None:
+            return super().parse_args(args, *rest, **options)
+        words = in_order(args)
+        if (nulls := with_null(words, "none")) != words:
+            # A few options have a value "none"; for all others it is tried as null.
+            with suppress(SystemExit), redirect_stderr(StringIO()):
+                return super().parse_args(words, *rest, **options)
+        return super().parse_args(nulls, *rest, **options)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the message with a hint and exits with 2."""
         if not self.exit_on_error:
@@ -50,6 +63,31 @@ class Parser(LightningArgumentParser):
         sys.stderr.write(f"{program}: error: {explain(message)}\n")
         self.exit(2)
         raise AssertionError  # exit() does not return
+
+
+def in_order(words: Sequence[str]) -> list[str]:
+    """The words with the class of model and data before its options, and with null for Python's None.
+
+    A sweep of W&B gives options by the alphabet: ``--model.lr=0.01`` before ``--model=MMoE``.
+    """
+    groups: list[list[str]] = []
+    for word in words:
+        if groups and not re.match(r"--?[A-Za-z]", word):
+            groups[-1].append(word)
+        else:
+            groups.append([word])
+    names = [group[0].partition("=")[0] for group in groups]
+    for key in ("--model", "--data"):
+        options = [i for i, name in enumerate(names) if name.startswith(f"{key}.") and name != f"{key}.help"]
+        if key in names and options and options[0] < names.index(key):
+            groups.insert(options[0], groups.pop(names.index(key)))
+            names.insert(options[0], names.pop(names.index(key)))
+    return with_null([word for group in groups for word in group], "None")
+
+
+def with_null(words: Sequence[str], spelling: str) -> list[str]:
+    """The words with null for values that are spelt so, ``--option=None`` or ``None`` alone."""
+    return [re.sub(rf"^(--[^=]*=)?{spelling}$", r"\1null", word) for word in words]
 
 
 def explain(message: str) -> str:

@@ -4,6 +4,7 @@ import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 import mtlzoo
 from mtlzoo import MultiTaskModule
 from mtlzoo.cli import main, preparing, refusals
+from mtlzoo.cli.training import ZooCLI
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 
 Run = Callable[..., str]
@@ -21,6 +23,24 @@ MODELS = sorted(
     for name, kind in EXPORTED.items()
     if isinstance(kind, type) and issubclass(kind, MultiTaskModule) and kind is not MultiTaskModule
 )
+
+
+class ParsedError(Exception):
+    """Ends a command once its options are read."""
+
+
+def parsed(*words: str) -> Any:
+    """The options of ``fit``."""
+    found = []
+
+    def stop(cli: ZooCLI) -> None:
+        found.append(cli.options)
+        raise ParsedError
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ParsedError):  # noqa: PT012
+        patch.setattr(ZooCLI, "before_instantiate_classes", stop)
+        ZooCLI(["fit", *words])
+    return found[0]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +87,54 @@ def test_wrong_options(run: Run, words: list[str], said: str) -> None:
     assert said in printed
     assert len(printed) < 900
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("value", ["None", "none", "null", "NULL", "Null"])
+@pytest.mark.parametrize("joined", [True, False])
+def test_null_in_every_spelling(value: str, joined: bool) -> None:
+    """As sweeps of W&B write it, and people."""
+    words = ["--model.clip_norm", value, "--patience", value, "--trainer.max_time", value, "--model.table_lr", value]
+    joins = [f"{name}={value}" for name in words[::2]]
+    config = parsed("--model=MMoE", "--data=Synthetic", *(joins if joined else words))
+    assert config.model.init_args.clip_norm is None
+    assert (config.patience, config.trainer.max_time, config.model.init_args.table_lr) == (None, None, None)
+
+
+@pytest.mark.parametrize(("value", "means"), [("True", True), ("False", False), ("true", True), ("FALSE", False)])
+def test_switches_in_every_spelling(value: str, means: bool) -> None:
+    config = parsed("--model=MMoE", "--data=Synthetic", f"--model.sparse={value}", f"--trainer.barebones={value}")
+    assert (config.model.init_args.sparse, config.trainer.barebones) == (means, means)
+
+
+def test_a_value_none_stays_one() -> None:
+    words = ["--trainer.callbacks+=GradientSurgery", "--trainer.callbacks.rule=MGDA"]
+    config = parsed("--model=MMoE", "--data=Synthetic", *words, "--trainer.callbacks.rule.normalise=none")
+    assert config.trainer.callbacks[0].init_args.rule.init_args.normalise == "none"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--model.lr=0.5", "--model=MMoE", "--data.rows=7", "--data=Synthetic"],
+        ["--data.rows", "7", "--model.lr", "0.5", "--data", "Synthetic", "--model", "MMoE"],
+        [
+            "--trainer.max_steps=-1",
+            "--model.experts=3",
+            "--model.lr=0.5",
+            "--data=Synthetic",
+            "--data.rows=7",
+            "--model=MMoE",
+        ],
+    ],
+)
+def test_options_may_come_before_their_class(words: list[str]) -> None:
+    config = parsed(*words)
+    assert (config.model.class_path, config.model.init_args.lr, config.data.init_args.rows) == ("mtlzoo.MMoE", 0.5, 7)
+
+
+def test_a_class_that_comes_later_still_replaces_one() -> None:
+    config = parsed("--model=PLE", "--model.lr=0.5", "--model=MMoE", "--data=Synthetic")
+    assert config.model.class_path == "mtlzoo.MMoE"
 
 
 def test_a_missing_model_is_told_with_all_there_are(run: Run) -> None:
