@@ -375,7 +375,11 @@ FINE = {"x": [1, 2, 3], "click": [0, 1, 1], "split": ["train"] * 3}
         ({}, {"columns": (CategoricalColumn("y"),)}, r"Test: no column \['y'\]; it has \['x', 'click', 'split'\]"),
         ({"click": [0, 1, 2]}, {}, r"Column 'click', row 3: found 2; allowed is 0 or 1, or null.*kind"),
         ({"click": [0, 1, 0.5]}, {}, r"Column 'click', row 3: found 0.5; allowed is 0 or 1"),
-        ({"click": ["0", "yes", "1"]}, {}, r"Column 'click', row 2: found 'yes'; allowed is a number"),
+        (
+            {"click": ["0", "maybe", "1"]},
+            {},
+            r"Column 'click', row 2: found 'maybe'; allowed is 1 1.0 true t yes y for 1",
+        ),
         (
             {"click": [0, 3, 1]},
             {"labels": (Label("click", kind="multiclass", classes=3),)},
@@ -394,7 +398,7 @@ FINE = {"x": [1, 2, 3], "click": [0, 1, 1], "split": ["train"] * 3}
         (
             {"o": [0, 7, 1]},
             {"labels": (Label("click", observed="o"),)},
-            r"Column 'o', row 2: found 7.*; allowed is 0, 1 or null",
+            r"Column 'o', row 2: found 7.*; allowed is 0 or 1, or null",
         ),
         (
             {"x": [1, 2, float("-inf")]},
