@@ -39,8 +39,9 @@ REGRESSION = ("watch_ratio",)
 VIDEO_NAMES = ("video_type", "upload_type")
 VIDEO_CODES = ("author_id", "music_id", "video_tag_id")
 VIDEO = dict.fromkeys(VIDEO_NAMES, NAME) | dict.fromkeys(VIDEO_CODES, CODE)
-"""What the columns of the daily table of videos may hold, as far as they are read."""
 DAYS = (date(2020, 7, 1), date(2020, 9, 30))
+DAILY = {"video_id": whole(), "date": day(*DAYS), **VIDEO}
+"""What the columns of the daily table of videos may hold, as far as they are read."""
 MATRIX = {
     "user_id": whole(),
     "video_id": whole(),
@@ -67,9 +68,9 @@ class KuaiRec(MultiTaskDataModule):
       the hour, and the user table. Nothing that was watched is a feature (`play_duration`, `watch_ratio`), nor is the
       date, nor are the daily counts of the videos, nor captions and friends.
     * Split by date: train before `val_from`, validation before `test_from`, test from then on, of the big matrix.
-    * Reads ``big_matrix.csv``, ``user_features.csv``, ``item_categories.csv`` and ``item_daily_features.csv`` (of a
-      video's days the first), plain or ``.gz``, at ``root/KuaiRec/data``, ``root/KuaiRec 2.0/data``, ``root/data`` or
-      `root`. If there is none, the archive is downloaded from Zenodo (432 MB) and unpacked at `root`.
+    * Reads ``big_matrix.csv``, ``user_features.csv``, ``item_categories.csv`` and ``item_daily_features.csv`` (of the
+      days of a video the earliest), plain or ``.gz``, at ``root/KuaiRec/data``, ``root/KuaiRec 2.0/data``,
+      ``root/data`` or `root`. If there is none, the archive is downloaded from Zenodo (432 MB) and unpacked at `root`.
 
     Licence: CC BY-SA 4.0. Source: https://zenodo.org/records/18164998. Citation: Gao et al., KuaiRec: A Fully-observed
     Dataset and Insights for Evaluating Recommender Systems, CIKM 2022, doi 10.1145/3511808.3557220.
@@ -164,7 +165,8 @@ class KuaiRec(MultiTaskDataModule):
         """Rows of the matrix or matrices with user and video features, labels and split, in file order."""
         *matrices, user_file, category_file, video_file = self.files()
         users = SideTable.read(user_file, "user_id", USER, tally=self.tally)
-        videos = SideTable.read(video_file, "video_id", VIDEO, once=False, tally=self.tally)
+        daily = pl.concat(read_csv(video_file, columns=DAILY)).sort("date", maintain_order=True).drop("date")
+        videos = SideTable(daily, "video_id", video_file, tally=self.tally)
         categories = pl.concat(read_csv(category_file, columns={"video_id": whole(), "feat": text(missing=True)}))
         categories = categories.with_columns(integer_lists(categories["feat"], "feat"))
         feat = SideTable(categories, "video_id", category_file, once=True, tally=self.tally)

@@ -71,7 +71,7 @@ class Fixture:
             return "identical", what
         if form is None:
             return "unknown", what
-        problem = difference(self.published, form, old, new, before, after)  # type: ignore[arg-type]
+        problem = difference(self.published, form, old, new, before, after, self.module.root)  # type: ignore[arg-type]
         return ("meaning", f"{what}: {problem}") if problem else ("valid", what)
 
 

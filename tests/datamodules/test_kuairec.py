@@ -119,6 +119,14 @@ def test_the_first_day_of_a_video_counts(tmp_path: Path) -> None:
     assert rows["author_id"].to_list() == [1000 + video // 2 for video in rows["video_id"]]
 
 
+def test_the_order_of_the_days_means_nothing(tmp_path: Path) -> None:
+    path = write_kuairec(tmp_path) / "item_daily_features.csv"
+    rows = rows_of(KuaiRec(tmp_path))
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([header, *reversed(lines)]) + "\n")
+    assert rows_of(KuaiRec(tmp_path)).equals(rows)
+
+
 def test_quirks_of_the_tables_survive(tmp_path: Path) -> None:
     write_kuairec(tmp_path)
     rows = rows_of(KuaiRec(tmp_path))

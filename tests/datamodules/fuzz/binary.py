@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import pyarrow.parquet as pq
 
-from fuzz.damage import BYTES, MATRIX, PARQUET
+from fuzz.damage import BYTES
+from fuzz.damage_binary import MATRIX, PARQUET
 from fuzz.forms import Form, Rows
 from fuzz.values import Allowed, InvalidError
 

@@ -1,13 +1,15 @@
 """Files of publishers as tables of text, read slowly and strictly."""
 
 import csv
+import io
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from fuzz.damage import BYTES, OFTEN, TEXT, unpacked
+from fuzz.damage import BYTES, OFTEN, unpacked
+from fuzz.damage_text import TEXT
 from fuzz.values import LARGEST, Allowed, InvalidError, number
 
 Rows: TypeAlias = list[tuple[Any, ...]]
@@ -22,11 +24,13 @@ class Form:
             line tells links of its key.
         key: Column of the file that rows are joined by.
         frame: Its name in the rows; `key` if empty.
+        through: File whose lines have both, where the rows do not have the key.
     """
 
     role: Literal["rows", "table", "links"] = "rows"
     key: str = ""
     frame: str = ""
+    through: str = ""
 
     separator = ""
     kinds: ClassVar[tuple[str, ...]] = (*BYTES, *TEXT, *2 * OFTEN)
@@ -92,11 +96,11 @@ class Table(Form):
     def rows(self, data: bytes) -> Rows:
         """Cells of the columns."""
         try:
-            lines = plain(data).decode(self.encoding).split("\n")
+            lines = self._lines(plain(data).decode(self.encoding))
         except UnicodeDecodeError as error:
             raise InvalidError(error) from None
-        split = [self._split(line.removesuffix("\r")) for line in lines if line not in ("", "\r")]
-        names = self.names or [name.strip() if self.strip else name for name in split.pop(0)]
+        split = [self._split(line) for line in lines]
+        names = self.names or [name.strip() or f"column {at}" for at, name in enumerate(split.pop(0) if split else [])]
         if len(set(names)) < len(names) or set(self.columns) - set(names) or not split:
             raise InvalidError("names, or no rows")
         places = [list(names).index(name) for name in self.columns]
@@ -113,14 +117,28 @@ class Table(Form):
             rows.append(tuple(cells))
         return rows
 
+    def _lines(self, text: str) -> list[str]:
+        """Lines without their ends; with what is between two quotes, they may be several."""
+        if "\n" not in text:
+            text = text.replace("\r", "\n")  # as old Macs write
+        lines: list[str] = []
+        for line in text.split("\n"):
+            if self.quoted and lines and lines[-1].count('"') % 2:
+                lines[-1] += "\n" + line
+            elif line not in ("", "\r"):
+                lines.append(line)
+        return [line.removesuffix("\r") for line in lines]
+
     def _split(self, line: str) -> list[str]:
-        if "\r" in line:
-            raise InvalidError("carriage return")
         if not self.quoted or '"' not in line:
-            return line.split(self.by)
-        if line.count('"') % 2:
+            fields = line.split(self.by)
+        elif line.count('"') % 2:
             raise InvalidError("quote")
-        return next(csv.reader([line], delimiter=self.by))
+        else:
+            fields = next(csv.reader(io.StringIO(line, newline=""), delimiter=self.by))
+        if ("\r" in line and not any("\r" in field for field in fields)) or ("\r" in line and '"' not in line):
+            raise InvalidError("carriage return")
+        return fields
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import polars as pl
 
 import mtlzoo.datamodules
 from fuzz.fixture import Published
-from fuzz.forms import Form, Rows
+from fuzz.forms import Form, Rows, Table
 from fuzz.values import InvalidError
 from mtlzoo.datamodules import DataError, DatasetNotFoundError, MultiTaskDataModule, RankingDataModule
 
@@ -74,7 +74,7 @@ def refusal(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))[-1500:]
 
 
-def difference(published: Published, form: Form, old: bytes, new: bytes, before: Data, after: Data) -> str:
+def difference(published: Published, form: Form, old: bytes, new: bytes, before: Data, after: Data, root: Path) -> str:
     """Empty where the data differ by what valid values changed alone; else what is wrong.
 
     Cells are right if an own slow reader takes them for what the publisher writes. Then rows may differ where lines do:
@@ -96,22 +96,31 @@ def difference(published: Published, form: Form, old: bytes, new: bytes, before:
             or _more(changed - rows, come, "rows")
             or _links(published, before, after, gone, come)
         )
-    keys = {_plain(line[form.place]) for line in gone + come}
+    keys = _keys(published, form, gone + come, root)
     if form.role == "table":
         column = form.frame or form.key
         rest = [_counted(data.rows.filter(~_among(data.rows[column], keys)), published) for data in (before, after)]
         return _same(rest[0], rest[1], f"rows of other {column}")
     if rows != changed:
         return "rows differ, though only links were changed"
-    for name in before.links:
-        if name not in published.free:
-            kept = []
-            for data in (before, after):
-                table = data.links[name]
-                kept.append(Counter(map(repr, table.filter(~_among(table[:, 0], keys)).rows())))
-            if problem := _same(kept[0], kept[1], f"links {name}"):
-                return problem
+    for name in before.links.keys() - set(published.free):
+        tables = [data.links[name] for data in (before, after)]
+        kept = [Counter(map(repr, table.filter(~_among(table[:, 0], keys)).rows())) for table in tables]
+        if problem := _same(kept[0], kept[1], f"links {name}"):
+            return problem
     return ""
+
+
+def _keys(published: Published, form: Form, lines: Counter[Any], root: Path) -> set[str]:
+    """What names the rows, or the links, that other lines may change."""
+    keys = {_plain(line[form.place]) for line in lines}
+    if not form.through:
+        return keys
+    between = published.forms[form.through]
+    assert isinstance(between, Table)
+    (path,) = root.rglob(f"{form.through}*")
+    one, other = (list(between.columns).index(name) for name in (form.key, form.frame))
+    return {_plain(line[other]) for line in between.rows(path.read_bytes()) if _plain(line[one]) in keys}
 
 
 def _links(published: Published, before: Data, after: Data, gone: Counter[Any], come: Counter[Any]) -> str:

@@ -72,7 +72,8 @@ ALICCP: dict[str, Form] = {
             Strings(
                 "table",
                 "index",
-                "group",
+                "sample_id",
+                f"sample_skeleton_{part}.csv",
                 columns={"index": _INDEX, "count": whole(), "strings": maybe(text())},
                 names=("index", "count", "strings"),
                 quoted=False,

@@ -88,6 +88,7 @@ KUAIREC: dict[str, Form] = {
         "video_id",
         columns={
             "video_id": whole(),
+            "date": lambda value: whole()(value) and _day("2020-07-01", "2020-09-30")(value),
             **dict.fromkeys(("video_type", "upload_type"), NAMES),
             **dict.fromkeys(("author_id", "music_id", "video_tag_id"), CODE),
         },
