@@ -65,8 +65,9 @@ class FeatureStrings:
         self.seen.update(names)
         places = codes.indices.to_numpy()
         ids, values = ids.to_numpy(), values.to_numpy()
-        if (wrong := (ids < 0) | ~np.isfinite(values)).any():
-            at = int(np.argmax(wrong))
+        # The ends of all values, rather than each of them, are looked at where all is well: NaN is both of them.
+        if len(ids) and not (ids.min() >= 0 and np.isfinite(values.min()) and np.isfinite(values.max())):
+            at = int(np.argmax((ids < 0) | ~np.isfinite(values)))
             entry = f"{names[places[at]]}\x02{ids[at]}\x03{values[at]}"
             self._refuse(rows[int(row[at])], f"{entry!r} has an id below 0 or no finite value. Unpack the file again")
         columns = {}

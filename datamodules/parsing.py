@@ -234,6 +234,8 @@ def _odd(data: bytes, table: pa.Table, separator: str, strip: bool) -> bool:
         return True
     edge, blank = re.escape(separator) + r'\n"', "" if strip else " \t".replace(separator, "")
     around = f"|[{blank}][{edge}\\r]" if blank else ""
+    if not any(mark in data for mark in (b"x", b"X", b"+", *(mark.encode() for mark in blank))):
+        return False
     if data[:1] in (b"+", *(mark.encode() for mark in blank)):
         return True
     return bool(pl.Series([data.decode()]).str.contains(rf"0[xX]|[{edge}][{blank}+]{around}")[0])
