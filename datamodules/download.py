@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import shutil
 import ssl
 import time
 import urllib.error
@@ -11,9 +12,8 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock
-
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.locks import locked
 from mtlzoo.datamodules.pages import refuse_page
 from mtlzoo.datamodules.progress import progress
 
@@ -45,7 +45,8 @@ def download(url: str, path: str | PathLike[str], *, md5: str = "", sha256: str 
     path = Path(path)
     expected = {kind: digest.lower() for kind, digest in (("md5", md5), ("sha256", sha256)) if digest}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    waiting = f"{path.name}: waiting for another process that downloads it"
+    with locked(path.with_name(f".{path.name}.lock"), waiting=waiting):
         if path.exists():
             refuse_page(path)
             _check(path, expected, f"Delete it and get it again from {url}")
@@ -113,6 +114,9 @@ def _receive(url: str, file: BinaryIO, name: str) -> None:
             done = 0
         length = response.headers.get("Content-Length")
         total = None if length is None else done + int(length)
+        free = shutil.disk_usage(Path(file.name).parent).free
+        if length is not None and int(length) > free:
+            raise DataError(f"{url}: has {int(length):,} bytes, and {Path(file.name).parent} {free:,} free. Make room.")
         with progress(f"Downloading {name}", total, done=done, unit="B") as advance:
             while block := response.read(_BLOCK):
                 file.write(block)

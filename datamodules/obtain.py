@@ -4,10 +4,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
 from mtlzoo.datamodules.archive import extract
 from mtlzoo.datamodules.download import download
+from mtlzoo.datamodules.locks import locked
 
 
 def obtain(
@@ -40,7 +39,8 @@ def obtain(
     if there() or not (archive.is_file() or (allowed and writable(archive.parent))):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".obtain.lock"):
+    waiting = f"{archive.name}: waiting for another process that gets it"
+    with locked(folder / ".obtain.lock", waiting=waiting):
         if not there():
             # What is there and has no checksum needs no folder that can be written.
             extract(archive if archive.is_file() and not md5 else download(url, archive, md5=md5), folder)
