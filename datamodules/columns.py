@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
+from mtlzoo.datamodules.names import file_stem
 from mtlzoo.datamodules.times import Bound, plain_bound, read_bound
 from mtlzoo.datamodules.truths import FALSE, TRUE
 from mtlzoo.options import Range, check_options
-from mtlzoo.schema import FIRST_KNOWN, Links, Name, Pooling
+from mtlzoo.schema import FIRST_KNOWN, Links, Name, Pooling, check_names
 from mtlzoo.tasks import TaskKind, Weight
 
 Count: TypeAlias = Annotated[int, Range(1, 2**31 - 1)]
@@ -270,3 +271,13 @@ class Recipe(_Declared):
     ids: tuple[Name, ...] = ()
     weight: Name | None = None
     links: tuple[Links, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sequences = [column.name for column in self.columns if isinstance(column, SequenceColumn)]
+        tasks = [label.name or label.column for label in self.labels]
+        check_names(sequences, tasks, [link.name for link in self.links], (self.user, self.item, *self.ids))
+        tables = [column.table for column in self.columns if not isinstance(column, NumericColumn)]
+        others = (*tasks, *(label.column for label in self.labels), *self.ids, self.group or "", self.weight or "")
+        for name in (*(column.name for column in self.columns), *tables, *others):
+            file_stem(name)  # refuses names that nothing can be called by

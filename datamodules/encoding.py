@@ -12,7 +12,9 @@ import polars as pl
 
 from mtlzoo.datamodules.columns import Label, Recipe
 from mtlzoo.datamodules.description import COLUMNS
+from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.files import write_json
+from mtlzoo.datamodules.names import file_stem
 from mtlzoo.datamodules.plan import Plan
 from mtlzoo.datamodules.vocabulary import HashTable, Table, Vocabulary
 from mtlzoo.schema import FeatureSchema, Links
@@ -72,7 +74,13 @@ def save_encoding(plan: Plan, folder: Path) -> None:
     """Writes what a fitted plan learned into the folder of its preparation."""
     (folder / "vocabulary").mkdir()
     for name, table in plan.tables.items():
-        table.save(_path(folder, name))
+        path = _path(folder, name)
+        if path.exists():
+            raise DataError(
+                f"Table {name!r}: this file system takes its file for that of another table, whose name differs by "
+                "case or accents only. Rename one of them."
+            )
+        table.save(path)
     kinds = {kind: name for name, kind in COLUMNS.items()}
     recipe = plan.recipe
     columns = [
@@ -130,7 +138,7 @@ def _digest(plain: Mapping[str, Any]) -> str:
 
 
 def _path(folder: Path, table: str) -> Path:
-    return folder / "vocabulary" / f"{table}.parquet"
+    return folder / "vocabulary" / f"{file_stem(table)}.parquet"
 
 
 def _plain_type(dtype: pl.DataType) -> dict[str, Any]:

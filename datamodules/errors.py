@@ -9,5 +9,9 @@ class DamagedError(DataError):
     """Prepared data are not what was written: says which file and how it differs."""
 
 
+class DataWarning(UserWarning):
+    """Prepared data look wrong: ids that train does not know, a column that says nothing."""
+
+
 class DatasetNotFoundError(FileNotFoundError):
     """Raw files are missing and can't be downloaded: says which, where they were looked for, and how to get them."""

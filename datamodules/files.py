@@ -15,7 +15,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mtlzoo.datamodules.errors import DamagedError
+from mtlzoo.datamodules.errors import DamagedError, DataError
+from mtlzoo.datamodules.names import file_stem, name_of
 
 FLAT = frozenset({"weight", "group"})
 """Prepared columns of one dimension."""
@@ -98,7 +99,13 @@ class ColumnFile:
 
     def __init__(self, path: Path, dtype: npt.DTypeLike, rows: int, *, flat: bool) -> None:
         self.path = path
-        self.file = path.open("wb")
+        try:
+            self.file = path.open("xb")
+        except FileExistsError:
+            raise DataError(
+                f"Column {name_of(path.stem)!r}: this file system takes its file for that of another column, whose "
+                "name differs by case or accents only. Rename one of them."
+            ) from None
         self.dtype = np.dtype(dtype)
         self.rows, self.flat = rows, flat
         self.begun = False
@@ -145,7 +152,7 @@ class SplitFiles:
     def append(self, name: str, columns: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> None:
         """Appends rows to a file of columns; threads may append to different files at once."""
         if name not in self.columns:
-            self.columns[name] = ColumnFile(self.folder / f"{name}.npy", dtype, self.rows, flat=name in FLAT)
+            self.columns[name] = ColumnFile(self.folder / f"{file_stem(name)}.npy", dtype, self.rows, flat=name in FLAT)
         self.columns[name].append(columns)
 
     def append_ids(self, ids: pl.DataFrame) -> None:

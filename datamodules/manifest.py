@@ -23,7 +23,7 @@ class Rates:
 
     def __init__(self, schema: FeatureSchema) -> None:
         self.schema = schema
-        self.sums: dict[str, dict[str, Sums]] = {}
+        self.sums: dict[str, dict[tuple[str, str], Sums]] = {}
         """By split and name: sums of a label's columns, or number of unknown ids; then the number of rows or ids."""
 
     def add(self, split: str, file: str, columns: Sequence[npt.NDArray[Any]]) -> None:
@@ -34,15 +34,15 @@ class Rates:
                 self._add_labels(split, task, labels)
         elif file == "categorical":
             for feature, ids in zip(self.schema.categorical, columns, strict=True):
-                self._add(split, feature.name, np.count_nonzero(ids == UNKNOWN), len(ids))
+                self._add(split, ("feature", feature.name), np.count_nonzero(ids == UNKNOWN), len(ids))
         elif file in {sequence.name for sequence in self.schema.sequences}:
             (ids,) = columns
-            self._add(split, file, np.count_nonzero(ids == UNKNOWN), np.count_nonzero(ids != PADDING))
+            self._add(split, ("feature", file), np.count_nonzero(ids == UNKNOWN), np.count_nonzero(ids != PADDING))
 
     def labels(self) -> dict[str, dict[str, Any]]:
         """By split and task: mean of the observed labels; per class for multiclass and multilabel."""
         return {
-            split: {task.name: _means(sums[f"label {task.name}"]) for task in self.schema.tasks if task.label_width}
+            split: {task.name: _means(sums[("label", task.name)]) for task in self.schema.tasks if task.label_width}
             for split, sums in self.sums.items()
         }
 
@@ -50,7 +50,7 @@ class Rates:
         """By split and feature: share of ids that are unknown."""
         schema = self.schema
         names = [feature.name for feature in schema.categorical] + [sequence.name for sequence in schema.sequences]
-        return {split: {name: _means(sums[name]) for name in names} for split, sums in self.sums.items()}
+        return {split: {name: _means(sums["feature", name]) for name in names} for split, sums in self.sums.items()}
 
     def _add_labels(self, split: str, task: Task, labels: npt.NDArray[np.float32]) -> None:
         observed = ~np.isnan(labels[:, 0]) if labels.dtype.kind == "f" else np.ones(len(labels), np.bool_)
@@ -61,9 +61,9 @@ class Rates:
             sums = np.count_nonzero(labels == 1, axis=0)
         else:
             sums = np.nansum(labels, dtype=np.float64)
-        self._add(split, f"label {task.name}", sums, np.count_nonzero(observed))
+        self._add(split, ("label", task.name), sums, np.count_nonzero(observed))
 
-    def _add(self, split: str, name: str, amounts: npt.ArrayLike, count: npt.ArrayLike) -> None:
+    def _add(self, split: str, name: tuple[str, str], amounts: npt.ArrayLike, count: npt.ArrayLike) -> None:
         sums = self.sums.setdefault(split, {})
         sums[name] = sums.get(name, 0) + np.append(amounts, count).astype(np.float64)
 

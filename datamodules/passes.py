@@ -18,6 +18,7 @@ from mtlzoo.datamodules.files import Checksum, SplitFiles, Stage
 from mtlzoo.datamodules.keys import KeyColumn
 from mtlzoo.datamodules.manifest import Rates
 from mtlzoo.datamodules.plan import Plan
+from mtlzoo.datamodules.remarks import Remarks
 from mtlzoo.datamodules.splitting import TRAIN, check_needed, splitter
 
 Advance = Callable[[int], object]
@@ -94,12 +95,13 @@ class Passes:
     def encode(self, folder: Path, rows_of: dict[str, int], advance: Advance) -> Rates:
         """Writes the columns of every split that has rows, and what was learned."""
         rates = Rates(self.plan.schema())
+        self.remarks = Remarks(rates.schema, learned=self.like is None)
         files = {split: SplitFiles(folder / split, rows) for split, rows in rows_of.items() if rows}
 
         with ThreadPoolExecutor(1) as background:
             flushes = []
-            for columns, ids, rows in self._encoded():
-                for split in self._write(files, rates, columns, ids, rows):
+            for columns, staged, rows in self._encoded():
+                for split in self._write(files, rates, columns, staged, rows):
                     # The disk works while we encode, so that the sync at the end has little to wait for.
                     flushes.append(background.submit(files[split].flush))
                 advance(len(rows))
@@ -112,16 +114,20 @@ class Passes:
         return rates
 
     def _write(
-        self, files: dict[str, SplitFiles], rates: Rates, columns: Columns, ids: pl.DataFrame, rows: range
+        self, files: dict[str, SplitFiles], rates: Rates, columns: Columns, staged: list[pa.Array], rows: range
     ) -> Iterable[str]:
         """Appends a chunk to the files of its splits; returns those splits."""
         order, places = self._sorted(rows)
+        ids = self._ids(staged)
+        waiting = iter(staged)
+        raw = {name: [next(waiting) for _ in parts] for name, parts in self.plan.outputs.items()}
 
         def write(name: str, columns: list[npt.NDArray[Any]]) -> None:
             sorted_columns = [values.take(order, axis=0) for values in columns] if len(places) > 1 else columns
             for split, place in places.items():
                 part = [values[place] for values in sorted_columns]
                 rates.add(split, name, part)
+                self.remarks.add(split, name, part, raw[name], order[place])
                 files[split].append(name, part, np.result_type(*(each.dtype for each in self.plan.outputs[name])))
 
         def write_ids() -> None:
@@ -157,21 +163,21 @@ class Passes:
         for _ in self.pool.map(observe, self.encoders, columns):
             pass
 
-    def _encoded(self) -> Iterator[tuple[Columns, pl.DataFrame, range]]:
+    def _encoded(self) -> Iterator[tuple[Columns, list[pa.Array], range]]:
         """Encodes chunk by chunk, the next one already while the caller works on the last."""
-        started: list[tuple[Iterator[npt.NDArray[Any]], pl.DataFrame, range]] = []
+        started: list[tuple[Iterator[npt.NDArray[Any]], list[pa.Array], range]] = []
         for staged, rows in self.staged.read(last=True):
             encoded = self.pool.map(lambda encoder, values: encoder.encode(values), self.encoders, staged)
-            started.append((encoded, self._ids(staged), rows))
+            started.append((encoded, staged, rows))
             if len(started) == 2:
                 yield self._collected(*started.pop(0))
         for chunk in started:
             yield self._collected(*chunk)
 
     def _collected(
-        self, encoded: Iterator[npt.NDArray[Any]], ids: pl.DataFrame, rows: range
-    ) -> tuple[Columns, pl.DataFrame, range]:
-        return {name: [next(encoded) for _ in parts] for name, parts in self.plan.outputs.items()}, ids, rows
+        self, encoded: Iterator[npt.NDArray[Any]], staged: list[pa.Array], rows: range
+    ) -> tuple[Columns, list[pa.Array], range]:
+        return {name: [next(encoded) for _ in parts] for name, parts in self.plan.outputs.items()}, staged, rows
 
     def _ids(self, staged: list[pa.Array]) -> pl.DataFrame:
         series = zip(self.ids, staged[len(self.encoders) :], strict=True)

@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
@@ -21,12 +22,13 @@ from mtlzoo.datamodules.checksums import FILE as CHECKSUMS
 from mtlzoo.datamodules.checksums import seal, verify
 from mtlzoo.datamodules.columns import Recipe
 from mtlzoo.datamodules.encoding import Encoding
-from mtlzoo.datamodules.errors import DamagedError, DataError
+from mtlzoo.datamodules.errors import DamagedError, DataError, DataWarning
 from mtlzoo.datamodules.files import sync, write_json
 from mtlzoo.datamodules.fingerprint import FORMAT
 from mtlzoo.datamodules.links import read_links
 from mtlzoo.datamodules.locks import locked
 from mtlzoo.datamodules.manifest import account, versions
+from mtlzoo.datamodules.names import file_stem
 from mtlzoo.datamodules.passes import Passes
 from mtlzoo.datamodules.progress import progress, say
 from mtlzoo.datamodules.tally import Tally
@@ -78,7 +80,7 @@ def prepare(
         partial = _partial(folder)
         try:
             partial.mkdir()
-            said = _build(recipe, read, partial, folder, name, links, like, tally or Tally())
+            said, remarks = _build(recipe, read, partial, folder, name, links, like, tally or Tally())
             sync(partial)
             partial.replace(folder)
             sync(folder.parent, recursive=False)
@@ -90,6 +92,8 @@ def prepare(
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     say(said)
+    for remark in remarks:
+        warnings.warn(remark, DataWarning, stacklevel=2)
 
 
 def verify_whole(folder: Path, name: str) -> None:
@@ -154,7 +158,7 @@ def _build(
     links: Callable[[str], Iterator[pl.DataFrame]] | None,
     like: Encoding | None,
     tally: Tally,
-) -> str:
+) -> tuple[str, list[str]]:
     """Fills the folder; returns what to say of it."""
     began = time.monotonic()
     work = partial / "work"
@@ -174,7 +178,7 @@ def _build(
     for link in recipe.links:
         assert links is not None
         column, table = passes.plan.table_of(link)
-        read_links(link.name, links, table, column, of_links).save(partial / "links" / link.name)
+        read_links(link.name, links, table, column, of_links).save(partial / "links" / file_stem(link.name))
     lost["missed"] |= of_links.plain()["missed"]
     shutil.rmtree(work)
     seconds = time.monotonic() - began
@@ -193,7 +197,8 @@ def _build(
     }
     write_json(partial / "manifest.json", manifest)
     seal(partial, passes.checksums)
-    return f"{name}: prepared; {account(manifest)}; {seconds:.1f} s: {folder}"
+    said = f"{name}: prepared; {account(manifest)}; {seconds:.1f} s: {folder}"
+    return said, [f"{name}: {line}" for line in passes.remarks.lines(rows)]
 
 
 def _chunks(frames: Iterator[pl.DataFrame], columns: Sequence[str], name: str, tally: Tally) -> Iterator[pl.DataFrame]:

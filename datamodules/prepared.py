@@ -12,6 +12,7 @@ from torch import Tensor
 from mtlzoo.datamodules.errors import DamagedError
 from mtlzoo.datamodules.files import FLAT, read_json
 from mtlzoo.datamodules.fingerprint import FORMAT
+from mtlzoo.datamodules.names import name_of
 from mtlzoo.schema import FeatureSchema
 
 
@@ -27,7 +28,7 @@ class PreparedSplit(Mapping[str, Tensor]):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.columns = {path.stem: _mapped(path) for path in sorted(folder.glob("*.npy"))}
+        self.columns = {name_of(path.stem): _mapped(path) for path in sorted(folder.glob("*.npy"))}
         lengths = {name: len(column) for name, column in self.columns.items()}
         if len(set(lengths.values())) != 1:
             raise DamagedError(f"{folder}: columns of unequal length {lengths}; delete the folder and prepare again.")

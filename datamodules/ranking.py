@@ -15,6 +15,7 @@ from mtlzoo.datamodules.draws import Draws, LinksFrom
 from mtlzoo.datamodules.links import LinkTable
 from mtlzoo.datamodules.lists import Lists
 from mtlzoo.datamodules.loader import BatchLoader
+from mtlzoo.datamodules.names import file_stem
 from mtlzoo.datamodules.prepare import prepare
 from mtlzoo.datamodules.ranking_loader import DrawingLoader, OneAfterAnother, UserLoader
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
@@ -78,7 +79,7 @@ class RankingDataModule(MultiTaskDataModule):
 
     def links(self, name: str) -> LinkTable:
         """Prepared links."""
-        return LinkTable.load(self.data.folder / "links" / name)
+        return LinkTable.load(self.data.folder / "links" / file_stem(name))
 
     @cached_property
     def interactions(self) -> Interactions:

@@ -5,7 +5,7 @@ from collections.abc import Sequence as Seq
 import torch
 from torch import Tensor, nn
 
-from mtlzoo.layers import MLP
+from mtlzoo.layers import MLP, module_keys
 from mtlzoo.schema import Batch, Categorical, FeatureSchema, Sequence
 
 
@@ -58,9 +58,8 @@ class FeatureEmbedding(nn.Module):
         self.register_buffer(
             "cardinality", torch.tensor([f.cardinality for f in looked_up], dtype=torch.int32), persistent=False
         )
-        self.attention = nn.ModuleDict(
-            {f.name: TargetAttention(dim) for f in schema.sequences if f.pooling == "attention"}
-        )
+        self.attention_keys = module_keys(f.name for f in schema.sequences if f.pooling == "attention")
+        self.attention = nn.ModuleDict({key: TargetAttention(dim) for key in self.attention_keys.values()})
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -106,7 +105,7 @@ class FeatureEmbedding(nn.Module):
             return torch.where(present.any(1), largest, 0.0)
         if sequence.pooling == "attention":
             target = categorical[:, self.categorical.index(sequence.target)]
-            items = items * self.attention[sequence.name](items, target)
+            items = items * self.attention[self.attention_keys[sequence.name]](items, target)
         total = (items * present).sum(1)
         return total / present.sum(1).clamp(min=1) if sequence.pooling == "mean" else total
 

@@ -1,6 +1,6 @@
 """Building blocks of the networks: multi-layer perceptron, experts, gate."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -17,6 +17,22 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
     "prelu": nn.PReLU,
 }
+
+
+def module_keys(names: Iterable[str]) -> dict[str, str]:
+    """A key of `nn.ModuleDict` for each name: the name itself, but where that has a dot or is a method's.
+
+    ``items`` becomes ``items%`` and ``a.b`` becomes ``a%b%``, with as many ``%`` as tell it from the others.
+    """
+    names = list(names)
+    taken = nn.ModuleDict()
+    keys = {name: name for name in names if name and "." not in name and not hasattr(taken, name)}
+    for name in names:
+        key = keys.get(name, name.replace(".", "%"))
+        while name not in keys and (key in keys.values() or key == name or not key):
+            key += "%"
+        keys[name] = key
+    return keys
 
 
 class BatchNorm(nn.BatchNorm1d):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mtlzoo.encoders import NGCF, Encoder, GraphEncoder, LightGCN, MatrixFactorization
 from mtlzoo.full_ranking import top_items
-from mtlzoo.layers import MLP
+from mtlzoo.layers import MLP, module_keys
 from mtlzoo.module import MultiTaskModule, Schema
 from mtlzoo.schema import Batch
 from mtlzoo.tasks import KINDS, VECTOR_KINDS, Task
@@ -93,12 +93,10 @@ class PMTRec(MultiTaskModule):
                 f"PMTRec: accumulate={self.accumulate} with uniformity, which is of all pairs of a batch and not the "
                 "sum of its parts. Leave accumulate at 1."
             )
+        predicted = [task for task in self.schema.tasks if task.kind in ("binary", "multiclass", "multilabel")]
+        self.head_keys = module_keys(task.name for task in predicted)
         self.heads = nn.ModuleDict(
-            {
-                task.name: MLP(self.encoder.width, (), task.outputs)
-                for task in self.schema.tasks
-                if task.kind in ("binary", "multiclass", "multilabel")
-            }
+            {self.head_keys[task.name]: MLP(self.encoder.width, (), task.outputs) for task in predicted}
         )
         self._everything: Tensor | None = None
 
@@ -141,9 +139,9 @@ class PMTRec(MultiTaskModule):
         return {task.name: self._logit(task, both, item) for task in self.schema.tasks if task.label_width}
 
     def _logit(self, task: Task, both: Tensor, item: Tensor) -> Tensor:
-        if task.name not in self.heads:
+        if task.name not in self.head_keys:
             return both.sum(-1)
-        logits: Tensor = self.heads[task.name](both if task.kind == "binary" else item)
+        logits: Tensor = self.heads[self.head_keys[task.name]](both if task.kind == "binary" else item)
         return logits.squeeze(-1)
 
     # ---- training

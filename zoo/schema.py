@@ -4,7 +4,7 @@ A `FeatureSchema` is frozen and plain. It travels as a dictionary (`to_dict`, `f
 one load with ``torch.load(..., weights_only=True)`` in a process that never imported mtlzoo.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -145,6 +145,10 @@ class FeatureSchema:
         _unique("task", [t.name for t in self.tasks])
         if not self.tasks:
             raise ValueError("FeatureSchema: no task; a model needs at least one.")
+        links = [link.name for link in self.links]
+        check_names(
+            [s.name for s in self.sequences], [t.name for t in self.tasks], links, (self.user, self.item, *self.ids)
+        )
         categorical = {f.name for f in self.categorical}
         for name, role in ((self.user, "user"), (self.item, "item")):
             if name is not None and name not in categorical:
@@ -152,10 +156,6 @@ class FeatureSchema:
                     f"FeatureSchema: {role}={name!r} is not one of the categorical features {sorted(categorical)}."
                 )
         for sequence in self.sequences:
-            if sequence.name in RESERVED:
-                raise ValueError(
-                    f"FeatureSchema: a sequence may not be named {sequence.name!r}; reserved are {sorted(RESERVED)}."
-                )
             if sequence.pooling == "attention" and sequence.target not in categorical:
                 raise ValueError(
                     f"Sequence {sequence.name!r}: pooling='attention' needs target= one of {sorted(categorical)}, "
@@ -168,9 +168,6 @@ class FeatureSchema:
         """What tasks that compare vectors of users and items need."""
         _unique("links", [link.name for link in self.links])
         known = {link.name for link in self.links}
-        for link in self.links:
-            if link.name in RESERVED:
-                raise ValueError(f"Links {link.name!r}: reserved names are {sorted(RESERVED)}.")
         for task in self.tasks:
             if task.kind in VECTOR_KINDS and (self.user is None or self.item is None):
                 raise ValueError(
@@ -233,6 +230,43 @@ class FeatureSchema:
         tasks = tuple(Task(**task) for task in plain["tasks"])
         links = tuple(Links(**link) for link in plain.get("links", ()))
         return cls(**{**plain, "features": features, "tasks": tasks, "links": links})
+
+
+def check_names(
+    sequences: Iterable[str], tasks: Iterable[str], links: Iterable[str], identifying: Iterable[str | None]
+) -> None:
+    """Refuses names that would meet others in a batch or among the columns of the predictions.
+
+    Args:
+        sequences: Names of the sequence features.
+        tasks: Names of the tasks.
+        links: Names of the links.
+        identifying: Names of the columns that stand beside the predictions.
+
+    Raises:
+        ValueError: The first such name, and what it would meet.
+    """
+    sequences = list(sequences)
+    for what, names in (("a sequence", sequences), ("links", links)):
+        for name in names:
+            if name in RESERVED:
+                raise ValueError(
+                    f"FeatureSchema: {what} may not be named {name!r}, a key of batches. Rename it; reserved names are "
+                    f"{sorted(RESERVED)}."
+                )
+            if what == "links" and name in sequences:
+                raise ValueError(f"FeatureSchema: links and a sequence are both named {name!r}. Rename one of them.")
+    taken = {"row": "the number of the row", **{name: "a column that names rows" for name in identifying if name}}
+    for name in tasks:
+        if "/" in name:
+            raise ValueError(
+                f"Task name {name!r}: must not be empty and must not hold '/', which separates metric names."
+            )
+        if name in taken:
+            raise ValueError(
+                f"FeatureSchema: a task may not be named {name!r}, as {taken[name]} has that name in predictions. Give "
+                "the task another: name= of its Label, or of the label in a schema file."
+            )
 
 
 def _unique(what: str, names: list[str]) -> None:
