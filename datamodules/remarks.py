@@ -97,7 +97,7 @@ class Remarks:
             if column.unknown > MOST * column.there:
                 examples = ", ".join(map(repr, column.examples))
                 share = f"{column.unknown / column.there:.0%} of the ids of {name!r} in {split} are unknown"
-                yield f"{share}, {examples} for example. Check that they are spelt as in train, min_count and the split."
+                yield f"{share}, {examples} for example. Check how they are spelt in train, min_count and split."
             if file == "weight" and not np.any(column.high):
                 yield f"the weights of {split} are all 0, so that its metrics are undefined."
             elif file == "labels":

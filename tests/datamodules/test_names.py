@@ -159,7 +159,7 @@ def test_checkpoints_of_usual_names_keep_their_keys(tmp_path: Path) -> None:
     model = MMoE(data.schema, experts=2)
     assert "embedding.attention.history.mlp.0.weight" in model.state_dict()
     options: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = L.Trainer(accelerator="cpu", max_epochs=1, limit_val_batches=0, default_root_dir=tmp_path, **options)
-    trainer.fit(model, data.train_dataloader())
+    trainer = L.Trainer(accelerator="cpu", max_epochs=1, default_root_dir=tmp_path, **options)
+    trainer.fit(model, data)
     trainer.save_checkpoint(tmp_path / "x.ckpt")
     assert set(load(tmp_path / "x.ckpt").state_dict()) == set(model.state_dict())

@@ -18,7 +18,7 @@ SETS = {"y": {"kind": "multilabel", "classes": 3}}
 
 def said(folder: Path, train: dict[str, Any], val: dict[str, Any], **options: Any) -> list[str]:
     description: dict[str, Any] = {"features": {"u": "categorical", "x": "numeric"}, "labels": BINARY, **options}
-    frames = [pl.DataFrame({**FINE, **changed}) for changed in (train, val, {})]
+    frames = [pl.DataFrame({**FINE, **changed}) for changed in (train, {**train, **val}, train)]
     data = TabularDataModule.from_frame(*frames, prepared=folder, **description)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -44,15 +44,6 @@ def said(folder: Path, train: dict[str, Any], val: dict[str, Any], **options: An
 def test_nothing_is_said_of_what_is_fine(
     tmp_path: Path, train: dict[str, Any], val: dict[str, Any], options: dict[str, Any]
 ) -> None:
-    if options.get("labels") == SETS:
-        pytest.importorskip("polars")
-        frames = [pl.DataFrame({**FINE, **changed}) for changed in (train, val, train)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            TabularDataModule.from_frame(
-                *frames, prepared=tmp_path, features={"u": "categorical"}, labels=SETS
-            ).prepare_data()
-        return
     assert said(tmp_path, train, val, **options) == []
 
 
@@ -101,16 +92,6 @@ def test_nothing_is_said_of_what_is_fine(
 def test_what_looks_wrong_is_said(
     tmp_path: Path, train: dict[str, Any], val: dict[str, Any], options: dict[str, Any], expected: str
 ) -> None:
-    for name in {*train, *val} - {*FINE}:
-        val, train = {name: train[name], **val}, {**train}
-        FINE_TOO = {name: train[name]}
-        options = {**options}
-        frames = [pl.DataFrame({**FINE, **changed}) for changed in (train, val, FINE_TOO)]
-        description: dict[str, Any] = {"features": {"u": "categorical"}, "labels": BINARY, **options}
-        data = TabularDataModule.from_frame(*frames, prepared=tmp_path, **description)
-        with pytest.warns(DataWarning, match=expected):
-            data.prepare_data()
-        return
     lines = said(tmp_path, train, val, **options)
     assert any(line.startswith(expected) for line in lines), lines
 
@@ -121,10 +102,5 @@ def test_every_split_has_its_own_examples(tmp_path: Path) -> None:
     with pytest.warns(DataWarning) as caught:
         data.prepare_data()
     found = sorted(str(warning.message) for warning in caught)
-    assert [
-        "in test are unknown, 'v', 'w', 'x' for" in found[0],
-        "in val are unknown, 'p', 'q', 'r' for" in found[1],
-    ] == [
-        True,
-        True,
-    ]
+    assert "in test are unknown, 'v', 'w', 'x' for" in found[0]
+    assert "in val are unknown, 'p', 'q', 'r' for" in found[1]
