@@ -30,7 +30,7 @@ from mtlzoo.cli import main
 from mtlzoo.cli.training import ZooCLI
 
 assert ZooCLI  # imported before the forks
-DATA = ["--data", "Synthetic", "--data.rows", "20000", "--data.batch_size", "256"]
+DATA = ["--data", "Synthetic", "--data.rows", "6000", "--data.batch_size", "128"]
 QUIET = ["--trainer.accelerator", "cpu", "--trainer.enable_model_summary", "false", "--patience", "null"]
 SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130}
 

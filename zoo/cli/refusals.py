@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from types import FrameType
 from typing import Any
 
@@ -38,14 +39,23 @@ def rehearse(parser: Any, options: Namespace) -> None:
     others = options.clone()
     others.data = others.model = None
     with _quiet():
-        L.Trainer(**parser.instantiate_classes(others).trainer)
+        trainer = L.Trainer(**parser.instantiate_classes(others).trainer)
     given = {part: options[part].get("init_args") for part in ("data", "model")}
     arguments = {part: each.as_dict() if each else {} for part, each in given.items()}
     if any(isinstance(value, dict) and "class_path" in value for each in arguments.values() for value in each.values()):
         return  # objects of somebody's own classes are made once
     data = import_class(options.data.class_path)(**arguments["data"])
+    schema = Plan(data.recipe).provisional()
     with torch.random.fork_rng(devices=[]):
-        import_class(options.model.class_path)(**{**arguments["model"], "schema": Plan(data.recipe).provisional()})
+        model = import_class(options.model.class_path)(**{**arguments["model"], "schema": schema})
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set outside of __init__
+    for callback in callbacks:
+        rule, tasks = getattr(callback, "rule", None), getattr(callback, "tasks", None) or model.task_names
+        main = getattr(rule, "main_task", 0)
+        if main not in tasks and main not in range(len(tasks)):
+            near = get_close_matches(str(main), tasks, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{type(rule).__name__}: main_task={main!r}; the tasks are {tasks}.{hint}")
 
 
 @contextmanager

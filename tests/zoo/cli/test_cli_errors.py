@@ -25,6 +25,9 @@ MODELS = sorted(
 )
 
 
+PCD = ["--trainer.callbacks+=GradientSurgery", "--trainer.callbacks.rule=PCD"]
+
+
 class ParsedError(Exception):
     """Ends a command once its options are read."""
 
@@ -240,6 +243,8 @@ def test_an_error_that_a_library_raises_within_our_code_is_a_bug() -> None:
             ],
             "c=-1",
         ),
+        ([*PCD, "--trainer.callbacks.rule.main_task=is_clik"], "main_task='is_clik'; the tasks are"),
+        ([*PCD, "--trainer.callbacks.rule.main_task=7"], "main_task=7; the tasks are"),
         (["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.save_top_k=-7"], "save_top_k"),
         (["--trainer.callbacks+=ConflictMonitor", "--trainer.callbacks.every_n_steps=0"], "every_n_steps"),
         (
