@@ -96,13 +96,16 @@ class Label(_Declared):
 
     Args:
         column: Raw column. binary: 0 or 1, a boolean, or yes and no (see `true_values`); regression: a number;
-            multiclass: 0 .. classes-1; multilabel: a list, or text joined by `separator`, of class numbers 0 ..
-            classes-1 (``[]`` is none of them); ranking: 1 for a positive interaction. Null and the empty text mean not
-            observed. A link or an alignment has no column: this names it, a link as its links.
+            multiclass: 0 .. classes-1, or names (see `class_names`); multilabel: a list, or text joined by
+            `separator`, of class numbers 0 .. classes-1 (``[]`` is none of them); ranking: 1 for a positive
+            interaction. Null and the empty text mean not observed. A link or an alignment has no column: this names
+            it, a link as its links.
         name: Name of the task; the column's if empty.
         kind: See `mtlzoo.tasks.Task`.
         weight: See `mtlzoo.tasks.Task`.
-        classes: See `mtlzoo.tasks.Task`.
+        classes: See `mtlzoo.tasks.Task`. Of a multiclass label whose column holds names: none.
+        class_names: Names of the classes of a multiclass label, in their order; without `classes` and these they are
+            the distinct values of train.
         observed: Binary raw column that must be 1 for this label to count.
         standardize: For a regression: centre and scale by the mean and deviation of train.
         separator: Separates classes where a multilabel column is text.
@@ -117,6 +120,7 @@ class Label(_Declared):
     weight: Weight = 1.0
     classes: Annotated[int, Range(0)] = 0
     observed: str = ""
+    class_names: tuple[Name, ...] = ()
     standardize: bool = True
     separator: Name = ","
     true_values: tuple[str, ...] = ()
@@ -127,6 +131,12 @@ class Label(_Declared):
         given = self.true_values + self.false_values
         if given and self.kind != "binary" and not self.observed:
             raise ValueError(f"Label {self.column!r}: true_values and false_values are of binary columns; drop them.")
+        named = self.class_names
+        if named and (self.kind != "multiclass" or self.classes or len(set(named)) < len(named)):
+            raise ValueError(
+                f"Label {self.column!r}: class_names={named!r} with kind {self.kind!r} and classes={self.classes}; "
+                "allowed are different names, for a multiclass label without classes."
+            )
         if both := set(self.true_values or TRUE) & set(self.false_values or FALSE):
             raise ValueError(f"Label {self.column!r}: {sorted(both)} stand for 1 and for 0. Give both lists, apart.")
 

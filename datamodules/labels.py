@@ -35,6 +35,8 @@ class LabelEncoder(Encoder):
 
     def __init__(self, label: Label) -> None:
         self.label = label
+        self.names: tuple[str, ...] = ()
+        """Of classes that have some."""
         self.moments = Moments()
         self.center, self.scale = 0.0, 1.0
         self.dtype: npt.DTypeLike = np.float32
@@ -60,7 +62,7 @@ class LabelEncoder(Encoder):
         else:
             require_float(x, raw, self.label.column, rows)
             x = self._narrow(x, raw, rows)
-        return to_arrow(_observed(x, chunk, self.label, rows))
+        return to_arrow(observed(x, chunk, self.label, rows))
 
     def _narrow(self, x: pl.Series, raw: pl.Series, rows: range) -> pl.Series:
         """The numbers in the smallest type of float that holds them."""
@@ -108,6 +110,11 @@ class LabelEncoder(Encoder):
         values: npt.NDArray[Any] = staged.to_numpy(zero_copy_only=False)
         return values[:, None]
 
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.label.classes
+
     def task(self) -> Task:
         """The task, with centre and scale of what was observed in train."""
         label = self.label
@@ -115,7 +122,8 @@ class LabelEncoder(Encoder):
             name=label.name or label.column,
             kind=label.kind,
             weight=label.weight,
-            classes=label.classes,
+            classes=self.classes,
+            class_names=self.names,
             center=self.center,
             scale=self.scale,
             observed=label.observed,
@@ -134,7 +142,7 @@ class MultilabelEncoder(LabelEncoder):
         _require_classes(classes, self.label, places)
         checked = from_arrow(as_array(classes.cast(pl.Int64), lengths))
         known = pl.select(pl.when(lists.is_not_null()).then(checked)).to_series()
-        return to_arrow(_observed(known, chunk, self.label, rows))
+        return to_arrow(observed(known, chunk, self.label, rows))
 
     @override
     def encode(self, staged: pa.Array) -> npt.NDArray[np.float32]:
@@ -223,7 +231,7 @@ def _require_classes(x: pl.Series, label: Label, rows: Any) -> None:
     require(good, x, label.column, rows, f"a whole number from 0 to {label.classes - 1}, {_REMEDY}")
 
 
-def _observed(values: pl.Series, chunk: pl.DataFrame, label: Label, rows: range) -> pl.Series:
+def observed(values: pl.Series, chunk: pl.DataFrame, label: Label, rows: range) -> pl.Series:
     """The values, null where the label that they depend on is not 1."""
     if not label.observed:
         return values

@@ -40,9 +40,10 @@ class Rates:
             self._add(split, ("feature", file), np.count_nonzero(ids == UNKNOWN), np.count_nonzero(ids != PADDING))
 
     def labels(self) -> dict[str, dict[str, Any]]:
-        """By split and task: mean of the observed labels; per class for multiclass and multilabel."""
+        """By split and task: mean of the observed labels; per class for multiclass and multilabel, by its name."""
+        labelled = [task for task in self.schema.tasks if task.label_width]
         return {
-            split: {task.name: _means(sums[("label", task.name)]) for task in self.schema.tasks if task.label_width}
+            split: {task.name: _named(task, _means(sums["label", task.name])) for task in labelled}
             for split, sums in self.sums.items()
         }
 
@@ -83,6 +84,10 @@ def versions() -> dict[str, str]:
     """Versions of what made the prepared data."""
     packages = ("mtlzoo", "numpy", "polars", "pyarrow")
     return {package: version(package) for package in packages} | {"python": platform.python_version()}
+
+
+def _named(task: Task, rates: float | list[float] | None) -> Any:
+    return dict(zip(task.class_names, rates, strict=True)) if isinstance(rates, list) and task.class_names else rates
 
 
 def _means(sums: Sums) -> float | list[float] | None:

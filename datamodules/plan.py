@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from mtlzoo.datamodules.classes import NamedClassEncoder
 from mtlzoo.datamodules.columns import (
     CategoricalColumn,
     Column,
@@ -114,6 +115,8 @@ class Plan:
 
 
 def _label_encoder(label: Label) -> LabelEncoder:
+    if label.kind == "multiclass" and not label.classes:
+        return NamedClassEncoder(label)
     return MultilabelEncoder(label) if label.kind == "multilabel" else LabelEncoder(label)
 
 

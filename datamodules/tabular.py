@@ -255,7 +255,8 @@ class TabularDataModule(MultiTaskDataModule):
         for column in recipe.columns:
             types.setdefault(column.name, pl.Float64 if isinstance(column, NumericColumn) else pl.String)
         for label in recipe.labels:
-            types.setdefault(label.column, pl.Float64 if label.kind in ("regression", "multiclass") else pl.String)
+            number = label.kind == "regression" or (label.kind == "multiclass" and label.classes > 0)
+            types.setdefault(label.column, pl.Float64 if number else pl.String)
             types.setdefault(label.observed, pl.String)
         types.setdefault(recipe.weight or "", pl.Float64)
         if isinstance(split, UserSplit):

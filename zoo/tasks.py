@@ -28,6 +28,7 @@ class Task:
             schema's links of the task's name) and ``alignment`` (interacting users and items close, all others apart).
         weight: Factor of its loss in the sum that is minimised.
         classes: Number of classes of ``multiclass`` and ``multilabel``.
+        class_names: Names of the classes, where they have some.
         center: A regression predicts ``center + scale * output``; from train only.
         scale: See `center`; the loss is in units of `scale`, metrics are in the label's own units.
         observed: Binary label that must be 1 for this one to be observed (a conversion after a click); the
@@ -44,6 +45,7 @@ class Task:
     center: float = 0.0
     scale: float = 1.0
     observed: str = ""
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -55,6 +57,10 @@ class Task:
             raise ValueError(
                 f"Task {self.name!r}: kind {self.kind!r} with classes={self.classes}; "
                 "multiclass and multilabel need classes >= 2, others none."
+            )
+        if self.class_names and len(self.class_names) != self.classes:
+            raise ValueError(
+                f"Task {self.name!r}: {len(self.class_names)} class_names with classes={self.classes}; one for each."
             )
         if not self.scale > 0:
             raise ValueError(f"Task {self.name!r}: scale {self.scale}; allowed are numbers > 0.")

@@ -31,10 +31,19 @@ def run(args: Sequence[str]) -> None:
     table = Table("split", "rows", *labels, title=type(data).__name__)
     for split, rows in manifest["rows"].items():
         rates = manifest["label_rates"].get(split, {})
-        table.add_row(split, f"{rows:,}", *(f"{rates[n]:.4f}" if rates.get(n) is not None else "" for n in labels))
+        table.add_row(split, f"{rows:,}", *(_shown(rates.get(name)) for name in labels))
     wide_console().print(table)
     print(account(manifest))
     print(f"{'Prepared and verified' if config.verify else 'Prepared'}: {data.folder}")
+
+
+def _shown(rate: float | list[float] | dict[str, float] | None) -> str:
+    """The rate of a label, or those of its classes."""
+    if isinstance(rate, dict):
+        return ", ".join(f"{name} {share:.4f}" for name, share in rate.items())
+    if isinstance(rate, list):
+        return " ".join(f"{share:.4f}" for share in rate)
+    return "" if rate is None else f"{rate:.4f}"
 
 
 def data_of(args: Sequence[str], *, prog: str) -> MultiTaskDataModule:
