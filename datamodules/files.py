@@ -6,6 +6,7 @@ import os
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,12 @@ class SplitFiles:
         """Ends all files."""
         for file in (*self.columns.values(), *filter(None, [self.ids])):
             file.close()
+
+    def abandon(self) -> None:
+        """Lets go of all files, ended or not, after an error."""
+        for file in (*self.columns.values(), *filter(None, [self.ids])):
+            with suppress(OSError):
+                file.close()
 
 
 def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

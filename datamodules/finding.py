@@ -10,12 +10,13 @@ def there(path: Path) -> bool:
     """Whether the file is there.
 
     Raises:
-        DatasetNotFoundError: Something else is in its place: a folder, or a link to nothing.
+        DatasetNotFoundError: Something else is in its place: a folder, a link to nothing, a pipe.
     """
     if path.is_file():
         return True
-    if path.is_dir() or path.is_symlink():
-        found = "a folder" if path.is_dir() else f"a link to {path.readlink()}, which is not there"
+    if path.exists() or path.is_symlink():
+        other = f"a link to {path.readlink()}, which is not there" if path.is_symlink() else "a pipe or a device"
+        found = "a folder" if path.is_dir() else other
         raise DatasetNotFoundError(f"{path}: {found}, where a file is expected. Put the file there, or take it away.")
     return False
 

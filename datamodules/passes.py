@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -98,7 +99,9 @@ class Passes:
         self.remarks = Remarks(rates.schema, learned=self.like is None)
         files = {split: SplitFiles(folder / split, rows) for split, rows in rows_of.items() if rows}
 
-        with ThreadPoolExecutor(1) as background:
+        with ExitStack() as stack, ThreadPoolExecutor(1) as background:
+            for file in files.values():
+                stack.callback(file.abandon)
             flushes = []
             for columns, staged, rows in self._encoded():
                 for split in self._write(files, rates, columns, staged, rows):
@@ -107,9 +110,9 @@ class Passes:
                 advance(len(rows))
             for flush in flushes:
                 flush.result()  # an error of the disk is told once, and would not be told again at the end
-        for file in files.values():
-            file.close()
-            self.checksums |= {column.path: column.checksum for column in file.columns.values()}
+            for file in files.values():
+                file.close()
+                self.checksums |= {column.path: column.checksum for column in file.columns.values()}
         save_encoding(self.plan, folder)
         return rates
 

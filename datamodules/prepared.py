@@ -46,7 +46,7 @@ class PreparedSplit(Mapping[str, Tensor]):
     def ids(self) -> pl.DataFrame:
         """Raw columns that identify the rows, in row order; empty where the data set declares none."""
         path = self.folder / "ids.parquet"
-        return pl.read_parquet(path) if path.exists() else pl.DataFrame()
+        return pl.read_parquet(path, glob=False) if path.exists() else pl.DataFrame()
 
 
 class PreparedData:

@@ -18,6 +18,7 @@ from mtlzoo.datamodules.columns import GivenSplit, Label, NumericColumn, Recipe,
 from mtlzoo.datamodules.description import by_column, load_description, parse_column, parse_label, parse_split
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.files import write_whole
+from mtlzoo.datamodules.finding import there
 from mtlzoo.datamodules.parsing import DataType, Decimal, Format
 from mtlzoo.datamodules.plan import Plan
 from mtlzoo.datamodules.reading import read_csv, read_parquet
@@ -274,14 +275,16 @@ def _listed(paths: str | Sequence[str]) -> list[str]:
 
 
 def _matches(root: Path, pattern: str) -> list[Path]:
+    if pattern.startswith("~/"):
+        pattern = str(Path(pattern).expanduser())
     path = root / pattern
-    if path.is_file():
+    if there(path):  # a name may hold what patterns are made of
         return [path]
     absolute = Path(pattern).is_absolute()
     found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))) if absolute else root.glob(pattern))
     if not found:
         raise DatasetNotFoundError(f"TabularDataModule: no file {path}. Paths and patterns are relative to root=.")
-    return found
+    return list(filter(there, found))
 
 
 def _parquet(table: Frame) -> bytes:

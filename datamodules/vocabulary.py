@@ -160,7 +160,7 @@ class Vocabulary(Table):
     @override
     def restore(self, dtype: pl.DataType, path: Path) -> None:
         super().restore(dtype, path)
-        self._index(pl.read_parquet(path))
+        self._index(pl.read_parquet(path, glob=False))
 
     def _merge(self) -> None:
         if self._counted:

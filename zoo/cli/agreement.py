@@ -102,7 +102,7 @@ def vocabulary_digest(data: PreparedData) -> str:
     digest = hashlib.sha256()
     for path in sorted((data.folder / "vocabulary").glob("*.parquet")):
         digest.update(f"{path.stem}\n".encode())
-        table = pl.read_parquet(path, columns=["value", "id"]).sort("id")
+        table = pl.read_parquet(path, glob=False, columns=["value", "id"]).sort("id")
         for part in table.iter_slices(2**20):
             digest.update(part.write_csv().encode())
     return digest.hexdigest()
