@@ -114,8 +114,8 @@ def stars(*, half: bool = False) -> Domain:
 
 def id_text() -> Domain:
     """Ids in text."""
-    allowed = "an id: letters, digits and signs, without blanks or commas"
-    return text(r"[!-+\--~]+", allowed)
+    allowed = "an id: letters, digits and signs, without blanks, commas or quotes"
+    return text(r"[!#-+\--~]+", allowed)
 
 
 def number(

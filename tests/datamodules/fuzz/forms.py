@@ -1,7 +1,6 @@
 """Files of publishers as tables of text, read slowly and strictly."""
 
 import csv
-import io
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -96,10 +95,9 @@ class Table(Form):
     def rows(self, data: bytes) -> Rows:
         """Cells of the columns."""
         try:
-            lines = self._lines(plain(data).decode(self.encoding))
-        except UnicodeDecodeError as error:
+            split = self._split(plain(data).decode(self.encoding).replace("\r\n", "\n"))
+        except (UnicodeDecodeError, csv.Error) as error:
             raise InvalidError(error) from None
-        split = [self._split(line) for line in lines]
         names = self.names or [name.strip() or f"column {at}" for at, name in enumerate(split.pop(0) if split else [])]
         if len(set(names)) < len(names) or set(self.columns) - set(names) or not split:
             raise InvalidError("names, or no rows")
@@ -117,28 +115,19 @@ class Table(Form):
             rows.append(tuple(cells))
         return rows
 
-    def _lines(self, text: str) -> list[str]:
-        """Lines without their ends; with what is between two quotes, they may be several."""
+    def _split(self, text: str) -> list[list[str]]:
+        """Fields of the lines; between two quotes there may be several."""
         if "\n" not in text:
             text = text.replace("\r", "\n")  # as old Macs write
-        lines: list[str] = []
-        for line in text.split("\n"):
-            if self.quoted and lines and lines[-1].count('"') % 2:
-                lines[-1] += "\n" + line
-            elif line not in ("", "\r"):
-                lines.append(line)
-        return [line.removesuffix("\r") for line in lines]
-
-    def _split(self, line: str) -> list[str]:
-        if not self.quoted or '"' not in line:
-            fields = line.split(self.by)
-        elif line.count('"') % 2:
-            raise InvalidError("quote")
-        else:
-            fields = next(csv.reader(io.StringIO(line, newline=""), delimiter=self.by))
-        if ("\r" in line and not any("\r" in field for field in fields)) or ("\r" in line and '"' not in line):
-            raise InvalidError("carriage return")
-        return fields
+        lines = [line for line in text.split("\n") if line]
+        if not self.quoted or '"' not in text:
+            if "\r" in text:
+                raise InvalidError("carriage return")
+            return [line.split(self.by) for line in lines]
+        fields = list(csv.reader((f"{line}\n" for line in text.split("\n")), delimiter=self.by))
+        if fields and fields[-1] and fields[-1][-1].endswith("\n") and text.count('"') % 2:
+            raise InvalidError("a quote that does not end")
+        return [line for line in fields if line]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fuzz.objects import Objects
 from fuzz.values import LARGEST, integer, listed, number, real, string, text, whole
 from mtlzoo.datamodules import AmazonReviews, Yelp
 
-NAME = string(r"[!-+\--~]+")
+NAME = string(r"[!#-+\--~]+")
 STARS = real(lambda value: value in (1, 2, 3, 4, 5))
 
 
@@ -78,7 +78,7 @@ OF_2023: dict[str, Form] = {
         "links", "parent_asin", keys={"parent_asin": NAME, "bought_together": WORDS, "categories": WORDS}
     ),
 }
-_WORD = text(r"[!-+\--~]+")
+_WORD = text(r"[!#-+\--~]+")
 
 
 def _csv(columns: tuple[str, ...], name: str, per_second: int = 1, *, named: bool = False) -> dict[str, Form]:
