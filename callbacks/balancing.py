@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mtlzoo.callbacks import collectives
+from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
 from mtlzoo.callbacks.takeover import Backward, check_losses
 
@@ -43,6 +44,8 @@ class LossBalancing(L.Callback):
     Raises:
         ValueError: A rule, module, trainer or loss that cannot be served; with what to do instead.
     """
+
+    __repr__ = described
 
     def __init__(self, rule: LossRule, tasks: Sequence[str] | None = None) -> None:
         if isinstance(rule, GramianRule | GradientRule):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mtlzoo.callbacks.atomic import append, whole_file
 from mtlzoo.callbacks.conflicts import ConflictMeans, facts_of_step
+from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.heat_map import heat_map, pixels
 from mtlzoo.callbacks.rules.base import GradientRule
 from mtlzoo.callbacks.surgery import GradientSurgery
@@ -49,6 +50,8 @@ class ConflictMonitor(L.Callback):
     Raises:
         ValueError: No surgery to watch, or one whose rule needs no Gramian.
     """
+
+    __repr__ = described
 
     def __init__(self, every_n_steps: int = 50) -> None:
         if every_n_steps < 1:

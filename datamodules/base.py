@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,21 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         self.eval_batch_size = eval_batch_size
         self.shuffle_seed = shuffle_seed
         self.tally = Tally()
+
+    def __repr__(self) -> str:
+        """The class and the options that are not the default ones; nothing is read or prepared for it."""
+        options: dict[str, Any] = {}
+        for kind in reversed(type(self).__mro__):
+            if "__init__" in vars(kind) and issubclass(kind, MultiTaskDataModule):
+                for name, parameter in signature(kind.__init__).parameters.items():
+                    value = vars(self).get(name, parameter.default)
+                    value = str(value) if isinstance(value, Path) else value
+                    options.pop(name, None)  # a subclass may have another default
+                    if name == "root" or (value != parameter.default and name != "prepared"):
+                        options[name] = value
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in options.items())})"
+
+    __str__ = __repr__
 
     # ---- what a data set says of itself
 

@@ -104,6 +104,10 @@ class MacroAUC(WrapperMetric):
         super().__init__()
         self.classes = nn.ModuleList(AUC(capacity) for _ in range(classes))
 
+    def __repr__(self) -> str:
+        """One line, not one per class."""
+        return f"MacroAUC({len(self.classes)} classes)"
+
     @property
     def _metrics(self) -> Iterable[AUC]:
         return cast(Iterable[AUC], self.classes)

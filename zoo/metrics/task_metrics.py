@@ -45,6 +45,10 @@ class TaskMetrics(nn.Module):
         self.task = task
         self.metrics = nn.ModuleDict(dict[str, nn.Module](_metrics(task, grouped=grouped)))
 
+    def __repr__(self) -> str:
+        """The task and the names of its metrics."""
+        return f"TaskMetrics({self.task.name} ({self.task.kind}): {', '.join(self.metrics)})"
+
     @torch.no_grad()
     def update(self, logits: Tensor, labels: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> None:
         """Add a batch; nothing here waits for the device.
