@@ -14,6 +14,7 @@ import lightning as L
 import polars as pl
 
 from mtlzoo.datamodules.columns import Recipe
+from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.fingerprint import fingerprint
 from mtlzoo.datamodules.loader import LARGEST, BatchLoader, default_batch_size
 from mtlzoo.datamodules.prepare import prepare
@@ -124,8 +125,28 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         prepare(self.recipe, self.read, self.folder, name=type(self).__name__, tally=self.tally)
 
     def setup(self, stage: str | None = None) -> None:
-        """Opens the prepared data."""
+        """Opens the prepared data.
+
+        Raises:
+            DataError: A training is to validate, and has no rows for that.
+        """
         assert self.data  # opening is the effect
+        if stage == "fit" and self.trainer and self.trainer.limit_val_batches:
+            self.need_validation()
+
+    def need_validation(self) -> None:
+        """Says before a training begins that its validation would have no rows.
+
+        Raises:
+            DataError: It has none; with the remedy.
+        """
+        rows: dict[str, int] = self.data.manifest["rows"]
+        if not rows.get("val"):
+            raise DataError(
+                f"{type(self).__name__}: the validation split has no rows (rows per split: {rows}). Train without "
+                "validation, --trainer.limit_val_batches 0 or Trainer(limit_val_batches=0), or change the split so "
+                "that it holds some out."
+            )
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches of the train split; its first rows in order under the trainer's `overfit_batches`."""

@@ -211,6 +211,8 @@ class ZooCLI(LightningCLI):
         if self.checkpoint and self.ckpt_path:
             check_data(self.checkpoint, self.datamodule, self.ckpt_path)
         fitting = self.subcommand == "fit"
+        if fitting and config.limit_val_batches != 0:
+            self.datamodule.need_validation()
         loggers = [] if config.logger is True else listed(config.logger)
         without_anonymous(loggers)
         if config.fast_dev_run or config.barebones:
