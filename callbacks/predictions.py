@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.atomic import PARTS, own_folder, whole_file
-from mtlzoo.callbacks.described import described
 
 ROW_GROUP = 2**17
 """Rows that are held back and written together."""
@@ -31,8 +30,6 @@ class ParquetPredictions(L.Callback):
         ids: Called when prediction starts; returns the raw identifying columns of all rows: a frame of polars, or
             anything else that `pyarrow.table` takes.
     """
-
-    __repr__ = described
 
     def __init__(self, folder: str | Path, ids: Callable[[], Any] | None = None) -> None:
         self.folder = Path(folder)
@@ -75,11 +72,13 @@ class ParquetPredictions(L.Callback):
         columns = {name: _column(values) for name, values in outputs.items()}
         if self._table is not None:
             taken = self._table.take(columns["row"])
-            if both := sorted(set(taken.column_names) & set(columns)):
+            # Where the row is from, if that is known, in place of where it lies among those predicted.
+            own = {"row": taken["row"]} if "row" in taken.column_names else {}
+            if both := sorted(set(taken.column_names) & set(columns) - set(own)):
                 raise ValueError(
                     f"ParquetPredictions: {both} are both identifying columns and predictions; rename one."
                 )
-            columns = dict(zip(taken.column_names, taken.columns, strict=True)) | columns
+            columns = dict(zip(taken.column_names, taken.columns, strict=True)) | columns | own
         self._held.append(pa.table(columns))
         if sum(table.num_rows for table in self._held) >= ROW_GROUP:
             self._write()

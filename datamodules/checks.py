@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.errors import DataError, MissingColumnError
 
 Rows: TypeAlias = range | npt.NDArray[np.int64]
 """Row numbers, counted from 1 over all rows read."""
@@ -31,7 +31,7 @@ def check_columns(source: str, found: Iterable[str], wanted: Iterable[str]) -> N
     if missing := [name for name in wanted if name not in found]:
         close = [match for name in missing for match in get_close_matches(name, found, n=1)]
         hint = f" Did you mean {close}?" if close else " Correct the names, or the separator of a text table."
-        raise DataError(f"{source}: no column {missing}; it has {found}.{hint}")
+        raise MissingColumnError(f"{source}: no column {missing}; it has {found}.{hint}", missing)
 
 
 def require(good: pl.Series, values: pl.Series, column: str, rows: Rows | None, allowed: str) -> None:

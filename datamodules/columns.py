@@ -256,6 +256,10 @@ def _needed(**asked: bool) -> tuple[str, ...]:
 Split: TypeAlias = TimeSplit | RandomSplit | UserSplit | GivenSplit
 
 
+ORIGIN = {"number of the row": "row", "file of the row": "row_file"}
+"""Names in predictions of the columns that say where a row is from: its number in its file, from 0, and the file."""
+
+
 @dataclass(frozen=True)
 class Recipe(_Declared):
     """All that the preparation is told of a data set; part of its fingerprint.
@@ -270,6 +274,8 @@ class Recipe(_Declared):
         ids: Columns kept as they are, to name the rows of a prediction.
         weight: Column of sample weights (>= 0), or None.
         links: Links that the data bring along, for labels of kind ``link``.
+        origin: Columns that `read` adds to say where a row is from, of the keys of `ORIGIN`; kept for predictions.
+        labelled: Whether the rows have labels, weights and groups; those to predict need none.
     """
 
     columns: tuple[Column, ...]
@@ -281,6 +287,8 @@ class Recipe(_Declared):
     ids: tuple[Name, ...] = ()
     weight: Name | None = None
     links: tuple[Links, ...] = ()
+    origin: tuple[str, ...] = ()
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

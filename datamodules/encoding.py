@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
@@ -13,7 +14,7 @@ import polars as pl
 from mtlzoo.datamodules.columns import Label, Recipe
 from mtlzoo.datamodules.description import COLUMNS
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.files import write_json
+from mtlzoo.datamodules.files import sync, write_json
 from mtlzoo.datamodules.names import file_stem
 from mtlzoo.datamodules.plan import Plan
 from mtlzoo.datamodules.vocabulary import HashTable, Table, Vocabulary
@@ -40,6 +41,7 @@ class Encoding:
         self.folder = folder
         self.plain: dict[str, Any] = json.loads((folder / FILE).read_text())
         self.schema = FeatureSchema.from_dict(json.loads((folder / "schema.json").read_text()))
+        self.fingerprint: str = json.loads((folder / "manifest.json").read_text())["fingerprint"]
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -59,15 +61,33 @@ class Encoding:
         identity: dict[str, Any] = self.plain["identity"]
         return identity
 
+    def copy(self, folder: Path) -> None:
+        """Writes the same into a new folder."""
+        folder.mkdir()
+        for name in (FILE, "schema.json", "manifest.json"):
+            shutil.copyfile(self.folder / name, folder / name)
+        shutil.copytree(self.folder / "vocabulary", folder / "vocabulary")
+        sync(folder)
+
     def restore(self, plan: Plan) -> None:
-        """Gives the encoders and tables of a plan of the same columns what was learned."""
+        """Gives the encoders and tables of a plan of the same columns what was learned; labels may be others.
+
+        Raises:
+            DataError: The folder was changed since it was written.
+        """
         for name, table in plan.tables.items():
             table.restore(_type(self.plain["tables"][name]), _path(self.folder, name))
         for column in self.plain["columns"]:
             plan.features[column["name"]].restore(column["learned"])
         learned = {label["name"] or label["column"]: label["learned"] for label in self.plain["labels"]}
         for label, encoder in plan.labels.items():
-            encoder.restore(learned[label.name or label.column])
+            if (name := label.name or label.column) in learned:
+                encoder.restore(learned[name])
+        if _identity(plan, self.plain["columns"], self.plain["labels"]) != self.identity:
+            raise DataError(
+                f"{self.folder}: vocabularies or statistics are not those that were written there. Take them from "
+                "another copy, or prepare the training's data again."
+            )
 
 
 def save_encoding(plan: Plan, folder: Path) -> None:

@@ -1,5 +1,7 @@
 """Errors about data, each with what was found and the remedy."""
 
+from collections.abc import Sequence
+
 
 class DataError(ValueError):
     """The raw data are not what they should be: says file, line or column, value and remedy."""
@@ -11,6 +13,14 @@ class DamagedError(DataError):
 
 class DataWarning(UserWarning):
     """Prepared data look wrong: ids that train does not know, a column that says nothing."""
+
+
+class MissingColumnError(DataError):
+    """A table lacks columns, which are `missing`."""
+
+    def __init__(self, message: str, missing: Sequence[str]) -> None:
+        super().__init__(message)
+        self.missing = list(missing)
 
 
 class DatasetNotFoundError(FileNotFoundError):

@@ -22,7 +22,6 @@ from mtlzoo.datamodules.columns import (
 from mtlzoo.datamodules.domains import HIGHEST_ID, Domain, day, flag, number, text, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.finding import present
-from mtlzoo.datamodules.loader import BatchLoader
 from mtlzoo.datamodules.obtain import obtain
 from mtlzoo.datamodules.past import Past
 from mtlzoo.datamodules.reading import read_csv
@@ -220,11 +219,10 @@ class KuaiRand(MultiTaskDataModule):
             if not path.name.startswith("log_random"):
                 yield from read_csv(path, columns={name: LOG[name] for name in ("user_id", "time_ms", "is_click")})
 
-    def test_dataloader(self) -> BatchLoader:
-        """Batches of the test split, or with `random_log` of the random one."""
-        return self._loader("random" if self.random_log else "test")
-
-    predict_dataloader = test_dataloader
+    @property
+    def tested(self) -> str:
+        """The test split, or with `random_log` the random one."""
+        return "random" if self.random_log else "test"
 
     # ---- where the files are
 

@@ -24,7 +24,6 @@ from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.finding import present
 from mtlzoo.datamodules.kuairand import CODE, NAME, USER, USER_CODES, USER_COUNTS, USER_NAMES, is_day
 from mtlzoo.datamodules.literals import integer_lists
-from mtlzoo.datamodules.loader import BatchLoader
 from mtlzoo.datamodules.obtain import obtain
 from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.side_table import SideTable
@@ -42,11 +41,6 @@ VIDEO = dict.fromkeys(VIDEO_NAMES, NAME) | dict.fromkeys(VIDEO_CODES, CODE)
 DAYS = (date(2020, 7, 1), date(2020, 9, 30))
 DAILY = {"video_id": whole(), "date": day(*DAYS), **VIDEO}
 """What the columns of the daily table of videos may hold, as far as they are read."""
-CATEGORIES = {
-    "video_id": whole(),
-    "feat": text(r"\[([0-9]{1,9}(, ?[0-9]{1,9})*)?\]", "a list of integers such as [27, 9]", missing=True),
-}
-"""What the columns of the videos' categories may hold."""
 MATRIX = {
     "user_id": whole(),
     "video_id": whole(),
@@ -172,7 +166,7 @@ class KuaiRec(MultiTaskDataModule):
         users = SideTable.read(user_file, "user_id", USER, tally=self.tally)
         daily = pl.concat(read_csv(video_file, columns=DAILY)).sort("date", maintain_order=True).drop("date")
         videos = SideTable(daily, "video_id", video_file, tally=self.tally)
-        categories = pl.concat(read_csv(category_file, columns=CATEGORIES))
+        categories = pl.concat(read_csv(category_file, columns={"video_id": whole(), "feat": text(missing=True)}))
         categories = categories.with_columns(integer_lists(categories["feat"], "feat"))
         feat = SideTable(categories, "video_id", category_file, once=True, tally=self.tally)
         for path in matrices:
@@ -186,11 +180,10 @@ class KuaiRec(MultiTaskDataModule):
                 found = (users.of(rows["user_id"]), videos.of(rows["video_id"]), feat.of(rows["video_id"]))
                 yield pl.concat([rows, *found], how="horizontal")
 
-    def test_dataloader(self) -> BatchLoader:
-        """Batches of the test split, or with `small_matrix` of the small one."""
-        return self._loader("small" if self.small_matrix else "test")
-
-    predict_dataloader = test_dataloader
+    @property
+    def tested(self) -> str:
+        """The test split, or with `small_matrix` the small one."""
+        return "small" if self.small_matrix else "test"
 
     @property
     def _split(self) -> pl.Expr:

@@ -40,6 +40,7 @@ class BatchLoader:
         seed: Seed of the order.
         rank: This process, in [0, world_size).
         world_size: Number of processes.
+        identity: Says which data the columns are of, so that a trained model refuses others; see `MultiTaskDataModule`.
 
     Each batch is the columns' rows plus ``row``, int64 [B]: their positions in the split.
     """
@@ -53,6 +54,7 @@ class BatchLoader:
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size:
             raise ValueError(
@@ -66,16 +68,10 @@ class BatchLoader:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.identity = identity
         self._epoch = 0
         self._batch = 0
         self._resumed: int | None = None
-
-    def __repr__(self) -> str:
-        """Rows, batches and their order."""
-        order = f"shuffled by seed {self.seed}" if self.shuffle else "in order"
-        place = f", process {self.rank} of {self.world_size}" if self.world_size > 1 else ""
-        name = type(self).__name__
-        return f"{name}({self.rows:,} rows in {len(self):,} batches of {self.batch_size:,}, {order}{place})"
 
     def __len__(self) -> int:
         """Batches per epoch."""

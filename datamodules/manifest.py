@@ -43,7 +43,9 @@ class Rates:
         """By split and task: mean of the observed labels; per class for multiclass and multilabel, by its name."""
         labelled = [task for task in self.schema.tasks if task.label_width]
         return {
-            split: {task.name: _named(task, _means(sums["label", task.name])) for task in labelled}
+            split: {
+                task.name: _named(task, _means(sums[key])) for task in labelled if (key := ("label", task.name)) in sums
+            }
             for split, sums in self.sums.items()
         }
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from mtlzoo.datamodules.columns import Recipe
-from mtlzoo.datamodules.encode import Encoder, Places, compact, from_arrow
+from mtlzoo.datamodules.columns import ORIGIN, Recipe
+from mtlzoo.datamodules.encode import CategoricalEncoder, Encoder, Places, compact, from_arrow
 from mtlzoo.datamodules.encoding import Encoding, save_encoding
 from mtlzoo.datamodules.files import Checksum, SplitFiles, Stage
 from mtlzoo.datamodules.keys import KeyColumn
@@ -45,7 +45,10 @@ class Passes:
         self.splitter = splitter(recipe.split, work / "split")
         self.staged = Stage(work / "rows")
         self.encoders = [encoder for encoders in self.plan.outputs.values() for encoder in encoders]
-        self.ids = [KeyColumn(name, names=False) for name in recipe.ids]
+        keys = [encoder.keys if isinstance(encoder, CategoricalEncoder) else None for encoder in self.encoders]
+        self.features = {key.name: (key, place) for place, key in enumerate(keys) if key}
+        """Keys and places among the staged columns of the features that hold names as they are."""
+        self.ids = [KeyColumn(name, names=False) for name in self._names("test") if name not in self.features]
         self.pool = pool
         self.checksums: dict[Path, Checksum] = {}
         """Of the columns that were written, by file."""
@@ -83,7 +86,7 @@ class Passes:
             self._observe(columns, np.flatnonzero(codes == TRAIN))
             advance(len(rows))
         rows_of = dict(zip(self.splitter.names, counts.tolist(), strict=True))
-        if self.like is None:
+        if self.like is None or not self.plan.given:
             check_needed(self.plan.recipe.split, rows_of)
         for table in self.plan.tables.values():
             if not table.given:
@@ -113,7 +116,8 @@ class Passes:
             for file in files.values():
                 file.close()
                 self.checksums |= {column.path: column.checksum for column in file.columns.values()}
-        save_encoding(self.plan, folder)
+        if self.plan.recipe.labelled:
+            save_encoding(self.plan, folder)
         return rates
 
     def _write(
@@ -121,7 +125,6 @@ class Passes:
     ) -> Iterable[str]:
         """Appends a chunk to the files of its splits; returns those splits."""
         order, places = self._sorted(rows)
-        ids = self._ids(staged)
         waiting = iter(staged)
         raw = {name: [next(waiting) for _ in parts] for name, parts in self.plan.outputs.items()}
 
@@ -134,13 +137,12 @@ class Passes:
                 files[split].append(name, part, np.result_type(*(each.dtype for each in self.plan.outputs[name])))
 
         def write_ids() -> None:
-            sorted_ids = ids[order] if len(places) > 1 else ids
             for split, place in places.items():
-                files[split].append_ids(sorted_ids[place])
+                if names := self._names(split):
+                    files[split].append_ids(self._ids(names, staged, order[place]))
 
         writes = [self.pool.submit(write, name, parts) for name, parts in columns.items()]
-        if ids.width:
-            writes.append(self.pool.submit(write_ids))
+        writes.append(self.pool.submit(write_ids))
         for one in writes:
             one.result()
         return places
@@ -182,6 +184,19 @@ class Passes:
     ) -> tuple[Columns, list[pa.Array], range]:
         return {name: [next(encoded) for _ in parts] for name, parts in self.plan.outputs.items()}, staged, rows
 
-    def _ids(self, staged: list[pa.Array]) -> pl.DataFrame:
-        series = zip(self.ids, staged[len(self.encoders) :], strict=True)
-        return pl.DataFrame({column.name: from_arrow(ids).cast(column.dtype or pl.String()) for column, ids in series})
+    def _names(self, split: str) -> list[str]:
+        """Columns that name a row; of train, which is not predicted, only those that are asked for."""
+        recipe = self.plan.recipe
+        names = recipe.ids if split == "train" else (recipe.user, recipe.item, *recipe.ids, *recipe.origin)
+        return list(dict.fromkeys(filter(None, names)))
+
+    def _ids(self, names: list[str], staged: list[pa.Array], rows: Places) -> pl.DataFrame:
+        """Those columns, of some rows of a chunk."""
+        places = self.features | {key.name: (key, n) for n, key in enumerate(self.ids, len(self.encoders))}
+        columns = {}
+        for name in names:
+            key, place = places[name]
+            taken = staged[place].take(pa.array(rows))
+            plain = taken.dictionary_decode() if isinstance(taken, pa.DictionaryArray) else taken
+            columns[ORIGIN.get(name, name)] = from_arrow(plain).cast(key.dtype or pl.String())
+        return pl.DataFrame(columns)

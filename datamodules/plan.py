@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from mtlzoo.datamodules.classes import NamedClassEncoder
 from mtlzoo.datamodules.columns import (
+    ORIGIN,
     CategoricalColumn,
     Column,
     GivenSplit,
@@ -42,6 +43,7 @@ class Plan:
         self.provisional()
         if leaks := {column.name for column in recipe.columns} & {label.column for label in recipe.labels}:
             raise ValueError(f"Recipe: {sorted(leaks)} are features and labels at once. Take them out of the features.")
+        _check_names(recipe)
         self.tables = _tables(recipe)
         self.features = {column.name: self._encoder(column) for column in recipe.columns}
         self.outputs = self._outputs()
@@ -63,12 +65,19 @@ class Plan:
             else:
                 output = "numeric" if isinstance(encoder, NumericEncoder) else "categorical"
                 outputs.setdefault(output, []).append(encoder)
+        if not self.recipe.labelled:
+            return outputs
         outputs["labels"] = [*self.labels.values()]
         if self.recipe.weight is not None:
             outputs["weight"] = [WeightEncoder(self.recipe.weight)]
         if self.recipe.group is not None:
             outputs["group"] = [GroupEncoder(self.recipe.group)]
         return outputs
+
+    @property
+    def given(self) -> bool:
+        """Whether nothing is left to learn of train."""
+        return all(encoder.given for encoder in (*self.features.values(), *self.labels.values()))
 
     @property
     def raw_columns(self) -> list[str]:
@@ -114,6 +123,16 @@ class Plan:
         )
 
 
+def _check_names(recipe: Recipe) -> None:
+    """Refuses names that predictions would have twice, beside those that a schema refuses."""
+    tasks = [label.name or label.column for label in recipe.labels]
+    if ours := sorted({*ORIGIN.values()} & {recipe.user, recipe.item, *recipe.ids, *tasks}):
+        raise ValueError(
+            f"Recipe: {ours} is a task, or names rows, and predictions have a column of that name already: the number "
+            "of a row in its file, and the file. Rename it (a task: by name= of its label), or leave it out of ids."
+        )
+
+
 def _label_encoder(label: Label) -> LabelEncoder:
     if label.kind == "multiclass" and not label.classes:
         return NamedClassEncoder(label)
@@ -151,7 +170,7 @@ def _tables(recipe: Recipe) -> dict[str, Table]:
 
 def _raw_columns(recipe: Recipe) -> Iterator[str]:
     yield from (column.name for column in recipe.columns)
-    for label in recipe.labels:
+    for label in recipe.labels if recipe.labelled else ():
         if label.kind not in UNLABELLED:
             yield label.column
         if label.observed:
@@ -160,5 +179,6 @@ def _raw_columns(recipe: Recipe) -> Iterator[str]:
         yield recipe.split.column
     if isinstance(recipe.split, UserSplit):
         yield from filter(None, (recipe.split.user, recipe.split.order))
-    yield from filter(None, (recipe.group, recipe.weight))
-    yield from recipe.ids
+    if recipe.labelled:
+        yield from filter(None, (recipe.group, recipe.weight))
+    yield from (*recipe.ids, *recipe.origin)

@@ -175,7 +175,7 @@ def _build(
         with progress(f"{name}: encoding", total) as advance:
             rates = passes.encode(partial, rows, advance)
     of_links = Tally()
-    for link in recipe.links:
+    for link in recipe.links if recipe.labelled else ():
         assert links is not None
         column, table = passes.plan.table_of(link)
         read_links(link.name, links, table, column, of_links).save(partial / "links" / file_stem(link.name))
@@ -188,6 +188,7 @@ def _build(
         "fingerprint": folder.name,
         "format": FORMAT,
         "rows": rows,
+        "labelled": recipe.labelled,
         **lost,
         "label_rates": rates.labels(),
         "unknown_rates": rates.unknown(),

@@ -43,11 +43,6 @@ class PreparedSplit(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self.columns)
 
-    def __repr__(self) -> str:
-        """Folder, rows and shapes of columns."""
-        columns = ", ".join(f"{name} {list(column.shape[1:])}" for name, column in self.columns.items())
-        return f"PreparedSplit({str(self.folder)!r}: {self.rows:,} rows of {columns})"
-
     def ids(self) -> pl.DataFrame:
         """Raw columns that identify the rows, in row order; empty where the data set declares none."""
         path = self.folder / "ids.parquet"
@@ -78,11 +73,6 @@ class PreparedData:
             if rows:
                 self._check(self[split], rows)
 
-    def __repr__(self) -> str:
-        """Folder and rows of splits."""
-        rows = ", ".join(f"{split} {count:,}" for split, count in self.manifest["rows"].items())
-        return f"PreparedData({str(self.folder)!r}: {rows})"
-
     def __getitem__(self, split: str) -> PreparedSplit:
         rows: dict[str, int] = self.manifest["rows"]
         if not rows.get(split):
@@ -94,7 +84,8 @@ class PreparedData:
     def _check(self, split: PreparedSplit, rows: int) -> None:
         schema = self.schema
         widths = {"categorical": len(schema.categorical), "numeric": len(schema.numeric)}
-        widths |= {"labels": sum(task.label_width for task in schema.tasks)}
+        if self.manifest["labelled"]:
+            widths |= {"labels": sum(task.label_width for task in schema.tasks)}
         widths |= {sequence.name: sequence.max_length for sequence in schema.sequences}
         expected = {name: (rows, width) for name, width in widths.items() if width}
         found = {name: tuple(column.shape) for name, column in split.items() if name not in FLAT}

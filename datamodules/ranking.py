@@ -1,12 +1,10 @@
 """`RankingDataModule`: data sets of users and items, with links among them."""
 
 import os
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
@@ -16,7 +14,6 @@ from mtlzoo.datamodules.links import LinkTable
 from mtlzoo.datamodules.lists import Lists
 from mtlzoo.datamodules.loader import BatchLoader
 from mtlzoo.datamodules.names import file_stem
-from mtlzoo.datamodules.prepare import prepare
 from mtlzoo.datamodules.ranking_loader import DrawingLoader, OneAfterAnother, UserLoader
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 from mtlzoo.tasks import VECTOR_KINDS
@@ -66,14 +63,6 @@ class RankingDataModule(MultiTaskDataModule):
             )
         self.negatives = negatives
         self.links_from: LinksFrom = links_from
-
-    def read_links(self, name: str) -> Iterator[pl.DataFrame]:
-        """Frames of the links of that name, in raw ids: `read_links` of mtlzoo.datamodules.links says which columns."""
-        raise NotImplementedError(f"{type(self).__name__} declares the links {name!r}, but read_links() has none.")
-
-    def prepare_data(self) -> None:
-        """Prepares the data unless a finished preparation is there; other processes wait for the first."""
-        prepare(self.recipe, self.read, self.folder, name=type(self).__name__, links=self.read_links, tally=self.tally)
 
     # ---- what was prepared
 
@@ -168,4 +157,4 @@ class RankingDataModule(MultiTaskDataModule):
         users = UserLoader(
             self._positives(split), self._seen, rows.batch_size, rank=place["rank"], world_size=place["world_size"]
         )
-        return OneAfterAnother([users, rows] if kinds - VECTOR_KINDS else [users])
+        return OneAfterAnother([users, rows] if kinds - VECTOR_KINDS else [users], self.identity)

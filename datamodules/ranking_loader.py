@@ -1,6 +1,6 @@
 """Batches of data sets with users and items: rows with draws beside them, and users with what they should be shown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,10 +59,6 @@ class UserLoader:
         self.users = users[len(users) * rank // world_size : len(users) * (rank + 1) // world_size]
         self._batches = -(-len(users) // (batch_size * world_size))
 
-    def __repr__(self) -> str:
-        """Users and batches."""
-        return f"UserLoader({len(self.users):,} users in {len(self):,} batches of {self.batch_size:,})"
-
     def __len__(self) -> int:
         """Batches of every process."""
         return self._batches
@@ -83,14 +79,12 @@ class OneAfterAnother:
 
     Args:
         loaders: Iterables of batches with a length.
+        identity: As for `BatchLoader`.
     """
 
-    def __init__(self, loaders: Sequence[BatchLoader | UserLoader]) -> None:
+    def __init__(self, loaders: Sequence[BatchLoader | UserLoader], identity: Mapping[str, Any] | None = None) -> None:
         self.loaders = loaders
-
-    def __repr__(self) -> str:
-        """The loaders."""
-        return f"OneAfterAnother({', '.join(map(repr, self.loaders))})"
+        self.identity = identity
 
     def __len__(self) -> int:
         """Batches of all."""

@@ -1,7 +1,5 @@
 """TabularDataModule: anyone's Parquet or CSV files and a short schema."""
 
-import hashlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -9,25 +7,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.blocks import known_encoding
-from mtlzoo.datamodules.columns import GivenSplit, Label, NumericColumn, Recipe, Split, TimeSplit, UserSplit
+from mtlzoo.datamodules.columns import GivenSplit, Label, Recipe, Split
 from mtlzoo.datamodules.description import by_column, load_description, parse_column, parse_label, parse_split
-from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
-from mtlzoo.datamodules.files import write_whole
-from mtlzoo.datamodules.finding import there
+from mtlzoo.datamodules.errors import DataError, MissingColumnError
+from mtlzoo.datamodules.frames import as_splits, is_path, keep_tables
 from mtlzoo.datamodules.parsing import DataType, Decimal, Format
 from mtlzoo.datamodules.plan import Plan
-from mtlzoo.datamodules.reading import read_csv, read_parquet
-
-FILE_SPLIT = "split of the file"
-"""Column that `read` adds where train, val and test are files of their own."""
+from mtlzoo.datamodules.tables import FILE_SPLIT, ROW, ROW_FILE, listed, matches, numbered, read_table, table_types
 
 _FORMAT = ("separator", "null_values", "quote", "decimal", "strip")
-Frame = pl.DataFrame | pd.DataFrame
 
 
 class TabularDataModule(MultiTaskDataModule):
@@ -81,7 +73,9 @@ class TabularDataModule(MultiTaskDataModule):
         strip: Whether to remove blanks around the values of text files; false if None.
         true_values: Texts that stand for 1 in binary labels; see `Label`.
         false_values: Texts that stand for 0 in binary labels.
-        base: `prepared`, `batch_size`, `eval_batch_size`, `shuffle_seed`: see `MultiTaskDataModule`.
+        base: `prepared`, `batch_size`, `eval_batch_size`, `shuffle_seed`, `like`, `predict`: see `MultiTaskDataModule`.
+            With `like`, features, labels, user, item, group, ids and weight need not be said again, and rows to predict
+            need no `train`.
 
     Raises:
         ValueError: A description with an unknown kind or option, or without files, features or labels.
@@ -132,12 +126,14 @@ class TabularDataModule(MultiTaskDataModule):
         given |= {"true_values": true_values, "false_values": false_values}
         described = load_description(self.root / schema_file, allowed=list(given)) if schema_file else {}
         described |= {name: value for name, value in given.items() if value is not None}
+        tested = self.predict or described.get("val") or described.get("test")
+        unsaid = ["features", "labels", *(["train"] if tested else [])] if self.like else []  # it knows them
         for needed in ("train", "features", "labels"):
-            if not described.get(needed):
+            if not described.get(needed) and needed not in unsaid:
                 raise ValueError(f"TabularDataModule: no {needed}; give {needed}= or a schema_file= that has it.")
-        described |= {name: by_column(name, described[name]) for name in ("features", "labels")}
-        self.paths = {part: _listed(described[part]) for part in ("train", "val", "test") if described.get(part)}
-        if len(self.paths) > 1 and described.get("split"):
+        described |= {name: by_column(name, described[name]) for name in ("features", "labels") if described.get(name)}
+        self.paths = {part: listed(described[part]) for part in ("train", "val", "test") if described.get(part)}
+        if self._by_file and described.get("split"):
             raise ValueError(
                 "TabularDataModule: val and test files are given, so split= has nothing to divide; drop one."
             )
@@ -146,54 +142,52 @@ class TabularDataModule(MultiTaskDataModule):
         Plan(self.recipe)  # for its checks: a typo is answered here, not after the files were read
 
     @classmethod
-    def from_frame(
-        cls, train: Frame, val: Frame | None = None, test: Frame | None = None, **arguments: Any
-    ) -> "TabularDataModule":
-        """A data module of pandas or polars tables, kept as Parquet beside the prepared data.
+    def from_frame(cls, train: Any = None, val: Any = None, test: Any = None, **arguments: Any) -> "TabularDataModule":
+        """A data module of tables in memory, kept as Parquet beside the prepared data.
+
+        A table is a frame of polars or pandas (a named index is a column), a LazyFrame, an Arrow table, a dictionary of
+        columns, a list of dictionaries, or the path of a file.
 
         Args:
-            train: Rows of the train split; all rows where `val` and `test` are not given.
+            train: Rows of the train split; all rows where `val` and `test` are not given. Or a tuple of train,
+                validation and test.
             val: Rows of the validation split.
             test: Rows of the test split.
-            arguments: As of the class, but `root`, `schema_file`, `train`, `val`, `test` and what is of text files.
+            arguments: As of the class, but `root`, `schema_file`, `train`, `val` and `test`.
+
+        Raises:
+            DataError: What is no table, or has a column that is none.
+            ValueError: Options of text files, and none is given.
         """
-        if of_text := sorted(arguments.keys() & {*_FORMAT, "encoding"}):
+        splits = as_splits(train, val, test)
+        tables = {part: table for part, table in splits.items() if not is_path(table)}
+        of_text = sorted(arguments.keys() & {*_FORMAT, "encoding"})
+        if of_text and len(tables) == len(splits):
             raise ValueError(f"from_frame: {of_text} say how text files are read; a frame is read already. Drop them.")
-        tables = {"train": train, "val": val, "test": test}
-        written = {f"{part}.parquet": _parquet(table) for part, table in tables.items() if table is not None}
-        paths: dict[str, Any] = {name.removesuffix(".parquet"): name for name in written}
+        paths: dict[str, Any] = {
+            part: f"{part}.parquet" if part in tables else _absolute(table) for part, table in splits.items()
+        }
         data = cls(**paths, **arguments)
-        digest = hashlib.sha256(b"".join(written.values())).hexdigest()[:16]
-        data.root = data.prepared / "frames" / digest
-        for name, content in written.items():
-            path = data.root / name
-            if not path.is_file() or path.read_bytes() != content:
-                write_whole(path, content)
+        if tables:
+            data.root = next(iter(keep_tables(tables, data.prepared / "frames").values())).parent
         return data
-
-    def __repr__(self) -> str:
-        """Files, features and labels, by name."""
-        names = {key: list(value) if isinstance(value, Mapping) else value for key, value in self._described.items()}
-        options = {"root": str(self.root), **{name: value for name, value in names.items() if value}}
-        return f"TabularDataModule({', '.join(f'{name}={value!r}' for name, value in options.items())})"
-
-    __str__ = __repr__
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The description as columns, labels and split."""
+        """The description as columns, labels and split; what is not said is that of `like`."""
+        known = self.like.recipe if self.like else Recipe((), ())
         described = self._described
-        columns = tuple(parse_column(name, spec) for name, spec in described["features"].items())
-        user = described.get("user")
+        columns = described.get("features")
+        user = described.get("user") or known.user
         return Recipe(
-            columns=columns,
-            labels=self._labels,
+            columns=tuple(parse_column(name, spec) for name, spec in columns.items()) if columns else known.columns,
+            labels=self._labels if described.get("labels") else known.labels,
             split=self._split,
             user=user,
-            item=described.get("item"),
-            group=described.get("group") or user,
-            ids=described.get("ids") or (),
-            weight=described.get("weight"),
+            item=described.get("item") or known.item,
+            group=described.get("group") or known.group or user,
+            ids=described.get("ids") or known.ids,
+            weight=described.get("weight") or known.weight,
         )
 
     @property
@@ -209,8 +203,18 @@ class TabularDataModule(MultiTaskDataModule):
         )
 
     @property
+    def origin(self) -> tuple[str, ...]:
+        """The row's number in its file and, where a split has several, the file."""
+        return (ROW, ROW_FILE) if any(len(paths) > 1 for paths in self._found.values()) else (ROW,)
+
+    @property
+    def _by_file(self) -> bool:
+        """Whether each file belongs to a split."""
+        return bool(set(self.paths) - {"train"})
+
+    @property
     def _split(self) -> Split:
-        if len(self.paths) > 1:
+        if self._by_file:
             return GivenSplit(FILE_SPLIT, needed=tuple(dict.fromkeys(("train", *self.paths))))
         return parse_split(self._described.get("split") or "random")
 
@@ -224,26 +228,40 @@ class TabularDataModule(MultiTaskDataModule):
         Raises:
             DatasetNotFoundError: A path or pattern without a file.
         """
+        if not self.paths:
+            raise DataError("TabularDataModule: there are rows to predict alone; give train= for a training or a test.")
         return tuple(dict.fromkeys(path for paths in self._found.values() for path in paths))
 
     def read(self) -> Iterator[pl.DataFrame]:
         """Rows of the described columns, file by file."""
+        types, several = table_types(self.recipe), ROW_FILE in self.origin
         for part, paths in self._found.items():
             for path in paths:
-                for rows in self._rows(path):
-                    yield rows.with_columns(pl.lit(part).alias(FILE_SPLIT)) if len(self.paths) > 1 else rows
+                for rows in numbered(self._labelled(path, types), path, several=several):
+                    yield rows.with_columns(pl.lit(part).alias(FILE_SPLIT)) if self._by_file else rows
+
+    def _labelled(self, path: Path, types: Mapping[str, DataType | None]) -> Iterator[pl.DataFrame]:
+        try:
+            yield from self.read_table(path, types)
+        except MissingColumnError as error:
+            if set(error.missing) & set(table_types(replace(self.recipe, labelled=False))):
+                raise
+            raise DataError(
+                f"{error} To predict rows that have no labels yet, give them as predict= (--data.predict {path.name})."
+            ) from error
+
+    def read_table(self, path: Path, types: Mapping[str, DataType | None]) -> Iterator[pl.DataFrame]:
+        """Rows of a file of the split, or of `predict`."""
+        return read_table(
+            path, types, lambda separator: {**asdict(self._format(separator)), "encoding": self._encoding}
+        )
 
     @property
     def _found(self) -> dict[str, list[Path]]:
-        return {part: [p for path in paths for p in _matches(self.root, path)] for part, paths in self.paths.items()}
-
-    def _rows(self, path: Path) -> Iterator[pl.DataFrame]:
-        if path.suffix in (".parquet", ".pq"):
-            return read_parquet(path, columns=list(self._types))
-        if path.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz")):
-            format = self._format("\t" if ".tsv" in path.suffixes else ",")
-            return read_csv(path, columns=self._types, encoding=self._encoding, **asdict(format))
-        raise DataError(f"{path}: unknown file type; allowed are .parquet, .csv, .csv.gz, .tsv and .tsv.gz.")
+        name = type(self).__name__
+        return {
+            part: [p for path in paths for p in matches(self.root, path, name)] for part, paths in self.paths.items()
+        }
 
     def _format(self, separator: str) -> Format:
         """How a text file is written, with the separator that its name suggests."""
@@ -254,48 +272,6 @@ class TabularDataModule(MultiTaskDataModule):
     def _encoding(self) -> str:
         return known_encoding(self._described.get("encoding", "utf-8"))
 
-    @cached_property
-    def _types(self) -> dict[str, DataType | None]:
-        """Columns that are read and, for CSV, their types."""
-        recipe, split = self.recipe, self.recipe.split
-        types: dict[str, DataType | None] = {}
-        if isinstance(split, TimeSplit | UserSplit):  # by times, which are parsed later
-            types[split.column if isinstance(split, TimeSplit) else split.order] = pl.String
-        for column in recipe.columns:
-            types.setdefault(column.name, pl.Float64 if isinstance(column, NumericColumn) else pl.String)
-        for label in recipe.labels:
-            number = label.kind == "regression" or (label.kind == "multiclass" and label.classes > 0)
-            types.setdefault(label.column, pl.Float64 if number else pl.String)
-            types.setdefault(label.observed, pl.String)
-        types.setdefault(recipe.weight or "", pl.Float64)
-        if isinstance(split, UserSplit):
-            types.setdefault(split.user, pl.String)
-        elif isinstance(split, GivenSplit) and split.column != FILE_SPLIT:
-            types.setdefault(split.column, pl.String)
-        for name in (recipe.group or "", *recipe.ids):
-            types.setdefault(name, pl.String)
-        types.pop("", None)
-        return types
 
-
-def _listed(paths: str | Sequence[str]) -> list[str]:
-    return [str(paths)] if isinstance(paths, str | PathLike) else [str(path) for path in paths]
-
-
-def _matches(root: Path, pattern: str) -> list[Path]:
-    if pattern.startswith("~/"):
-        pattern = str(Path(pattern).expanduser())
-    path = root / pattern
-    if there(path):  # a name may hold what patterns are made of
-        return [path]
-    absolute = Path(pattern).is_absolute()
-    found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))) if absolute else root.glob(pattern))
-    if not found:
-        raise DatasetNotFoundError(f"TabularDataModule: no file {path}. Paths and patterns are relative to root=.")
-    return list(filter(there, found))
-
-
-def _parquet(table: Frame) -> bytes:
-    buffer = io.BytesIO()
-    (pl.from_pandas(table) if isinstance(table, pd.DataFrame) else table).write_parquet(buffer)
-    return buffer.getvalue()
+def _absolute(paths: Any) -> list[str]:
+    return [str(Path(path).absolute()) for path in listed(paths)]
