@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import mtlzoo
+from mtlzoo.identity import DATA
 from mtlzoo.module import MultiTaskModule
 
 BEGINNINGS = {
@@ -62,6 +63,7 @@ def load(
         raise ValueError(
             f"{path}: its weights do not fit {kind.__name__} with these options: {first[0].strip()}"
         ) from None
+    made.trained_on = checkpoint.get(DATA)
     return made.to(map_location).eval()
 
 

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from mtlzoo import parallel, resume
 from mtlzoo.best import BestCheckpoint
 from mtlzoo.callbacks import collectives
+from mtlzoo.identity import DATA, Identity, check_meaning, identities, noted
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
 from mtlzoo.schedules import SCHEDULES, Schedule, rate_factor, total_steps
@@ -129,6 +130,8 @@ class MultiTaskModule(L.LightningModule, ABC):
         self._validated = -1
         self._warned = False
         self._resumed: dict[str, Any] | None = None
+        self.trained_on: Identity | None = None
+        """What is noted of the data of the training; see `mtlzoo.identity`."""
 
     # ---- what a model adds
 
@@ -255,7 +258,8 @@ class MultiTaskModule(L.LightningModule, ABC):
         return getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
     def on_validation_start(self) -> None:
-        """Looks for losses that are not finite, before anything is measured."""
+        """Meets the data, and looks for losses that are not finite, before anything is measured."""
+        self._meet(self.trainer.val_dataloaders)
         if not self.trainer.sanity_checking:
             self._losses.means(self.trainer.global_step)
 
@@ -284,11 +288,13 @@ class MultiTaskModule(L.LightningModule, ABC):
         }
 
     def setup(self, stage: str) -> None:
-        """Takes sparse tables away from DDP, whose reducer makes them dense or (NCCL) fails; see `training_step`.
+        """Meets the data, and takes sparse tables away from DDP, whose reducer makes them dense or (NCCL) fails.
 
         Raises:
-            ValueError: Nothing is left for DDP, or a schedule has no last step.
+            ValueError: Data that mean something else than those of the training; nothing is left for DDP, or a
+                schedule has no last step.
         """
+        self._meet(getattr(self.trainer, "datamodule", None))
         self._resumed = None
         if stage == "fit" and self.schedule in ("linear", "cosine") and self.trainer.max_epochs == -1:
             total_steps(self.trainer, self.schedule)
@@ -404,6 +410,22 @@ class MultiTaskModule(L.LightningModule, ABC):
                 self.log(name, value, prog_bar=name == self.monitor[0], sync_dist=False)
         return values
 
+    # ---- the data, wherever a trained model meets them
+
+    def _meet(self, sources: Any, *, learning: bool = False) -> None:
+        for met in identities(sources):
+            check_meaning(type(self).__name__, self.schema, self.trained_on, met)
+            if learning:
+                self.trained_on = noted(met)
+
+    def on_test_start(self) -> None:
+        """Refuses data that mean something else than those of the training."""
+        self._meet(self.trainer.test_dataloaders)
+
+    def on_predict_start(self) -> None:
+        """Refuses data that mean something else than those of the training."""
+        self._meet(self.trainer.predict_dataloaders)
+
     # ---- checkpoints
 
     def configure_callbacks(self) -> list[L.Callback]:
@@ -420,13 +442,15 @@ class MultiTaskModule(L.LightningModule, ABC):
         return [BestCheckpoint(None, *self.monitor)]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the class, so that `mtlzoo.load` needs nothing but the file, and what resuming needs.
+        """Adds the class, so that `mtlzoo.load` needs nothing but the file, what resuming needs, and the data's note.
 
         Raises:
             FloatingPointError: The training has diverged, so that what is there from before is not overwritten.
         """
         where = {"module": type(self).__module__, "class": type(self).__qualname__}
         checkpoint["mtlzoo"] = where | (self._resumed or self._progress())
+        if self.trained_on is not None:
+            checkpoint[DATA] = dict(self.trained_on)
 
     def _progress(self) -> dict[str, Any]:
         """What a training needs to go on exactly, beside what Lightning keeps."""
@@ -444,14 +468,18 @@ class MultiTaskModule(L.LightningModule, ABC):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts the counters of a training that goes on in order, and keeps the rest for its start."""
+        """Meets the data, puts the counters of a training that goes on in order, and keeps the rest for its start."""
+        self.trained_on = checkpoint.get(DATA)
+        if self._trainer is not None:
+            self._meet(getattr(self._trainer, "datamodule", None))
         if self._trainer is not None and self.trainer.state.fn == "fit":
             saved = {key: value for key, value in checkpoint["mtlzoo"].items() if key not in ("module", "class")}
             begins = resume.put_in_order(checkpoint["loops"]["fit_loop"], saved.get("validation", "none"))
             self._resumed = {**saved, "begins": begins}
 
     def on_train_start(self) -> None:
-        """Continues a checkpoint's random numbers, sums and metrics, if there was one, and counts the steps to come."""
+        """Notes the data; continues a checkpoint's random numbers, sums and metrics; counts the steps to come."""
+        self._meet(self.trainer.train_dataloader, learning=True)
         if self.schedule in ("linear", "cosine"):
             # Not while the optimisers are made: asking opens the loaders before a checkpoint gives them their place,
             # and a resumed epoch would silently start again.

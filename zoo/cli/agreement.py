@@ -1,22 +1,20 @@
 """What of a checkpoint must agree with the command line and with the data."""
 
-import hashlib
+import secrets
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import polars as pl
 from jsonargparse import Namespace, dict_to_namespace
 
+from mtlzoo.callbacks.atomic import own_folder
 from mtlzoo.checkpoint import find_class, read
 from mtlzoo.cli.parser import import_class, plain
 from mtlzoo.datamodules.base import MultiTaskDataModule
-from mtlzoo.datamodules.prepared import PreparedData
+from mtlzoo.identity import DATA, check_columns, check_meaning
 from mtlzoo.schema import FeatureSchema
-
-DATA = "mtlzoo_data"
-"""Entry of a checkpoint that says which data it was trained on."""
 
 
 def peek(path: Path) -> dict[str, Any]:
@@ -81,55 +79,40 @@ def check_data(checkpoint: Mapping[str, Any], data: MultiTaskDataModule, path: P
     """Refuses data that the model of a checkpoint was not made for.
 
     Raises:
-        ValueError: Features or tasks differ, with the differences; or the same ids mean other values.
+        ValueError: Features or tasks differ, with the differences; or ids or numbers mean other values.
     """
     # Through the class: a schema that an earlier version saved lacks the parts that came later.
     schema = FeatureSchema.from_dict(plain(checkpoint["hyper_parameters"]["schema"]))
-    saved, found = plain(schema.to_dict()), plain(data.schema.to_dict())
-    if parts := [part for part in found if found[part] != saved[part]]:
-        lines = [f"{p}: checkpoint {_only(saved[p], found[p])}, data {_only(found[p], saved[p])}" for p in parts]
-        raise ValueError(f"{path} was made for data with other columns.\n  " + "\n  ".join(lines))
-    trained = checkpoint[DATA]
-    if trained and trained["vocabulary"] != vocabulary_digest(data.data):
-        raise ValueError(
-            f"{path} was trained on {trained['fingerprint']}, whose ids mean other values than those of "
-            f"{data.data.manifest['fingerprint']}. Test it with the files and options of its training."
-        )
+    check_columns(str(path), plain(schema.to_dict()), plain(data.schema.to_dict()), "checkpoint")
+    check_meaning(str(path), schema, checkpoint[DATA], data.identity)
 
 
-def vocabulary_digest(data: PreparedData) -> str:
-    """Digest of which value each id stands for; the same for all test splits that belong to one training split."""
-    digest = hashlib.sha256()
-    for path in sorted((data.folder / "vocabulary").glob("*.parquet")):
-        digest.update(f"{path.stem}\n".encode())
-        table = pl.read_parquet(path, glob=False, columns=["value", "id"]).sort("id")
-        for part in table.iter_slices(2**20):
-            digest.update(part.write_csv().encode())
-    return digest.hexdigest()
-
-
-class DataIdentity(L.Callback):
-    """Notes in every checkpoint which data it was trained on.
+class KeptEncoding(L.Callback):
+    """Keeps in a run what its training learned of its data, so that the run needs neither cache nor raw files later.
 
     Args:
         data: The data.
+        folder: Run folder.
     """
 
-    def __init__(self, data: PreparedData) -> None:
-        self.identity = {"fingerprint": data.manifest["fingerprint"], "vocabulary": vocabulary_digest(data)}
+    def __init__(self, data: MultiTaskDataModule, folder: Path) -> None:
+        self.data = data
+        self.folder = folder
 
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Adds the note."""
-        checkpoint[DATA] = self.identity
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Copies it to ``encoding/``, whole or not at all, unless it is there."""
+        kept = self.folder / "encoding"
+        if not trainer.is_global_zero or kept.exists():
+            return
+        for stale in own_folder(self.folder).glob(".encoding.????????.part"):
+            shutil.rmtree(stale)
+        part = self.folder / f".encoding.{secrets.token_hex(4)}.part"
+        try:
+            self.data.encoding.copy(part)
+            part.replace(kept)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _options(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_") and k != "schema"}
-
-
-def _only(these: Any, others: Any) -> Any:
-    return (
-        [item for item in these if item not in others]
-        if isinstance(these, list) and isinstance(others, list)
-        else these
-    )

@@ -86,7 +86,7 @@ def mendable(error: BaseException) -> bool:
 
 def prepares(error: BaseException) -> bool:
     """Whether an error arose while data were prepared, where more is at work than options."""
-    return any(frame.f_code.co_name == "prepare_data" for frame, _ in _frames(error))
+    return any(frame.f_code.co_name in ("prepare_data", "_prepare", "new_rows") for frame, _ in _frames(error))
 
 
 def told(error: BaseException) -> str:

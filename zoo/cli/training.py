@@ -5,7 +5,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 
 from mtlzoo.callbacks import ParquetPredictions
-from mtlzoo.cli.agreement import DataIdentity, check_data, model_of, peek, reconcile
+from mtlzoo.cli.agreement import KeptEncoding, check_data, model_of, peek, reconcile
 from mtlzoo.cli.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience
 from mtlzoo.cli.logs import EpochLines, MetricsFile, SaveConfig, quiet, without_anonymous
 from mtlzoo.cli.parser import Parser, import_public_classes
@@ -28,6 +28,7 @@ from mtlzoo.cli.signals import Stopped
 from mtlzoo.cli.stopping import Listen, StopWithCheckpoint
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.like import find_encoding
 from mtlzoo.module import MultiTaskModule
 
 TRAINER_DEFAULTS = {
@@ -155,8 +156,16 @@ class ZooCLI(LightningCLI):
             else:
                 given = self.parser.parse_args(self._args, defaults=False)[self.config.subcommand].get("model")
                 reconcile(options.model, given, self.checkpoint, found)
+            if self.config.subcommand == "predict" and options.data.init_args.get("predict"):
+                self._encode_like(found)
         except (ValueError, OSError) as error:
             self._refuse(told(error), error)
+
+    def _encode_like(self, checkpoint: Path) -> None:
+        """Encodes new rows as the checkpoint's training did its own; where nobody kept that, as its data are again."""
+        with suppress(DatasetNotFoundError):
+            find_encoding(checkpoint)
+            self.options.data.init_args.like = str(checkpoint)
 
     def _take(self, folder: Path) -> None:
         part = {"fit": "checkpoints", "predict": "predictions"}.get(self.config.subcommand, "")
@@ -211,8 +220,6 @@ class ZooCLI(LightningCLI):
         if self.checkpoint and self.ckpt_path:
             check_data(self.checkpoint, self.datamodule, self.ckpt_path)
         fitting = self.subcommand == "fit"
-        if fitting and config.limit_val_batches != 0:
-            self.datamodule.need_validation()
         loggers = [] if config.logger is True else listed(config.logger)
         without_anonymous(loggers)
         if config.fast_dev_run or config.barebones:
@@ -224,7 +231,7 @@ class ZooCLI(LightningCLI):
         root = Path(config.default_root_dir)
         if not hasattr(self, "folder"):
             self._take(new_folder(root, summary["run_name"]))
-        identity = {"data_fingerprint": self.datamodule.data.manifest["fingerprint"]}
+        identity = {"data_fingerprint": self.datamodule.encoding.fingerprint}
         self.save_config_kwargs = {"folder": self.folder, "summary": {**summary, **identity}}
         terminal = sys.stdout.isatty() if config.enable_progress_bar is None else config.enable_progress_bar
         callbacks = [*listed(config.callbacks), *(self._fit_callbacks(config) if fitting else [])]
@@ -255,7 +262,7 @@ class ZooCLI(LightningCLI):
         monitor, mode = self.model.monitor
         checkpoints = self.folder / "checkpoints"
         validated = config.limit_val_batches != 0
-        callbacks: list[L.Callback] = [Timer(config.max_time), DataIdentity(self.datamodule.data)]
+        callbacks: list[L.Callback] = [Timer(config.max_time), KeptEncoding(self.datamodule, self.folder)]
         if config.enable_checkpointing is not False:
             callbacks += [BestCheckpoint(checkpoints, monitor, mode)] if validated else []
             last = LastCheckpoint(checkpoints, self.options.checkpoint_every)

@@ -139,8 +139,10 @@ def test_patience(options: list[str], run: Run, read: Read, patience: str, epoch
 
 def test_without_a_logger_and_without_validation(options: list[str], run: Run) -> None:
     run("fit", *options, "--trainer.logger", "false", "--trainer.limit_val_batches", "0", "--trainer.max_epochs", "1")
-    files = {path.name for path in Path("runs/Synthetic-MMoE-s0/version_0").rglob("*")}
-    assert files == {".lock", "config.yaml", "fit.json", "checkpoints", "last.ckpt"}
+    folder = Path("runs/Synthetic-MMoE-s0/version_0")
+    files = {path.name for path in folder.iterdir()}
+    assert files == {".lock", "config.yaml", "fit.json", "checkpoints", "encoding"}
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
 
 
 def test_lines_of_a_log_file_are_short_and_plain(
