@@ -13,10 +13,10 @@ from mtlzoo.datamodules.columns import GivenSplit, Label, Split
 from mtlzoo.datamodules.core import core_of
 from mtlzoo.datamodules.domains import HIGHEST_ID, stars, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.datamodules.finding import present, there
 from mtlzoo.datamodules.once import Once
 from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.datamodules.reading import read_csv
-from mtlzoo.datamodules.side_table import present
 from mtlzoo.schema import Links
 
 Version: TypeAlias = Literal["2014", "2018", "2023"]
@@ -197,7 +197,7 @@ class AmazonReviews(PairsDataModule):
     def _first(self, names: Sequence[str]) -> Path:
         names = [name.format(self.category) for name in names]
         for name in names:
-            if (self.root / name).is_file():
+            if there(self.root / name):
                 return self.root / name
         raise DatasetNotFoundError(
             f"AmazonReviews: none of {names} is in {self.root}. Get it from {self.url}, give its folder as root=, or "

@@ -11,11 +11,11 @@ from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.domains import HIGHEST_ID, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.datamodules.finding import present
 from mtlzoo.datamodules.obtain import obtain, place_of
 from mtlzoo.datamodules.once import Once
 from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.datamodules.reading import read_csv
-from mtlzoo.datamodules.side_table import present
 from mtlzoo.schema import Links
 
 FILES = {"friends": "user_friends.dat", "tags": "user_taggedartists.dat"}
@@ -140,5 +140,6 @@ class LastFM(PairsDataModule):
         if found := present(self._folder, [name]):
             return found[0]
         raise DatasetNotFoundError(
-            f"LastFM: {name}(.gz) is not in {self._folder}, beside user_artists.dat. It is part of {self.url}."
+            f"LastFM: {name}(.gz) is not in {self._folder}, beside user_artists.dat. It is part of {self.url}; give the "
+            "folder of the whole archive as root=, or leave the task out."
         )

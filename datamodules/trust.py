@@ -12,6 +12,7 @@ from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.domains import HIGHEST_ID, Domain, whole
 from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.datamodules.finding import there
 from mtlzoo.datamodules.matlab import read_matrix
 from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.schema import Links
@@ -121,7 +122,7 @@ class TrustDataModule(PairsDataModule):
     def _file(self, names: Sequence[str]) -> Path:
         """The first of these files that is there."""
         for path in (self.root / name for name in names):
-            if path.is_file():
+            if there(path):
                 return path
         raise DatasetNotFoundError(
             f"{type(self).__name__}: no {' or '.join(names)} in {self.root}. Get it from {self.url} and give its "

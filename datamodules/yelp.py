@@ -11,9 +11,9 @@ from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.core import core_of
 from mtlzoo.datamodules.domains import id_text, stars
 from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.datamodules.finding import present
 from mtlzoo.datamodules.json_lines import Types, read_json_lines
 from mtlzoo.datamodules.pairs import PairsDataModule
-from mtlzoo.datamodules.side_table import present
 from mtlzoo.schema import Links
 
 TABLE = {"friends": "user", "category": "business"}

@@ -11,7 +11,7 @@ import pytest
 from fuzz.published import sources
 from scipy.io import loadmat, savemat
 
-from mtlzoo.datamodules import DataError, MultiTaskDataModule, RankingDataModule
+from mtlzoo.datamodules import DataError, DatasetNotFoundError, MultiTaskDataModule, RankingDataModule
 
 SOURCES = sources()
 SPELT = ["0x1", "1_000", "+1", " 1", "1 ", "1e0", "\uff11", "nan", "inf", "1.0", "true"]
@@ -364,3 +364,23 @@ def test_two_rows_of_a_film_must_be_the_same(differ: bool, tmp_path: Path) -> No
         return
     with pytest.raises(DataError, match=r"movies\.dat: item 1 has two rows that differ"):
         read(module)
+
+
+FILES = sorted({(source, file) for source, file, *_ in TABLE} | {("Ciao", "rating.mat"), ("Epinions", "trust.mat")})
+
+
+@pytest.mark.parametrize("other", ["folder", "broken link", "nothing"])
+@pytest.mark.parametrize(("source", "file"), FILES)
+def test_what_is_no_file_is_named(source: str, file: str, other: str, tmp_path: Path) -> None:
+    build = SOURCES[source].build
+    assert build is not None
+    module = build(tmp_path)
+    (path,) = tmp_path.rglob(file)
+    path.unlink()
+    if other == "folder":
+        path.mkdir()
+    elif other == "broken link":
+        path.symlink_to("nowhere")
+    said = {"folder": "a folder, where a file is", "broken link": "a link to nowhere, which is not there"}
+    with pytest.raises(DatasetNotFoundError, match=rf"{file}: {said[other]}" if other in said else "root=|put it at"):
+        module.prepare_data()

@@ -95,7 +95,7 @@ class Table(Form):
     def rows(self, data: bytes) -> Rows:
         """Cells of the columns."""
         try:
-            split = self._split(plain(data).decode(self.encoding).replace("\r\n", "\n"))
+            split = self._split(plain(data).decode(self.encoding).replace("\r\n", "\n").removesuffix("\r"))
         except (UnicodeDecodeError, csv.Error) as error:
             raise InvalidError(error) from None
         names = self.names or [name.strip() or f"column {at}" for at, name in enumerate(split.pop(0) if split else [])]
