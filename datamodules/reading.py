@@ -92,7 +92,7 @@ def read_parquet(
 
     Raises:
         DatasetNotFoundError: No such file.
-        DataError: Not a Parquet file, or columns that it does not have.
+        DataError: Not a Parquet file, columns that it does not have, or integers of 128 bits.
     """
     path = Path(path)
     if not path.is_file():
@@ -102,6 +102,10 @@ def read_parquet(
             check_columns(str(path), file.schema_arrow.names, columns or ())
             for batch in file.iter_batches(batch_rows, columns=None if columns is None else list(columns)):
                 yield from_table(pa.Table.from_batches([batch]))
+    except pa.ArrowNotImplementedError as error:
+        wide = [name for name, dtype in pl.read_parquet_schema(path).items() if dtype in (pl.Int128, pl.UInt128)]
+        found = f"columns {wide} hold integers of 128 bits" if wide else str(error)
+        raise DataError(f"{path}: {found}. Write ids as text, and quantities as floats.") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: not a whole Parquet file ({error}). Write or download it again.") from error
 

@@ -26,7 +26,9 @@ class Column:
         self.examples: list[Any] = []
 
     def add(self, values: Array) -> None:
-        """Takes in encoded values [rows, width]."""
+        """Takes in encoded values [rows, width]; those of a column that has two are not looked at any more."""
+        if self.low is not None and not self.constant and self.observed:
+            return
         low, high = np.fmin.reduce(values), np.fmax.reduce(values)
         self.low = low if self.low is None else np.fmin(self.low, low)
         self.high = high if self.high is None else np.fmax(self.high, high)

@@ -165,3 +165,10 @@ def test_ids_with_a_gap_are_known_in_every_kind_of_file(tmp_path: Path) -> None:
     assert data.data["train"]["categorical"].flatten().tolist() == [2, 4, 2, 3]  # 007 is another name
     for split in ("val", "test"):
         assert data.data[split]["categorical"].flatten().tolist() == [2, 4, 1]
+
+
+@pytest.mark.parametrize("dtype", [pl.Int128, pl.UInt128])
+def test_integers_of_128_bits_in_a_table_are_refused_by_column(tmp_path: Path, dtype: Any) -> None:
+    frame = pl.DataFrame({"u": S([1, 2**70], dtype=dtype), "y": [0, 1]})
+    with pytest.raises(DataError, match=r"columns \['u'\] hold integers of 128 bits. Write ids as text"):
+        prepared(tmp_path, frame, frame).schema  # noqa: B018
