@@ -67,3 +67,16 @@ class BestCheckpoint(ModelCheckpoint):
     def _replace(self, trainer: L.Trainer, before: str) -> None:
         if before and self._should_remove_checkpoint(trainer, before, self.best_model_path):
             self._remove_checkpoint(trainer, before)
+
+
+def keeps_the_last(trainer: L.Trainer) -> bool:
+    """Whether a trainer has the one checkpoint that it adds by itself: of the last epoch, without an argument."""
+    default = ModelCheckpoint()
+    names = ("dirpath", "filename", "save_last", "save_top_k", "save_weights_only", "save_on_exception")
+    found = trainer.checkpoint_callbacks
+    return (
+        len(found) == 1
+        and type(found[0]) is ModelCheckpoint
+        and found[0].state_key == default.state_key
+        and all(getattr(found[0], name) == getattr(default, name) for name in names)
+    )

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
@@ -16,12 +15,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from mtlzoo import parallel, resume
-from mtlzoo.best import BestCheckpoint
+from mtlzoo.best import BestCheckpoint, keeps_the_last
 from mtlzoo.callbacks import collectives
 from mtlzoo.identity import DATA, Identity, check_meaning, identities, noted
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
-from mtlzoo.schedules import SCHEDULES, Schedule, rate_factor, total_steps
+from mtlzoo.schedules import SCHEDULES, Schedule, check_end, rate_factor, total_steps
 from mtlzoo.schema import Batch, FeatureSchema
 from mtlzoo.tasks import KINDS, VECTOR_KINDS, TaskKind
 from mtlzoo.train_losses import TrainLosses, check_weights
@@ -296,8 +295,8 @@ class MultiTaskModule(L.LightningModule, ABC):
         """
         self._meet(getattr(self.trainer, "datamodule", None))
         self._resumed = None
-        if stage == "fit" and self.schedule in ("linear", "cosine") and self.trainer.max_epochs == -1:
-            total_steps(self.trainer, self.schedule)
+        if stage == "fit":
+            check_end(self.schedule, self.trainer.max_epochs, self.trainer.max_steps)
         if not self.sparse:
             return
         tables = self.tables()
@@ -435,11 +434,8 @@ class MultiTaskModule(L.LightningModule, ABC):
         are, and so does the last epoch where there is no validation.
         """
         trainer = self.trainer
-        chosen = trainer.checkpoint_callbacks
-        default = len(chosen) == 1 and type(chosen[0]) is ModelCheckpoint and _untouched(chosen[0])
-        if not default or trainer.state.fn != "fit" or trainer.fast_dev_run or not trainer.enable_validation:  # type: ignore[attr-defined]  # set by a connector
-            return []
-        return [BestCheckpoint(None, *self.monitor)]
+        validates = trainer.state.fn == "fit" and not trainer.fast_dev_run and trainer.enable_validation  # type: ignore[attr-defined]  # set by a connector
+        return [BestCheckpoint(None, *self.monitor)] if validates and keeps_the_last(trainer) else []
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the class, so that `mtlzoo.load` needs nothing but the file, what resuming needs, and the data's note.
@@ -494,12 +490,3 @@ class MultiTaskModule(L.LightningModule, ABC):
         self.trainer.callback_metrics.update({name: torch.tensor(v) for name, v in saved.get("metrics", {}).items()})
         if saved["begins"]:
             resume.begin_epoch(self.trainer)
-
-
-def _untouched(callback: ModelCheckpoint) -> bool:
-    """Whether nobody gave it an argument, as the Trainer doesn't that adds one by itself."""
-    default = ModelCheckpoint()
-    return callback.state_key == default.state_key and all(
-        getattr(callback, name) == getattr(default, name)
-        for name in ("dirpath", "filename", "save_last", "save_top_k", "save_weights_only", "save_on_exception")
-    )

@@ -26,6 +26,25 @@ def rate_factor(step: int, schedule: Schedule, warmup_steps: int, total_steps: i
     return 1 - done if schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
 
 
+def check_end(schedule: Schedule, max_epochs: int | None, max_steps: float) -> None:
+    """Refuses a schedule that falls to the end of a training without one.
+
+    Args:
+        schedule: The schedule.
+        max_epochs: Of the Trainer; -1 for no limit.
+        max_steps: Of the Trainer; -1 for no limit.
+
+    Raises:
+        ValueError: With what to do.
+    """
+    if schedule in ("linear", "cosine") and max_epochs == -1 and not 0 <= max_steps < math.inf:
+        raise ValueError(
+            f"schedule={schedule!r} falls to 0 at the last step, and this training has none: max_epochs={max_epochs}, "
+            f"max_steps={max_steps}. Give max_epochs or max_steps (a time limit may end the training before), or take "
+            "schedule='constant' or 'plateau'."
+        )
+
+
 def total_steps(trainer: L.Trainer, schedule: Schedule) -> int:
     """Steps of the whole training.
 
@@ -33,10 +52,6 @@ def total_steps(trainer: L.Trainer, schedule: Schedule) -> int:
         ValueError: Nobody knows how many, with what to do.
     """
     total = trainer.estimated_stepping_batches
-    if not 0 <= total < math.inf:
-        raise ValueError(
-            f"schedule={schedule!r} falls to 0 at the last step, and this training has none: "
-            f"max_epochs={trainer.max_epochs}, max_steps={trainer.max_steps}. Give max_epochs or max_steps (a time "
-            "limit may end the training before), or take schedule='constant' or 'plateau'."
-        )
+    if not 0 <= total < math.inf:  # also for loaders without a length
+        check_end(schedule, -1, -1)
     return int(total)

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from mtlzoo import SharedBottom
-from mtlzoo.cli.checkpoints import LastCheckpoint
+from mtlzoo.cli.checkpoints import LastCheckpoint, Patience
 
 EPOCH = 7
 """Batches of the toy data's train split."""
@@ -278,3 +278,19 @@ def test_an_epochs_end_may_go_on_with_another_batch_size(toy: ModuleType, tmp_pa
     first.trainer.save_checkpoint(tmp_path / "a.ckpt")
     again = Fit(toy, [], tmp_path / "a.ckpt", batch_size=64, max_steps=1000)
     assert again.trainer.global_step == EPOCH + 2 * 4
+
+
+@pytest.mark.parametrize("step", [5, EPOCH])
+def test_checkpoints_of_earlier_versions(toy: ModuleType, tmp_path: Path, uninterrupted: Any, step: int) -> None:
+    """They lack what came later: the sums of losses, and whether a validation was due."""
+    first = Fit(toy, [], max_steps=step)
+    first.trainer.save_checkpoint(tmp_path / "a.ckpt")
+    checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    for name in ("losses", "validation", "metrics"):
+        del checkpoint["mtlzoo"][name]
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    again = Fit(toy, [], tmp_path / "a.ckpt")
+    assert again.diary.entries == uninterrupted("every epoch").diary.after(step)
+    assert again.result()["weights"] == uninterrupted("every epoch").result()["weights"]
+    stopping = {"monitor": "val/auc_mean", "mode": "max", "patience": 3}
+    assert Patience(**stopping).state_key == EarlyStopping(**stopping).state_key

@@ -30,12 +30,14 @@ class MetricsFile(Logger):
     Args:
         folder: Run folder.
         first_step: Rows of an existing file from this step on are dropped: the resumed run will write them again.
+        validates: Whether it begins with the validation after the step before, whose row is dropped too.
     """
 
-    def __init__(self, folder: Path, first_step: int = 0) -> None:
+    def __init__(self, folder: Path, first_step: int = 0, *, validates: bool = False) -> None:
         super().__init__()
         self.folder = folder
         self.first_step = first_step
+        self.validates = validates
         self.columns: list[str] = []
 
     @property
@@ -92,7 +94,10 @@ class MetricsFile(Logger):
             kept = path.with_name(f"metrics.damaged-{time.time_ns()}.csv")
             path.rename(kept)
             warnings.warn(f"{path}: {len(rows) - len(whole)} rows are damaged and left out; see {kept}.", stacklevel=2)
-        return [row for row in whole if int(row["step"]) < self.first_step]
+        return [row for row in whole if int(row["step"]) < self.first_step - self._is_written_again(row)]
+
+    def _is_written_again(self, row: dict[str, Any]) -> bool:
+        return self.validates and any(value for name, value in row.items() if name.startswith("val/"))
 
 
 def _is_row(row: dict[str, Any]) -> bool:

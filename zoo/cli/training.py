@@ -30,6 +30,7 @@ from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.like import find_encoding
 from mtlzoo.module import MultiTaskModule
+from mtlzoo.schedules import check_end
 
 TRAINER_DEFAULTS = {
     "max_epochs": 20,
@@ -220,6 +221,8 @@ class ZooCLI(LightningCLI):
         if self.checkpoint and self.ckpt_path:
             check_data(self.checkpoint, self.datamodule, self.ckpt_path)
         fitting = self.subcommand == "fit"
+        if fitting:
+            self._check_fit(config)
         loggers = [] if config.logger is True else listed(config.logger)
         without_anonymous(loggers)
         if config.fast_dev_run or config.barebones:
@@ -235,6 +238,8 @@ class ZooCLI(LightningCLI):
         self.save_config_kwargs = {"folder": self.folder, "summary": {**summary, **identity}}
         terminal = sys.stdout.isatty() if config.enable_progress_bar is None else config.enable_progress_bar
         callbacks = [*listed(config.callbacks), *(self._fit_callbacks(config) if fitting else [])]
+        # Other checkpoints of the same moment hold what is the best by then.
+        callbacks.sort(key=lambda callback: not isinstance(callback, BestCheckpoint))
         callbacks.append(Listen())
         if fitting and not terminal:
             callbacks.append(EpochLines())
@@ -246,7 +251,9 @@ class ZooCLI(LightningCLI):
             callbacks.append(ParquetPredictions(self.folder / "predictions", self._ids))
         if fitting and config.logger is not False:
             # First, because the first logger's folder is the Trainer's log_dir.
-            loggers.insert(0, MetricsFile(self.folder, self.checkpoint.get("global_step", 0)))
+            validates = (self.checkpoint.get("mtlzoo") or {}).get("validation") == "due"
+            first = MetricsFile(self.folder, self.checkpoint.get("global_step", 0), validates=validates)
+            loggers.insert(0, first)
         own = {
             "callbacks": callbacks,
             "logger": loggers or False,
@@ -257,6 +264,12 @@ class ZooCLI(LightningCLI):
             "enable_checkpointing": fitting and config.enable_checkpointing is not False,
         }
         return super().instantiate_trainer(**own, **kwargs)
+
+    def _check_fit(self, config: Namespace) -> None:
+        """Refuses what a training would refuse later, when it has a folder."""
+        check_end(self.model.schedule, config.max_epochs, config.max_steps)
+        if config.limit_val_batches != 0:
+            self.datamodule.need_validation()
 
     def _fit_callbacks(self, config: Namespace) -> list[L.Callback]:
         monitor, mode = self.model.monitor

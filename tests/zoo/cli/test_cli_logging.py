@@ -209,3 +209,14 @@ def test_a_damaged_metrics_file_does_not_stop_a_resumed_run_and_is_kept(tmp_path
         assert (found[0]["step"], found[0]["mine"]) == ("4", "1.5")
     kept = [path.read_text() for path in tmp_path.glob("metrics.damaged-*.csv")]
     assert kept == ([DAMAGED[kind]] if kind not in ("empty", "header only", "blank", "other columns") else [])
+
+
+def test_a_validation_that_runs_again_has_one_row(tmp_path: Path) -> None:
+    """A checkpoint that was written before the validation after its step."""
+    first = MetricsFile(tmp_path)
+    for metrics, step in (({"train/loss": 1.0}, 8), ({"train/loss": 2.0}, 9), ({"val/auc": 0.5}, 9)):
+        first.log_metrics(metrics, step)
+    again = MetricsFile(tmp_path, first_step=10, validates=True)
+    again.log_metrics({"val/auc": 0.5}, 9)
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [(row["step"], row["val/auc"]) for row in csv.DictReader(file)] == [("8", ""), ("9", ""), ("9", "0.5")]
