@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mtlzoo.callbacks import collectives
+from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
 from mtlzoo.callbacks.takeover import Backward, check_losses
 
@@ -33,7 +34,9 @@ class LossBalancing(L.Callback):
     ``task_losses(batch) -> Tensor [T]``, as zoo models do. It is called without gradients in training mode, so layers
     that count batches (BatchNorm) see each of them twice. With automatic accumulation the last micro-batch is compared.
 
-    The weights are logged every `log_every_n_steps` of the trainer, as ``balancing/weight/<task>``.
+    Every `log_every_n_steps` of the trainer the weights are logged, as ``balancing/weight/<task>``, and their sum with
+    the losses of that step, which is what the step descends, as ``train/balanced_loss``. Losses that a module logs stay
+    what they were: ``train/loss`` of zoo models is the sum without the rule's weights, so that rules compare by it.
 
     Args:
         rule: A loss rule of `mtlzoo.callbacks.rules`, or one of your own.
@@ -43,6 +46,8 @@ class LossBalancing(L.Callback):
     Raises:
         ValueError: A rule, module, trainer or loss that cannot be served; with what to do instead.
     """
+
+    __repr__ = described
 
     def __init__(self, rule: LossRule, tasks: Sequence[str] | None = None) -> None:
         if isinstance(rule, GramianRule | GradientRule):
@@ -54,6 +59,8 @@ class LossBalancing(L.Callback):
         self.tasks = None if tasks is None else list(tasks)
         self.weights: Tensor | None = None
         """The last weights, [T] in float64."""
+        self.loss: Tensor | None = None
+        """The last sum of weights and losses, in float64: what was descended."""
         self._backward = Backward(self)
         # Known from `setup` to `teardown`; names only once losses have come.
         self._trainer: L.Trainer
@@ -112,6 +119,8 @@ class LossBalancing(L.Callback):
         if trainer._logger_connector.should_update_logs and self.weights is not None:
             weights = dict(zip(self._names, self.weights.unbind(), strict=True))
             pl_module.log_dict({f"balancing/weight/{name}": weight for name, weight in weights.items()})
+            if self.loss is not None:
+                pl_module.log("train/balanced_loss", self.loss)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Gives `LightningModule.backward` back."""
@@ -168,6 +177,7 @@ class LossBalancing(L.Callback):
             if not losses.isfinite().all():
                 return torch.ones_like(losses)  # what is not finite tells the scaler to skip this step
         self.weights = self.rule(losses)
+        self.loss = self.weights @ losses
         return self.weights
 
     def _losses_again(self, batch: Any) -> Tensor:

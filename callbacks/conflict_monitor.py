@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mtlzoo.callbacks.atomic import append, whole_file
 from mtlzoo.callbacks.conflicts import ConflictMeans, facts_of_step
+from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.heat_map import heat_map, pixels
 from mtlzoo.callbacks.rules.base import GradientRule
 from mtlzoo.callbacks.surgery import GradientSurgery
@@ -23,7 +24,7 @@ COLUMNS = ["step", "task_a", "task_b", "cosine", "conflict_rate"]
 class ConflictMonitor(L.Callback):
     """Logs how the gradients of the tasks lie to each other, beside `GradientSurgery` and at its level.
 
-    Every `every_n_steps` steps, over the steps since the last time:
+    Every `every_n_steps` steps, and at the end of an epoch that had no such step, over the steps since the last time:
 
     * ``surgery/cosine/<a>_vs_<b>``: mean cosine of the two tasks' gradients of all shared parameters;
     * ``surgery/conflict/<a>_vs_<b>``: share of the groups (the whole, tensors, or rows: the surgery's level) in which
@@ -50,6 +51,8 @@ class ConflictMonitor(L.Callback):
         ValueError: No surgery to watch, or one whose rule needs no Gramian.
     """
 
+    __repr__ = described
+
     def __init__(self, every_n_steps: int = 50) -> None:
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps={every_n_steps}; allowed are numbers >= 1.")
@@ -58,7 +61,7 @@ class ConflictMonitor(L.Callback):
         self._folder: Path
         self._seen: Tensor | None = None
         self._rows: list[list[Any]] = []
-        self._last = -1
+        self._last = self._epoch = -1
         # Sums of `facts_of_step` since the last log, in this epoch, and in the whole training.
         self._sums: dict[str, Tensor | None] = {"log": None, "epoch": None, "fit": None}
 
@@ -86,7 +89,7 @@ class ConflictMonitor(L.Callback):
         """Opens the table; of a resumed run, the rows up to its checkpoint."""
         folder = Path(trainer.log_dir or trainer.default_root_dir)  # all processes must ask
         if not trainer.global_step:
-            self._sums, self._last = dict.fromkeys(self._sums), -1
+            self._sums, self._last, self._epoch = dict.fromkeys(self._sums), -1, -1
         if not trainer.is_global_zero:
             return
         if trainer.loggers and isinstance(first := trainer.loggers[0], WandbLogger):
@@ -111,7 +114,8 @@ class ConflictMonitor(L.Callback):
             facts = facts_of_step(gramians, weights)
             for span, sums in self._sums.items():
                 self._sums[span] = facts if sums is None else sums.to(facts.device) + facts
-        if (_step(trainer) + 1) % self.every_n_steps or trainer.fit_loop._should_accumulate():
+        silent = trainer.is_last_batch and self._epoch != trainer.current_epoch
+        if ((_step(trainer) + 1) % self.every_n_steps and not silent) or trainer.fit_loop._should_accumulate():
             return
         if (sums := self._sums["log"]) is not None:
             self._sums["log"] = None
@@ -136,12 +140,13 @@ class ConflictMonitor(L.Callback):
                 logger.log_table("surgery/conflict_table", columns=COLUMNS, data=self._rows, step=_step(trainer))
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums, and the last step in the table."""
-        return {"sums": dict(self._sums), "last": self._last}
+        """The sums, and the last step in the table, with its epoch."""
+        return {"sums": dict(self._sums), "last": self._last, "epoch": self._epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues from `state_dict`."""
         self._sums, self._last = dict(state_dict["sums"]), state_dict["last"]
+        self._epoch = state_dict.get("epoch", -1)
 
     # ---- what is written
 
@@ -159,7 +164,7 @@ class ConflictMonitor(L.Callback):
             values[f"surgery/weight/{name}"] = means.weight[task]
         values = {key: value for key, value in values.items() if value == value}
         trainer.callback_metrics.update({key: torch.tensor(value) for key, value in values.items()})
-        self._last = _step(trainer)
+        self._last, self._epoch = _step(trainer), trainer.current_epoch
         if not trainer.is_global_zero:
             return
         for logger in trainer.loggers:

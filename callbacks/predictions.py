@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.atomic import PARTS, own_folder, whole_file
+from mtlzoo.callbacks.described import described
 
 ROW_GROUP = 2**17
 """Rows that are held back and written together."""
@@ -30,6 +31,8 @@ class ParquetPredictions(L.Callback):
         ids: Called when prediction starts; returns the raw identifying columns of all rows: a frame of polars, or
             anything else that `pyarrow.table` takes.
     """
+
+    __repr__ = described
 
     def __init__(self, folder: str | Path, ids: Callable[[], Any] | None = None) -> None:
         self.folder = Path(folder)

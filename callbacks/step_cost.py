@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks import collectives
+from mtlzoo.callbacks.described import described
 
 Moment: TypeAlias = float | torch.cuda.Event
 MIB = 2**20
@@ -36,6 +37,8 @@ class StepCost(L.Callback):
         every_n_steps: Steps between two logs; a step is a batch, however many of them an optimiser's step takes.
         rows: Number of rows in a batch; by default the length of the first tensor in it.
     """
+
+    __repr__ = described
 
     def __init__(self, every_n_steps: int = 50, rows: Callable[[Any], int] | None = None) -> None:
         if every_n_steps < 1:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from mtlzoo.callbacks import collectives, processes
 from mtlzoo.callbacks.boundary import descend
 from mtlzoo.callbacks.combine import Groups, Level, Others, Weigh, combine, private, transform
+from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.graph import TaskGraph, read
 from mtlzoo.callbacks.norms import NormLog
 from mtlzoo.callbacks.representation import Taps, tapped_gramian
@@ -67,6 +68,8 @@ class GradientSurgery(L.Callback):
     Raises:
         ValueError: Options, or a module, trainer or loss, that cannot be served; with what to do instead.
     """
+
+    __repr__ = described
 
     def __init__(
         self,

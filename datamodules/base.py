@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,21 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         if is_table(predict):
             predict = [*keep_tables({"predict": predict}, self.prepared / "frames").values()]
         self.predict = None if predict is None else listed(predict)
+
+    def __repr__(self) -> str:
+        """The class and the options that are not the default ones; nothing is read or prepared for it."""
+        options: dict[str, Any] = {}
+        for kind in reversed(type(self).__mro__):
+            if "__init__" in vars(kind) and issubclass(kind, MultiTaskDataModule):
+                for name, parameter in signature(kind.__init__).parameters.items():
+                    value = vars(self).get(name, parameter.default)
+                    value = str(value) if isinstance(value, Path) else value
+                    options.pop(name, None)  # a subclass may have another default
+                    if name == "root" or (value != parameter.default and name != "prepared"):
+                        options[name] = value
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in options.items())})"
+
+    __str__ = __repr__
 
     # ---- what a data set says of itself
 
@@ -175,8 +191,28 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
             self._prepare()
 
     def setup(self, stage: str | None = None) -> None:
-        """Opens the prepared data."""
+        """Opens the prepared data.
+
+        Raises:
+            DataError: A training is to validate, and has no rows for that.
+        """
         assert self.new_rows if self.predict and stage == "predict" else self.data  # opening is the effect
+        if stage == "fit" and self.trainer and self.trainer.limit_val_batches:
+            self.need_validation()
+
+    def need_validation(self) -> None:
+        """Says before a training begins that its validation would have no rows.
+
+        Raises:
+            DataError: It has none; with the remedy.
+        """
+        rows: dict[str, int] = self.data.manifest["rows"]
+        if not rows.get("val"):
+            raise DataError(
+                f"{type(self).__name__}: the validation split has no rows (rows per split: {rows}). Train without "
+                "validation, --trainer.limit_val_batches 0 or Trainer(limit_val_batches=0), or change the split so "
+                "that it holds some out."
+            )
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches of the train split; its first rows in order under the trainer's `overfit_batches`."""

@@ -41,6 +41,11 @@ VIDEO = dict.fromkeys(VIDEO_NAMES, NAME) | dict.fromkeys(VIDEO_CODES, CODE)
 DAYS = (date(2020, 7, 1), date(2020, 9, 30))
 DAILY = {"video_id": whole(), "date": day(*DAYS), **VIDEO}
 """What the columns of the daily table of videos may hold, as far as they are read."""
+CATEGORIES = {
+    "video_id": whole(),
+    "feat": text(r"\[([0-9]{1,9}(, ?[0-9]{1,9})*)?\]", "a list of integers such as [27, 9]", missing=True),
+}
+"""What the columns of the videos' categories may hold."""
 MATRIX = {
     "user_id": whole(),
     "video_id": whole(),
@@ -166,7 +171,7 @@ class KuaiRec(MultiTaskDataModule):
         users = SideTable.read(user_file, "user_id", USER, tally=self.tally)
         daily = pl.concat(read_csv(video_file, columns=DAILY)).sort("date", maintain_order=True).drop("date")
         videos = SideTable(daily, "video_id", video_file, tally=self.tally)
-        categories = pl.concat(read_csv(category_file, columns={"video_id": whole(), "feat": text(missing=True)}))
+        categories = pl.concat(read_csv(category_file, columns=CATEGORIES))
         categories = categories.with_columns(integer_lists(categories["feat"], "feat"))
         feat = SideTable(categories, "video_id", category_file, once=True, tally=self.tally)
         for path in matrices:

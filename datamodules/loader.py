@@ -73,6 +73,13 @@ class BatchLoader:
         self._batch = 0
         self._resumed: int | None = None
 
+    def __repr__(self) -> str:
+        """Rows, batches and their order."""
+        order = f"shuffled by seed {self.seed}" if self.shuffle else "in order"
+        place = f", process {self.rank} of {self.world_size}" if self.world_size > 1 else ""
+        name = type(self).__name__
+        return f"{name}({self.rows:,} rows in {len(self):,} batches of {self.batch_size:,}, {order}{place})"
+
     def __len__(self) -> int:
         """Batches per epoch."""
         return -(-self.rows // (self.batch_size * self.world_size))

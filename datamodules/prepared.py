@@ -43,6 +43,11 @@ class PreparedSplit(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self.columns)
 
+    def __repr__(self) -> str:
+        """Folder, rows and shapes of columns."""
+        columns = ", ".join(f"{name} {list(column.shape[1:])}" for name, column in self.columns.items())
+        return f"PreparedSplit({str(self.folder)!r}: {self.rows:,} rows of {columns})"
+
     def ids(self) -> pl.DataFrame:
         """Raw columns that identify the rows, in row order; empty where the data set declares none."""
         path = self.folder / "ids.parquet"
@@ -72,6 +77,11 @@ class PreparedData:
         for split, rows in self.manifest["rows"].items():
             if rows:
                 self._check(self[split], rows)
+
+    def __repr__(self) -> str:
+        """Folder and rows of splits."""
+        rows = ", ".join(f"{split} {count:,}" for split, count in self.manifest["rows"].items())
+        return f"PreparedData({str(self.folder)!r}: {rows})"
 
     def __getitem__(self, split: str) -> PreparedSplit:
         rows: dict[str, int] = self.manifest["rows"]

@@ -59,6 +59,10 @@ class UserLoader:
         self.users = users[len(users) * rank // world_size : len(users) * (rank + 1) // world_size]
         self._batches = -(-len(users) // (batch_size * world_size))
 
+    def __repr__(self) -> str:
+        """Users and batches."""
+        return f"UserLoader({len(self.users):,} users in {len(self):,} batches of {self.batch_size:,})"
+
     def __len__(self) -> int:
         """Batches of every process."""
         return self._batches
@@ -85,6 +89,10 @@ class OneAfterAnother:
     def __init__(self, loaders: Sequence[BatchLoader | UserLoader], identity: Mapping[str, Any] | None = None) -> None:
         self.loaders = loaders
         self.identity = identity
+
+    def __repr__(self) -> str:
+        """The loaders."""
+        return f"OneAfterAnother({', '.join(map(repr, self.loaders))})"
 
     def __len__(self) -> int:
         """Batches of all."""

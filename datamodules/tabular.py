@@ -172,6 +172,14 @@ class TabularDataModule(MultiTaskDataModule):
             data.root = next(iter(keep_tables(tables, data.prepared / "frames").values())).parent
         return data
 
+    def __repr__(self) -> str:
+        """Files, features and labels, by name."""
+        names = {key: list(value) if isinstance(value, Mapping) else value for key, value in self._described.items()}
+        options = {"root": str(self.root), **{name: value for name, value in names.items() if value}}
+        return f"TabularDataModule({', '.join(f'{name}={value!r}' for name, value in options.items())})"
+
+    __str__ = __repr__
+
     @cached_property
     def recipe(self) -> Recipe:
         """The description as columns, labels and split; what is not said is that of `like`."""

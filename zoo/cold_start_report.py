@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from mtlzoo.callbacks.atomic import whole_file
+from mtlzoo.callbacks.described import described
 from mtlzoo.cold_start import EDGES, MAIN, BucketMetrics, Row, bucket_names, buckets_of, count_rows
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class ColdStartReport(L.Callback):
     Raises:
         ValueError: Edges that are no rising whole numbers from 0.
     """
+
+    __repr__ = described
 
     def __init__(self, edges: Sequence[int] = EDGES, interaction: str = "interaction") -> None:
         self.edges, self.interaction = tuple(edges), interaction

@@ -218,8 +218,11 @@ class PMTRec(MultiTaskModule):
         users, items = self._everything.split([self.encoder.users, self.encoder.items])
         for task, metrics in zip(self.schema.tasks, self._metrics(), strict=True):
             if task.kind == "ranking":
-                top = top_items(users[batch["user"]], items, metrics.ranking.largest, batch["seen"])
-                metrics.ranking.update(top, batch["relevant"])
+                some = users[batch["user"]]
+                top = top_items(some, items, metrics.ranking.largest, batch["seen"])
+                # Items without a score are never shown, which would read as a bad ranking.
+                broken = ~(some.isfinite().all(1) & items.isfinite().all())
+                metrics.ranking.update(top, batch["relevant"], broken)
 
     def on_validation_epoch_start(self) -> None:
         """Encodes everything once."""

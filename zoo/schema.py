@@ -164,6 +164,15 @@ class FeatureSchema:
         self._check_vectors()
         self.tables  # noqa: B018  (evaluated for its check of shared tables)
 
+    def __repr__(self) -> str:
+        """Numbers of features by kind, tasks with their kinds, and the columns with a role: one line."""
+        kinds = {"categorical": self.categorical, "numeric": self.numeric, "sequences": self.sequences}
+        parts = [f"{len(features)} {kind}" for kind, features in kinds.items() if features]
+        parts.append("tasks: " + ", ".join(f"{task.name} ({task.kind})" for task in self.tasks))
+        roles = {"user": self.user, "item": self.item, "group": self.group}
+        parts += [f"{role}: {name}" for role, name in roles.items() if name is not None]
+        return f"FeatureSchema({'; '.join(parts)})"
+
     def _check_vectors(self) -> None:
         """What tasks that compare vectors of users and items need."""
         _unique("links", [link.name for link in self.links])

@@ -9,9 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from mtlzoo.callbacks.described import described
+
 
 class _State(nn.Module):
     """Buffers whose leading dimension is only known in training: loading takes the shape and type that were saved."""
+
+    __repr__ = described
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         for name, buffer in self._buffers.items():

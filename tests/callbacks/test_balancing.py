@@ -314,6 +314,23 @@ def test_names_come_from_the_module() -> None:
     assert set(recorder.of("balancing/")[0][1]) == {f"balancing/weight/{name}" for name in ("click", "like", "stars")}
 
 
+def test_what_is_descended_is_logged() -> None:
+    """`train/loss` of zoo models stays the sum without the rule's weights."""
+    recorder = Recorder()
+    fit(
+        zoo_model(),
+        [zoo_columns(16)],
+        LossBalancing(rules.FixedWeights([1.0, 2.0, 3.0])),
+        logger=recorder,
+        log_every_n_steps=1,
+    )
+    ((_, logged),) = recorder.of("train/")
+    losses = [logged[f"train/{name}/loss"] for name in ("click", "like", "stars")]
+    assert logged["train/loss"] == pytest.approx(sum(losses))
+    weighted = sum(weight * loss for weight, loss in zip((1, 2, 3), losses, strict=True))
+    assert logged["train/balanced_loss"] == pytest.approx(weighted)
+
+
 # ---- refusals
 
 

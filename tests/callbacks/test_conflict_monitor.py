@@ -108,6 +108,15 @@ def test_numbers_are_those_computed_by_hand(tmp_path: Path, level: Any) -> None:
     assert trainer.callback_metrics["surgery/cosine/0_vs_1"] == pytest.approx(logged[1][1]["surgery/cosine/0_vs_1"])
 
 
+@pytest.mark.parametrize(("every", "expected"), [(50, [4, 9]), (7, [4, 6, 13]), (3, [2, 5, 8])])
+def test_an_epoch_that_is_short_is_logged_too(tmp_path: Path, every: int, expected: list[int]) -> None:
+    """At its end, over all steps since the last time."""
+    recorder = Recorder()
+    epochs = 3 if every == 7 else 2
+    fit(tmp_path, GradientSurgery(rules.Sum()), ConflictMonitor(every), logger=recorder, max_epochs=epochs)
+    assert [step for step, _ in recorder.of("surgery/")] == expected
+
+
 def test_weights_of_groups_are_those_in_the_direction_of_the_task() -> None:
     gradients = [torch.randn(TASKS, 4, dtype=torch.float64) for _ in range(2)]
     gramians, weights = torch.stack([g @ g.T for g in gradients]), torch.rand(2, TASKS, dtype=torch.float64)

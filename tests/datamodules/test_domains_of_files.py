@@ -109,6 +109,25 @@ KUAIREC_VIDEO = {
     **dict.fromkeys(kuairec.VIDEO_CODES, CODE),
     "video_id": Values({}, ID.bad),
 }
+KUAIREC_CATEGORIES = {
+    "video_id": Values({}, ID.bad),
+    "feat": Values(
+        {"": None, "[]": [], "[27, 9]": [27, 9]},
+        [
+            "27",
+            "[-1]",
+            "[1.5]",
+            "[27 9]",
+            "(27, 9)",
+            "[27, 9",
+            "['27']",
+            "[\u0661]",
+            "[0x1]",
+            "[12345678901]",
+            "[27,, 9]",
+        ],
+    ),
+}
 TENREC_CODE = Values({r"\N": None, "": None, "0": 0, "7": 7}, ["-1", "1.5", "1.0", *SPELT])
 TENREC_FLAG = Values({r"\N": None, "0": 0, "1.0": 1}, ["2", "-1", "0.5", "true", *SPELT])
 TENREC_AMOUNT = Values({r"\N": None, "0": 0, "2.5": 2.5}, ["-1", "1e39", *SPELT])
@@ -234,7 +253,7 @@ FILES = {
     "KuaiRec small": File(*KUAIREC, "KuaiRec 2.0/data/small_matrix.csv", KUAIREC_SMALL),
     "KuaiRec users": File(*KUAIREC, "KuaiRec 2.0/data/user_features.csv", SOME_USER),
     "KuaiRec videos": File(*KUAIREC, "KuaiRec 2.0/data/item_daily_features.csv", KUAIREC_VIDEO),
-    "KuaiRec categories": File(*KUAIREC, "KuaiRec 2.0/data/item_categories.csv", {"video_id": Values({}, ID.bad)}),
+    "KuaiRec categories": File(*KUAIREC, "KuaiRec 2.0/data/item_categories.csv", KUAIREC_CATEGORIES),
     "Tenrec videos": File(small(write_tenrec, users=4), tenrec_of("ctr_data_1M"), "ctr_data_1M.csv", TENREC_VIDEO),
     "Tenrec articles": File(
         small(write_tenrec, scenario="QK-article", users=4), tenrec_of("QK-article"), "QK-article.csv", TENREC_ARTICLE
@@ -303,9 +322,7 @@ def _read(data: MultiTaskDataModule, column: str) -> list[Any]:
     if column == "item_49":
         return (rows["click"].cast(pl.Int8) + rows["conversion"].cast(pl.Int8)).to_list()
     values = rows[column]
-    return [
-        None if value is None else float(f"{value:.6g}") if values.dtype == pl.Float32 else value for value in values
-    ]
+    return (values.cast(pl.Float64).round(9) if values.dtype == pl.Float32 else values).to_list()
 
 
 def _changed(text: str, file: File, column: str, value: str) -> str:

@@ -108,7 +108,7 @@ def test_categories_are_lists(tmp_path: Path) -> None:
 def test_categories_that_are_code_are_refused(tmp_path: Path) -> None:
     path = write_kuairec(tmp_path) / "item_categories.csv"
     path.write_text(path.read_text() + "50,\"__import__('os').abort()\"\n")
-    with pytest.raises(DataError, match=r"Column 'feat': found .*abort.*; allowed is a list of integers"):
+    with pytest.raises(DataError, match=r"line 52, column 'feat': found .*abort.*; allowed is a list of integers"):
         rows_of(KuaiRec(tmp_path))
 
 

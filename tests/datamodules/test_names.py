@@ -15,7 +15,8 @@ from mtlzoo.datamodules import TabularDataModule
 from mtlzoo.datamodules.columns import CategoricalColumn, Label, Recipe, SequenceColumn
 from mtlzoo.datamodules.names import LONGEST, file_stem, name_of
 from mtlzoo.layers import module_keys
-from mtlzoo.schema import RESERVED, Categorical, FeatureSchema, Links, Sequence, Task
+from mtlzoo.schema import RESERVED, Categorical, FeatureSchema, Links, Sequence
+from mtlzoo.tasks import Task
 
 ODD = (
     *("items", "keys", "values", "type", "training", "forward", "pop", "update", "_modules", "T_destination"),

@@ -104,3 +104,17 @@ def test_three_ranks_equal_one_with_uneven_batches(tmp_path: Path, run: Any) -> 
             torch.testing.assert_close(
                 rank["weights"][name], weight, rtol=1e-9, atol=1e-11, msg=partial("{}: {}".format, name)
             )
+
+
+@pytest.mark.slow
+def test_train_losses_go_on_over_a_stop(tmp_path: Path, run: Any) -> None:
+    """Their sums are those of each process; 4 batches an epoch, logged after the sixth and the last."""
+    options = {"model": "SharedBottom", "batch_size": 26, "epochs": 2, "log_every_n_steps": 6}
+    whole = run(tmp_path / "whole", 2, options)
+    for stop in (3, 7):
+        again = run(tmp_path / f"stop{stop}", 2, {**options, "stop": stop})
+        for one, other in zip(whole, again, strict=True):
+            assert one["steps"] == other["steps"] == 8
+            for name, value in one["metrics"]["train"].items():
+                if name.startswith("train/"):
+                    assert float(other["metrics"]["train"][name]) == pytest.approx(float(value), rel=1e-5), name

@@ -75,26 +75,38 @@ class InMemory(L.LightningDataModule):
         return self.loader(2, shuffle=False)
 
 
-def main(out: Path, options: dict[str, Any]) -> None:
-    warnings.filterwarnings("ignore")
-    torch.set_num_threads(1)
-    L.seed_everything(1, verbose=False)
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+def made(options: dict[str, Any], world_size: int, max_steps: int = -1) -> tuple[Any, L.Trainer]:
+    """A fresh model and its trainer."""
     model = getattr(mtlzoo, options["model"])(SCHEMA, embedding_dim=4, lr=0.01, **options.get("arguments", {}))
-    data = InMemory(options["batch_size"], options.get("rows", 203), options.get("held_out"))
     trainer = L.Trainer(
         accelerator="cpu",
         devices=world_size,
         strategy="ddp" if world_size > 1 else "auto",
         max_epochs=options.get("epochs", 3),
+        max_steps=max_steps,
         precision="64-true",
-        log_every_n_steps=1,
+        log_every_n_steps=options.get("log_every_n_steps", 1),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(model, data)
+    return model, trainer
+
+
+def main(out: Path, options: dict[str, Any]) -> None:
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    L.seed_everything(1, verbose=False)
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    data = InMemory(options["batch_size"], options.get("rows", 203), options.get("held_out"))
+    path = None
+    if "stop" in options:
+        model, trainer = made(options, world_size, max_steps=options["stop"])
+        trainer.fit(model, data)
+        trainer.save_checkpoint(path := out / "stopped.ckpt")
+    model, trainer = made(options, world_size)
+    trainer.fit(model, data, ckpt_path=path)
     seen = {"train": dict(trainer.callback_metrics)}
     trainer.test(model, data, verbose=False)
     seen["test"] = dict(trainer.callback_metrics)

@@ -10,7 +10,7 @@ from torchmetrics.wrappers.abstract import WrapperMetric
 
 from mtlzoo.metrics.base import DoubleMetric, side_by_side
 from mtlzoo.metrics.observed import Observed, observed
-from mtlzoo.metrics.sketch import absorb, average_precision, roc_auc, shrink, union
+from mtlzoo.metrics.sketch import absorb, average_precision, roc_auc, shrink, tied, union
 
 CAPACITY = 2**20
 TOLERANCE = 1e-6
@@ -26,6 +26,8 @@ class AUC(DoubleMetric):
 
     Args:
         capacity: Buckets of the sketch, of 32 bytes each. Twice as many rows are buffered before they go in.
+        resolution: Scores no further apart than this share of their size (of 1 if they are smaller) are ties, so that
+            the last bits of logits decide nothing: `mtlzoo.metrics.ties`. 0: equal scores alone.
     """
 
     higher_is_better = True
@@ -34,9 +36,11 @@ class AUC(DoubleMetric):
     sketch: list[Tensor] | Tensor
     broken: Tensor
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int = CAPACITY, resolution: float = 0.0) -> None:
         super().__init__()
         self.capacity = capacity
+        self.resolution = resolution
+        self.was_broken = torch.tensor(False)
         self.add_state("buffer", [], dist_reduce_fx=side_by_side)
         self.add_state("sketch", [], dist_reduce_fx=side_by_side)
         self.add_state("broken", torch.tensor(False), dist_reduce_fx="max")
@@ -58,6 +62,8 @@ class AUC(DoubleMetric):
             sketch = union(self.sketch.to(self._workplace))
         else:
             sketch = self.sketch[0].to(self._workplace)
+        if self.resolution:
+            sketch = tied(sketch, self.resolution)
         auc, bound = roc_auc(sketch)
         if bound > TOLERANCE:
             rank_zero_warn(
@@ -65,6 +71,7 @@ class AUC(DoubleMetric):
                 f"while the rows came in or capacity is small; AUC(capacity={2 * self.capacity}) halves that."
             )
         values = {"auc": auc, "pr_auc": average_precision(sketch)}
+        self.was_broken = self.broken  # on any rank
         return {name: torch.where(self.broken, torch.nan, value.to(self.device)) for name, value in values.items()}
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
@@ -98,11 +105,16 @@ class MacroAUC(WrapperMetric):
     Args:
         classes: Number of classes.
         capacity: Of the sketch of each class.
+        resolution: See `AUC`.
     """
 
-    def __init__(self, classes: int, capacity: int = CAPACITY) -> None:
+    def __init__(self, classes: int, capacity: int = CAPACITY, resolution: float = 0.0) -> None:
         super().__init__()
-        self.classes = nn.ModuleList(AUC(capacity) for _ in range(classes))
+        self.classes = nn.ModuleList(AUC(capacity, resolution) for _ in range(classes))
+
+    def __repr__(self) -> str:
+        """One line, not one per class."""
+        return f"MacroAUC({len(self.classes)} classes)"
 
     @property
     def _metrics(self) -> Iterable[AUC]:
@@ -115,9 +127,11 @@ class MacroAUC(WrapperMetric):
             metric.update(columns[0], Observed(*columns[1:]))
 
     def compute(self) -> dict[str, Tensor]:
-        """``auc`` and ``pr_auc``; NaN where no class has both labels."""
+        """``auc`` and ``pr_auc``; NaN where no class has both labels or a score is NaN."""
         values = [metric.compute() for metric in self._metrics]
-        return {name: torch.stack([value[name] for value in values]).nanmean() for name in values[0]}
+        broken = torch.stack([metric.was_broken for metric in self._metrics]).any()
+        means = {name: torch.stack([value[name] for value in values]).nanmean() for name in values[0]}
+        return {name: torch.where(broken, torch.nan, mean) for name, mean in means.items()}
 
     def reset(self) -> None:
         """Forget all rows."""

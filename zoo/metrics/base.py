@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from mtlzoo.callbacks.described import described
+
 
 class DoubleMetric(Metric):
     """A metric that stays right where torchmetrics' defaults go wrong.
@@ -21,6 +23,7 @@ class DoubleMetric(Metric):
         dist_sync_fn: How the states of all ranks are gathered; torchmetrics' way if None.
     """
 
+    __repr__ = described
     is_differentiable = False
     full_state_update = False
 

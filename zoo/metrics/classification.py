@@ -15,7 +15,7 @@ class Classification(DoubleMetric):
     F1 = 2 hits / (predicted + actual). A class that neither occurs nor is predicted has none and is left out of the
     mean over classes (as scikit-learn does by default for multiclass). Multilabel accuracy is the share of observed
     labels that are right, 1 - Hamming loss: the share of rows without any mistake has no meaning where labels are
-    missing.
+    missing. A prediction that is NaN is no decision: with one of an observed label, all are NaN.
 
     Args:
         kind: ``binary``, ``multiclass`` or ``multilabel``.
@@ -39,6 +39,8 @@ class Classification(DoubleMetric):
             weight: Sample weights [B].
         """
         known, mass = observed(labels, weight)
+        undecided = predictions.isnan().any(-1) if self.kind == "multiclass" else predictions.isnan()
+        mass = torch.where(undecided & (mass > 0), torch.nan, mass)
         if self.kind == "multiclass":
             true, chosen = known.long(), predictions.argmax(-1)
             right = torch.where(true == chosen, mass, 0.0)
@@ -46,13 +48,14 @@ class Classification(DoubleMetric):
             counts = self.confusion.index_add(1, true, torch.stack([right, zero, mass, mass]))
             self.confusion = counts.index_add(1, chosen, torch.stack([zero, mass, zero, zero]))
             return
-        chosen = mass * (predictions > 0.5)
+        chosen = mass * (predictions > 0.5)  # NaN where the mass is
         counts = torch.stack([chosen * known, chosen, mass * known, mass])
         self.confusion = self.confusion + counts.sum(1).view(4, -1)
 
     def compute(self) -> dict[str, Tensor]:
         """``accuracy`` and ``f1`` (binary), ``f1_macro`` (multiclass) or ``f1_micro`` and ``f1_macro`` (multilabel)."""
-        hit, chosen, true, mass = self.confusion
+        # One NaN makes all undefined, also where means leave classes out.
+        hit, chosen, true, mass = torch.where(self.confusion.isnan().any(), torch.nan, self.confusion)
         per_class = 2 * hit / (chosen + true)
         if self.kind == "multiclass":
             return {"accuracy": hit.sum() / mass.sum(), "f1_macro": per_class.nanmean()}

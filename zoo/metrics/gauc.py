@@ -27,6 +27,9 @@ class GAUC(DoubleMetric):
     Groups with one class have no AUC and are left out of the mean. Tied scores count half; scores are compared in
     float32. Sample weights are masses: a row of weight 2 counts as two rows. Keeps 16 bytes per row on the CPU; with
     several ranks each gathers the rows of all.
+
+    Args:
+        resolution: See `mtlzoo.metrics.AUC`.
     """
 
     higher_is_better = True
@@ -34,8 +37,9 @@ class GAUC(DoubleMetric):
     rows: list[Tensor]
     groups: list[Tensor]
 
-    def __init__(self) -> None:
+    def __init__(self, resolution: float = 0.0) -> None:
         super().__init__(dist_sync_fn=_gather)
+        self.resolution = resolution
         self.add_state("rows", [], dist_reduce_fx=side_by_side)
         self.add_state("groups", [], dist_reduce_fx="cat")
 
@@ -53,7 +57,7 @@ class GAUC(DoubleMetric):
         if isinstance(self.rows, list):  # else they are those of all ranks, gathered
             self._compact()
         scores, masses = side_by_side(self.rows).numpy()
-        means = grouped_auc(scores, masses, dim_zero_cat(self.groups).numpy())
+        means = grouped_auc(scores, masses, dim_zero_cat(self.groups).numpy(), self.resolution)
         return {
             f"gauc_{name}": torch.tensor(mean, dtype=torch.float64, device=self.device) for name, mean in means.items()
         }

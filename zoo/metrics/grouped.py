@@ -3,14 +3,17 @@
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from mtlzoo.metrics.ties import tie_starts
 
 Array: TypeAlias = NDArray[Any]
 _CHUNK = 2**22
 """Rows per pass: keeps the temporaries small."""
 
 
-def grouped_auc(scores: Array, masses: Array, groups: Array) -> dict[str, float]:
+def grouped_auc(scores: Array, masses: Array, groups: Array, resolution: float = 0.0) -> dict[str, float]:
     """Mean AUC over the groups that have both classes.
 
     One sort of a 64-bit number per row, (group, score, label), puts equal scores of a group side by side; sums over
@@ -21,6 +24,7 @@ def grouped_auc(scores: Array, masses: Array, groups: Array) -> dict[str, float]
         scores: float32 [n].
         masses: [n], positive for rows with a positive label, negative for the others, 0 for rows to leave out.
         groups: int64 [n].
+        resolution: Of ties, see `mtlzoo.metrics.AUC`.
 
     Returns:
         Means weighted by ``impressions`` (mass of the group), by ``positives``, and ``unweighted``; NaN where no group
@@ -42,7 +46,7 @@ def grouped_auc(scores: Array, masses: Array, groups: Array) -> dict[str, float]
         end = len(keys)
         if end - start > _CHUNK:  # up to the end of the group that the chunk ends in
             end = int(np.searchsorted(keys, ((keys[start + _CHUNK] >> 33) + 1) << 33))
-        totals += _sums(keys[start:end], masses[start:end] if weighted else None)
+        totals += _sums(keys[start:end], masses[start:end] if weighted else None, resolution)
         start = end
     with np.errstate(invalid="ignore"):
         means = totals[:3] / totals[3:]
@@ -69,17 +73,22 @@ def auc_by_group(scores: Array, labels: Array, groups: Array) -> tuple[Array, Ar
     return names[found], area / (positive * negative), positive + negative
 
 
-def _sums(keys: Array, masses: Array | None) -> Array:
+def _sums(keys: Array, masses: Array | None, resolution: float) -> Array:
     """Over whole groups: sums of weight x AUC, then of weight, for the three weights."""
-    _, area, positive, negative = _areas(keys, masses)
+    _, area, positive, negative = _areas(keys, masses, resolution)
     auc = area / (positive * negative)
     weights = np.stack([positive + negative, positive, np.ones_like(auc)])
     return np.concatenate([weights @ auc, weights.sum(1)])
 
 
-def _areas(keys: Array, masses: Array | None) -> tuple[Array, Array, Array, Array]:
+def _areas(keys: Array, masses: Array | None, resolution: float = 0.0) -> tuple[Array, Array, Array, Array]:
     """Of the groups that have both classes: number, pairs in order, mass of positives and of negatives."""
     runs = _starts(keys >> 1)
+    if resolution:
+        groups = _starts(keys[runs] >> 33)
+        starts = tie_starts(torch.from_numpy(_scores(keys[runs])), resolution).numpy()
+        starts[groups] = True
+        runs = runs[starts]
     positive = (keys & 1).astype(np.float64)
     negative = 1 - positive
     if masses is not None:
@@ -104,6 +113,13 @@ def _sortable(scores: Array) -> Array:
     bits = (scores + np.float32(0)).view(np.int32)
     ordered: Array = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) + 2**31
     return ordered
+
+
+def _scores(keys: Array) -> Array:
+    """What `_sortable` made of the scores, back from keys."""
+    bits = (((keys >> 1) & 0xFFFFFFFF) - 2**31).astype(np.int32)
+    scores: Array = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(np.float32)
+    return scores
 
 
 def _dense(groups: Array) -> Array:

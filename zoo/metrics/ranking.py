@@ -43,13 +43,14 @@ class RankingMetrics(DoubleMetric):
         """Items per user that `update` wants."""
         return max(self.ks)
 
-    def update(self, top: Tensor, relevant: Tensor) -> None:
+    def update(self, top: Tensor, relevant: Tensor, broken: Tensor | None = None) -> None:
         """Adds users; nothing here waits for the device.
 
         Args:
             top: Ids of the items shown, best first, int [B, `largest`]; 0 where there are no more.
             relevant: Ids of the items to find, int [B, R], in any order, padded with 0 or less. An id counts once; but
                 1, an item that the vocabulary does not know and that can't be found, counts every time.
+            broken: Users whose scores are not numbers, bool [B]: one of them leaves all metrics undefined.
 
         Raises:
             ValueError: Fewer columns in `top` than `largest`.
@@ -71,6 +72,8 @@ class RankingMetrics(DoubleMetric):
         discount = 1 / (ranks + 1).double().log2()
         best = torch.cat([discount.new_zeros(1), discount.cumsum(0)])
         there = number > 0
+        if broken is not None:
+            self.sums += torch.where((there & broken).any(), torch.nan, 0.0)
         for column, k in enumerate(self.ks):
             some, count = hits[:, :k], number.clamp(min=1)
             first = torch.where(some > 0, 1 / ranks[:k].double(), 0.0).amax(1)

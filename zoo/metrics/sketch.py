@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mtlzoo.metrics.ties import tie_starts
+
 Rows: TypeAlias = tuple[Tensor, Tensor]
 """Scores in ascending order and their masses, of one class."""
 
@@ -91,6 +93,16 @@ def union(sketches: Tensor) -> Tensor:
     """One sketch out of several side by side; equal scores of different ranks become one bucket."""
     by_high = sketches[:, _order(sketches[1])]
     return _unite(by_high[:, _order(by_high[0], nearly_sorted=True)])
+
+
+def tied(sketch: Tensor, resolution: float) -> Tensor:
+    """The sketch with neighbouring scores that count as equal (`tie_starts`) as one; buckets of several stay."""
+    single = sketch[0] == sketch[1]
+    starts = tie_starts(sketch[0], resolution)
+    starts[1:] |= ~(single[1:] & single[:-1])
+    joined = _join(sketch, starts)
+    joined[1] = torch.where(single[starts], joined[0], joined[1])
+    return joined
 
 
 def roc_auc(sketch: Tensor) -> tuple[Tensor, Tensor]:

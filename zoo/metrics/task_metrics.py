@@ -15,6 +15,7 @@ from mtlzoo.metrics.logloss import LogLoss
 from mtlzoo.metrics.observed import observed
 from mtlzoo.metrics.ranking import RankingMetrics
 from mtlzoo.metrics.regression import RegressionError
+from mtlzoo.metrics.ties import RESOLUTION
 from mtlzoo.tasks import Task
 
 
@@ -32,8 +33,11 @@ class TaskMetrics(nn.Module):
     ranking      recall@K, hr@K, ndcg@K, mrr@K for K = 5, 10, 20, 40; updated through `ranking`
     ============ ===============================================================================================
 
-    Links and alignments are trained only and have none. The metrics are submodules, so a module that owns this moves
-    them along; their state is not saved in checkpoints.
+    Links and alignments are trained only and have none. A prediction that is NaN, of a row that observes the task,
+    leaves every metric of it undefined. For the AUCs, logits no further apart than 4e-6 (or than this share of their
+    size, where that is above 1) are ties: rows that are alike get logits that differ in their last bits, by the batch
+    they are in. The metrics are submodules, so a module that owns this moves them along; their state is not saved in
+    checkpoints.
 
     Args:
         task: The task.
@@ -44,6 +48,10 @@ class TaskMetrics(nn.Module):
         super().__init__()
         self.task = task
         self.metrics = nn.ModuleDict(dict[str, nn.Module](_metrics(task, grouped=grouped)))
+
+    def __repr__(self) -> str:
+        """The task and the names of its metrics."""
+        return f"TaskMetrics({self.task.name} ({self.task.kind}): {', '.join(self.metrics)})"
 
     @torch.no_grad()
     def update(self, logits: Tensor, labels: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> None:
@@ -113,8 +121,15 @@ def _metrics(task: Task, *, grouped: bool) -> dict[str, Metric]:
         return {"error": RegressionError()}
     metrics: dict[str, Metric] = {"logloss": LogLoss(task)}
     if task.kind == "binary":
-        metrics |= {"auc": AUC(), "calibration": Calibration(), "classification": Classification("binary")}
-        return metrics | {"gauc": GAUC()} if grouped else metrics
+        metrics |= {
+            "auc": AUC(resolution=RESOLUTION),
+            "calibration": Calibration(),
+            "classification": Classification("binary"),
+        }
+        return metrics | {"gauc": GAUC(RESOLUTION)} if grouped else metrics
     if task.kind == "multiclass":
         return metrics | {"classification": Classification("multiclass", task.classes)}
-    return metrics | {"auc": MacroAUC(task.classes), "classification": Classification("multilabel", task.classes)}
+    return metrics | {
+        "auc": MacroAUC(task.classes, resolution=RESOLUTION),
+        "classification": Classification("multilabel", task.classes),
+    }

@@ -111,6 +111,23 @@ def test_unobserved_rows_are_left_out(case: tuple[Callable[[], Metric], Columns]
     assert weighed == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("place", [0, N // 2])
+def test_a_prediction_that_is_nan_leaves_all_undefined(case: tuple[Callable[[], Metric], Columns], place: int) -> None:
+    """One row of many, one class of many; where the label is not observed, or counts nothing, it does not matter."""
+    make, columns = case
+    first = next(iter(columns))
+    broken = {**columns, first: columns[first].clone(), "labels": columns["labels"].clone()}
+    broken[first].view(N, -1)[place, -1] = torch.nan
+    for batch in (N, 50):
+        assert all(value != value for value in values(fed(make(), broken, batch)).values())
+    weight = torch.ones(N)
+    weight[place] = 0
+    expected = values(fed(make(), columns, 50, weight))
+    assert values(fed(make(), broken, 50, weight)) == pytest.approx(expected, abs=1e-12)
+    broken["labels"][place] = torch.nan
+    assert values(fed(make(), broken, 50)) == pytest.approx(expected, abs=1e-12)
+
+
 def test_weights_are_relative(case: tuple[Callable[[], Metric], Columns]) -> None:
     make, columns = case
     weight = torch.randint(1, 4, (N,)).float()
@@ -265,3 +282,49 @@ def test_what_is_missing_is_said() -> None:
     logits, labels, weight, _ = batch(TASKS["binary"])
     with pytest.raises(ValueError, match="need the group of each row, but the batch has none"):
         TaskMetrics(Task("click"), grouped=True).update(logits, labels, weight)
+
+
+@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize("share", [1.0, 0.01])
+def test_nan_logits_leave_every_metric_of_a_task_undefined(kind: str, share: float) -> None:
+    logits, labels, weight, group = batch(TASKS[kind])
+    rows = torch.arange(N) < share * N
+    labels[rows] = 0.0
+    logits[rows] = torch.nan
+    metrics = TaskMetrics(TASKS[kind], grouped=True)
+    metrics.update(logits, labels, weight, group)
+    assert all(value.isnan() for value in metrics.compute().values())
+    labels[rows] = torch.nan
+    metrics.reset()
+    metrics.update(logits, labels, weight, group)
+    if share < 1:
+        assert not any(value.isnan() for value in metrics.compute().values())
+
+
+@pytest.mark.parametrize("kind", ["binary", "multilabel"])
+@pytest.mark.parametrize("size", [0.01, 1.0, 30.0, 3e4])
+def test_last_bits_of_logits_decide_nothing(kind: str, size: float) -> None:
+    """Rows that are alike: whatever the batch makes of their last bits, AUC, PR-AUC and GAUC take them for ties."""
+    task = TASKS[kind]
+    labels = torch.randint(0, 2, (N, task.label_width)).float()
+    group = torch.randint(0, 5, (N,))
+    alike = (size * torch.randn(9, task.outputs))[torch.randint(0, 9, (N,))].squeeze(-1)
+    # Sums of numbers of about 1 at least: their last bits are of that size however small the logit is.
+    noise = alike.abs().clamp(min=1.0) * (torch.randint(-12, 13, alike.shape) * 2.0**-24)
+    results = []
+    for logits in (alike, alike + noise):
+        metrics = TaskMetrics(task, grouped=True)
+        metrics.update(logits, labels, None, group)
+        results.append({k: float(v) for k, v in metrics.compute().items() if "auc" in k})
+    assert results[0] == results[1]
+
+
+def test_scores_that_differ_are_no_ties() -> None:
+    """Not a chain of neighbours that are equal one by one, either."""
+    scores = torch.arange(100_000).double() * 1e-6
+    labels = (scores > 0.05).double()
+    metrics = TaskMetrics(TASKS["binary"], grouped=True)
+    metrics.update(scores, labels[:, None], None, torch.zeros(len(scores), dtype=torch.int64))
+    values = metrics.compute()
+    assert values["auc"] > 0.99999
+    assert values["gauc_unweighted"] > 0.99999

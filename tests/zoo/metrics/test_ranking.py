@@ -90,3 +90,14 @@ def test_refuses_lists_that_are_too_short() -> None:
         RankingMetrics((5,)).update(torch.zeros(1, 3, dtype=torch.int64), torch.ones(1, 1, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"ks=\[0\]"):
         RankingMetrics((0,))
+
+
+@pytest.mark.parametrize(
+    ("broken", "undefined"), [([False, False], False), ([True, False], True), ([False, True], False)]
+)
+def test_a_user_whose_scores_are_nan_leaves_all_undefined(broken: list[bool], undefined: bool) -> None:
+    """Items without a score are never shown: that would read as a ranking without a hit. The second finds nothing."""
+    metrics = RankingMetrics((2,))
+    metrics.update(torch.tensor([[0, 0], [0, 0]]), torch.tensor([[5, 6], [0, 0]]), torch.tensor(broken))
+    metrics.update(torch.tensor([[7, 8]]), torch.tensor([[7, 0]]), torch.tensor([False]))
+    assert all(math.isnan(value) == undefined for value in metrics.compute().values())
