@@ -135,7 +135,8 @@ class TabularDataModule(MultiTaskDataModule):
         self.paths = {part: listed(described[part]) for part in ("train", "val", "test") if described.get(part)}
         if self._by_file and described.get("split"):
             raise ValueError(
-                "TabularDataModule: val and test files are given, so split= has nothing to divide; drop one."
+                "TabularDataModule: val and test files are given, so split= has nothing to divide; drop one. "
+                "Other rows than those of the test split are predicted with predict= (--data.predict)."
             )
         self._described = described
         self.options()  # for its checks, as the next line

@@ -11,7 +11,7 @@ import torch
 
 from fixtures import kuairand
 from fixtures.tabular import clicks
-from mtlzoo.datamodules import DataError, Synthetic, TabularDataModule
+from mtlzoo.datamodules import DataError, KuaiRand, Synthetic, TabularDataModule
 from mtlzoo.datamodules.base import MultiTaskDataModule
 
 FEATURES: dict[str, Any] = {
@@ -226,11 +226,11 @@ def test_new_rows_are_here_or_below_root_and_nowhere_twice(tmp_path: Path, monke
 
 
 def others(tmp_path: Path) -> Iterator[tuple[MultiTaskDataModule, Any, dict[str, Any]]]:
-    synthetic = {"rows": 2000, "users": 50, "items": 40, "prepared": tmp_path / "prepared"}
+    synthetic: dict[str, Any] = {"rows": 2000, "users": 50, "items": 40, "prepared": tmp_path / "prepared"}
     yield Synthetic(**synthetic), Synthetic, synthetic
     root = tmp_path / "kuairand"
     options = {"root": root, "prepared": tmp_path / "prepared", "past": True}
-    yield kuairand.build(root, prepared=tmp_path / "prepared"), kuairand.KuaiRand, options
+    yield kuairand.build(root, prepared=tmp_path / "prepared"), KuaiRand, options
 
 
 def test_every_data_set_predicts_a_table_of_its_columns(tmp_path: Path) -> None:
