@@ -29,12 +29,14 @@ def as_lists(values: pl.Series, separator: str, column: str, rows: Rows) -> pl.S
     """
     if values.dtype in (pl.String, pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
-        values = values.set(values.str.strip_chars() == "", None)
         # Text is split once per distinct text: tags repeat a lot.
         keys = to_arrow(values).dictionary_encode()
-        lists = split_items(from_arrow(keys.dictionary), separator).gather(from_arrow(keys.indices))
-        require(lists.is_not_null() | values.is_null(), values, column, rows, ALLOWED)
-        return lists
+        texts, places = from_arrow(keys.dictionary), from_arrow(keys.indices)
+        blank = texts.str.strip_chars() == ""
+        lists = split_items(texts, separator).set(blank, None)
+        if not (good := lists.is_not_null() | blank).all():
+            require(good.gather(places), values, column, rows, ALLOWED)
+        return lists.gather(places)
     if values.dtype == pl.Null:
         return values.cast(pl.List(pl.Null))
     if isinstance(values.dtype, pl.Array):
