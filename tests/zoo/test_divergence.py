@@ -167,7 +167,7 @@ def test_early_stopping_that_is_over_stays_over(toy: ModuleType, tmp_path: Path)
         torch.manual_seed(0)
         # Nothing improves: the first score is the best.
         model = SharedBottom(toy.SCHEMA, embedding_dim=4, bottom_units=[8], tower_units=[4], lr=0.0)
-        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         stopping = Patience("val/auc_mean", "max", patience)
         trainer = L.Trainer(
             accelerator="cpu",
@@ -191,12 +191,13 @@ def test_early_stopping_that_is_over_stays_over(toy: ModuleType, tmp_path: Path)
 @pytest.mark.parametrize("validates", [{}, {"val_check_interval": 3}, {"check_val_every_n_epoch": 2}])
 def test_a_plain_trainer_keeps_the_best_epoch(toy: ModuleType, tmp_path: Path, validates: dict[str, Any]) -> None:
     trainer = fit(toy, enable_checkpointing=True, default_root_dir=tmp_path, max_epochs=4, **validates)
-    best: Any = trainer.checkpoint_callback
+    best = trainer.checkpoint_callback
     assert isinstance(best, BestCheckpoint)
+    assert best.best_model_score is not None
     files = list(tmp_path.rglob("*.ckpt"))
     assert [str(path) for path in files] == [best.best_model_path]
     score = torch.load(files[0], weights_only=True)["mtlzoo"]["metrics"]["val/auc_mean"]
-    assert score == pytest.approx(float(best.best_model_score))
+    assert score == pytest.approx(best.best_model_score.item())
     trainer.test(ckpt_path="best", datamodule=toy.InMemory(32), verbose=False)
     assert trainer.checkpoint_callbacks == [best]
 
@@ -260,9 +261,10 @@ def test_the_train_loss_is_logged_once_an_epoch_at_least(toy: ModuleType, tmp_pa
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_a_schedule_without_an_end_is_refused_in_words(toy: ModuleType, schedule: Any) -> None:
-    for run in ({"max_epochs": -1}, {"max_epochs": None, "max_time": "00:00:00:02"}):
+    limits: list[dict[str, Any]] = [{"max_epochs": -1}, {"max_time": "00:00:00:02"}]
+    for run in limits:
         model = SharedBottom(toy.SCHEMA, schedule=schedule)
-        trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **run)  # type: ignore[arg-type]
+        trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **run)
         with pytest.raises(ValueError, match=r"max_epochs=-1, max_steps=-1. Give max_epochs or max_steps"):
             trainer.fit(model, toy.InMemory(32))
 

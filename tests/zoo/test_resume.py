@@ -248,7 +248,7 @@ def test_somebody_elses_checkpoint_after_a_validation(
 ) -> None:
     """The end of the epoch is still to come; what looks at the score there finds it."""
     save = ModelCheckpoint(tmp_path, "{step}", save_on_train_epoch_end=False, save_top_k=-1)
-    stopping = {"monitor": "val/auc_mean", "mode": "max", "patience": 50}
+    stopping: dict[str, Any] = {"monitor": "val/auc_mean", "mode": "max", "patience": 50}
     first = Fit(toy, [save, EarlyStopping(**stopping)], **SETUPS[setup])
     counted = first.trainer.early_stopping_callback.state_dict()  # type: ignore[union-attr]
     paths = sorted(tmp_path.glob("step=*.ckpt"), key=lambda path: int(path.stem[5:]))
@@ -292,5 +292,5 @@ def test_checkpoints_of_earlier_versions(toy: ModuleType, tmp_path: Path, uninte
     again = Fit(toy, [], tmp_path / "a.ckpt")
     assert again.diary.entries == uninterrupted("every epoch").diary.after(step)
     assert again.result()["weights"] == uninterrupted("every epoch").result()["weights"]
-    stopping = {"monitor": "val/auc_mean", "mode": "max", "patience": 3}
+    stopping: dict[str, Any] = {"monitor": "val/auc_mean", "mode": "max", "patience": 3}
     assert Patience(**stopping).state_key == EarlyStopping(**stopping).state_key

@@ -35,7 +35,8 @@ class RunSize(L.Callback):
         assert isinstance(pl_module, MultiTaskModule)
         tables = sum(table.numel() for table in pl_module.tables().values())
         dense = sum(parameter.numel() for parameter in pl_module.parameters()) - tables
-        rows: int = trainer.train_dataloader.batch_size
+        loader: Any = trainer.train_dataloader
+        rows: int = loader.batch_size
         rank_zero_info(
             f"{type(pl_module).__name__}: {tables:,} weights in tables, {dense:,} in the network\n"
             f"Epoch: {trainer.num_training_batches:,} batches of {rows:,} rows"
