@@ -31,7 +31,7 @@ Your own data
 
 The columns of a data set are declared by a `Recipe` of `CategoricalColumn`, `NumericColumn`, `SequenceColumn` and
 `Label`, divided by a `TimeSplit`, `RandomSplit`, `UserSplit` or `GivenSplit`. Bad files raise `DataError`, missing ones
-`DatasetNotFoundError`; both say what to do.
+`DatasetNotFoundError`; both say what to do. What looks wrong in data that are prepared is a `DataWarning`.
 """
 
 from mtlzoo.datamodules.aliccp import AliCCP
@@ -52,7 +52,7 @@ from mtlzoo.datamodules.columns import (
     UserSplit,
 )
 from mtlzoo.datamodules.epinions import Epinions
-from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError, DataWarning
 from mtlzoo.datamodules.kuairand import KuaiRand
 from mtlzoo.datamodules.kuairec import KuaiRec
 from mtlzoo.datamodules.lastfm import LastFM
@@ -72,6 +72,7 @@ __all__ = (
     "CensusIncome",
     "Ciao",
     "DataError",
+    "DataWarning",
     "DatasetNotFoundError",
     "Epinions",
     "GivenSplit",
