@@ -140,6 +140,6 @@ class LastFM(PairsDataModule):
         if found := present(self._folder, [name]):
             return found[0]
         raise DatasetNotFoundError(
-            f"LastFM: {name}(.gz) is not in {self._folder}, beside user_artists.dat. It is part of {self.url}; give the "
-            "folder of the whole archive as root=, or leave the task out."
+            f"LastFM: {name}(.gz) is not in {self._folder}, beside user_artists.dat. It is part of {self.url}; give "
+            "the folder of the whole archive as root=, or leave the task out."
         )

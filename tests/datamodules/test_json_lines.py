@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from mtlzoo.datamodules import DataError, DatasetNotFoundError
+from mtlzoo.datamodules.domains import whole
 from mtlzoo.datamodules.json_lines import read_json_lines
 from mtlzoo.datamodules.literals import literals_as_json
 
@@ -103,6 +104,45 @@ def test_a_bad_line_is_refused_by_number(tmp_path: Path, line: str, message: str
     path = written(tmp_path, '{"id": "ok"}', "", line, '{"id": "ok"}')
     with pytest.raises(DataError, match=rf"lines\.json, line 3: {message}"):
         rows_of(path, batch_bytes=batch_bytes)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"stars": NaN}', "'stars' is 'nan'; expected Float64"),
+        ('{"stars": -Infinity}', "'stars' is '-inf'; expected Float64"),
+        ('{"stars": 1e400}', "'stars' is 'inf'; expected Float64"),
+        ('{"stars": +1}', "not JSON"),
+        ('{"stars": 0x1}', "not JSON"),
+        ('{"stars": 01}', "not JSON"),
+        ('{"stars": 1_000}', "not JSON"),
+        ('{"stars": "\uff11"}', "'stars' is .*; expected Float64"),
+        ('{"votes": [99999999999999999999]}', r"'votes' is .*; expected List\(Int64\)"),
+        ('{"id": "a", "id": "b"}', "the key 'id' occurs twice in one object"),
+        ('{"stars": 1, "stars": 1}', "the key 'stars' occurs twice in one object"),
+        ("{'id': 'a', 'id': 'b'}", "the key 'id' occurs twice in one object"),
+        ("{'id': None, 'x': {'id': 'a', 'id': 'b'}}", "the key 'id' occurs twice in one object"),
+    ],
+)
+def test_what_json_lacks_and_some_parsers_take_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(DataError, match=f"line 2: {message}"):
+        rows_of(written(tmp_path, '{"id": "ok"}', line))
+
+
+def test_a_key_that_nobody_reads_may_come_twice(tmp_path: Path) -> None:
+    assert rows_of(written(tmp_path, '{"x": 1, "x": NaN, "id": "a"}', '{"y": "\\ud800", "y": 1, "id": "b"}')) == [
+        ("a", None, None, None),
+        ("b", None, None, None),
+    ]
+
+
+def test_values_that_are_not_allowed_are_refused_by_line_and_key(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"n": 3}', "", '{"n": 9}', '{"n": null}')
+    with pytest.raises(
+        DataError, match=r"lines\.json, line 3, key 'n': found 9; allowed is a whole number from 0 to 5"
+    ):
+        rows_of(path, {"n": whole(0, 5, missing=True)})
+    assert rows_of(path, {"n": whole(0, 9, missing=True)}) == [(3,), (9,), (None,)]
 
 
 def test_an_object_over_several_lines_is_refused(tmp_path: Path) -> None:
