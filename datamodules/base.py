@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import polars as pl
@@ -56,6 +56,9 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         predict: Rows to predict in place of the test split: files (relative to `root`, or patterns) or a table in
             memory, with the columns of the features and `ids` alone. They are encoded as `like` was, or as train was.
     """
+
+    repeats: ClassVar[bool] = False
+    """Whether two raw files may hold the same; a publisher's may not."""
 
     def __init__(
         self,
@@ -262,7 +265,8 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
     ) -> Path:
         name = type(self).__name__
         plain = {"name": name, "options": options, "recipe": _plain(recipe), "like": like and like.identity}
-        return self.prepared / f"{name}-{fingerprint(plain, files, self.prepared)[:16]}"
+        digest = fingerprint(plain, files, self.prepared, repeats=self.repeats)
+        return self.prepared / f"{name}-{digest[:16]}"
 
     def _checked(self, like: Encoding) -> Recipe:
         """The recipe, whose columns must be those of the training that is to encode them.

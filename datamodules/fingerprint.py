@@ -22,7 +22,7 @@ _BLOCK = 1 << 22
 _END = 1 << 16
 
 
-def fingerprint(plain: Mapping[str, Any], files: Sequence[Path], cache: Path) -> str:
+def fingerprint(plain: Mapping[str, Any], files: Sequence[Path], cache: Path, *, repeats: bool = True) -> str:
     """Digest of options, raw files and prepared layout.
 
     Files count by content and by name relative to the folder they have in common, so a data set may move. Contents are
@@ -33,16 +33,21 @@ def fingerprint(plain: Mapping[str, Any], files: Sequence[Path], cache: Path) ->
         plain: What JSON can hold; the order of keys does not matter.
         files: Raw files, in the order of reading, which matters.
         cache: Folder of the remembered hashes.
+        repeats: Whether two files may hold the same.
 
     Returns:
         64 hexadecimal digits.
 
     Raises:
-        DataError: What should be a file is none.
+        DataError: What should be a file is none, or two files hold the same and may not.
     """
     paths = [Path(os.path.abspath(file)) for file in files]  # noqa: PTH100  (resolve() would follow links)
     common = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
     hashes = _hashes(paths, cache / MEMORY)
+    first: dict[str, Path] = {}
+    for path in [] if repeats else paths:
+        if (other := first.setdefault(hashes[str(path)], path)) != path:
+            raise DataError(f"{other} and {path} hold the same: one lies in the place of another. Get both anew.")
     contents = [(path.relative_to(common).as_posix(), hashes[str(path)]) for path in paths]
     text = json.dumps([FORMAT, plain, contents], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -85,6 +85,7 @@ class TabularDataModule(MultiTaskDataModule):
     licence = "that of your data"
     citation = "that of your data"
     url = ""
+    repeats = True
 
     def __init__(
         self,

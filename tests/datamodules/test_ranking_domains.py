@@ -384,3 +384,23 @@ def test_what_is_no_file_is_named(source: str, file: str, other: str, tmp_path: 
     said = {"folder": "a folder, where a file is", "broken link": "a link to nowhere, which is not there"}
     with pytest.raises(DatasetNotFoundError, match=rf"{file}: {said[other]}" if other in said else "root=|put it at"):
         module.prepare_data()
+
+
+@pytest.mark.parametrize(
+    ("source", "one", "other"),
+    [
+        ("CensusIncome", "census-income.data", "census-income.test"),
+        ("KuaiRand", "log_standard_4_22_to_5_08_pure.csv", "log_standard_4_08_to_4_21_pure.csv"),
+        ("AliExpress", "nl_item_train.csv", "nl_item_test.csv"),
+        ("AliCCP", "sample_skeleton_train.csv", "sample_skeleton_test.csv"),
+        ("MovieLens u1", "u1.base", "u1.test"),
+    ],
+)
+def test_a_file_in_the_place_of_another_is_refused(source: str, one: str, other: str, tmp_path: Path) -> None:
+    build = SOURCES[source].build
+    assert build is not None
+    module = build(tmp_path)
+    (path,), (place,) = tmp_path.rglob(one), tmp_path.rglob(other)
+    place.write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match=rf"({one}|{other}) and .*({one}|{other}) hold the same: one lies in the place"):
+        module.prepare_data()
