@@ -133,6 +133,8 @@ class GivenSplitter(RowSplitter):
     """Splits by the names in a column."""
 
     mistaken = frozenset({"valid", "validation", "dev", "eval", "training", "testing"})
+    taken = frozenset({"vocabulary", "links", "work"})
+    """Folders of other things beside those of the splits."""
     most = 16
 
     def __init__(self, declared: GivenSplit, folder: Path) -> None:
@@ -144,7 +146,7 @@ class GivenSplitter(RowSplitter):
         name = self.declared.column
         values = chunk[name].cast(pl.String)
         for value in values.unique().sort():
-            wrong = value is None or value in self.mistaken or not re.fullmatch("[a-z][a-z0-9_]*", value)
+            wrong = value is None or value in self.mistaken | self.taken or not re.fullmatch("[a-z][a-z0-9_]*", value)
             if wrong or (value not in self.names and len(self.names) == self.most):
                 require(values.ne_missing(value), values, name, rows, "train, val, test or the name of an extra split")
             if value not in self.names:

@@ -184,7 +184,7 @@ def test_given_names(tmp_path: Path) -> None:
     assert split_of(GivenSplit(), enum.to_frame(), tmp_path) == names
 
 
-@pytest.mark.parametrize("wrong", ["validation", "Test", "", "../x", None])
+@pytest.mark.parametrize("wrong", ["validation", "Test", "", "../x", "vocabulary", "links", "work", None])
 def test_given_names_that_are_no_splits(wrong: str | None, tmp_path: Path) -> None:
     frame = pl.DataFrame({"split": ["train", "train", wrong]})
     with pytest.raises(DataError, match=r"Column 'split', row 3: found .*; allowed is train, val, test"):
