@@ -169,7 +169,10 @@ class Parser:
         if "\n" in message or returns:  # Arrow takes a carriage return for the end of a row
             self._refuse_break(block)
         row = re.search(r"Row #(\d+)", message)
-        line, text = _nth_line(block, int(row[1]), self.format) if row else (block.line, "")
+        try:
+            line, text = _nth_line(block, int(row[1]), self.format) if row else (block.line, "")
+        except IndexError:  # rows that a carriage return ended
+            self._refuse_break(block)
         where = f"{self.path}, line {line}"
         if ragged := re.search(r"Expected (\d+) columns, got (\d+)", message):
             remedy = f"check separator={self.format.separator!r} and quote={self.format.quote}"

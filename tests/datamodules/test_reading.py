@@ -190,6 +190,7 @@ def test_tables_as_people_have_them(tmp_path: Path, data: bytes, options: dict[s
         (b'u,x,t\nb,1,d\na,2,"e\n\nb,3,"f\n', 3),
         (b'u,x,t\nb,1,"d\na,2,e\n\nb,3,f\n', 2),
         (b"u,x,t\nb,1,d\na,2,e\rf\n", 3),
+        (b'u,x,t\nb,1,d\na,2,\r"e"\n', 3),
     ],
 )
 @pytest.mark.parametrize("own", [False, True])
