@@ -46,6 +46,12 @@ class Parser(LightningArgumentParser):
 
     def parse_args(self, args: Any = None, *rest: Any, **options: Any) -> Any:
         """Parses words in any order, and None as Python and W&B's sweeps write it."""
+        try:
+            return self._parse(args, *rest, **options)
+        except UnicodeDecodeError as error:
+            self.error(f"a config is no text in UTF-8: {error}", error)
+
+    def _parse(self, args: Any, *rest: Any, **options: Any) -> Any:
         if args is None:
             return super().parse_args(args, *rest, **options)
         words = in_order(args)

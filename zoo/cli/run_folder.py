@@ -105,6 +105,19 @@ def folder_of(checkpoint: Path) -> Path | None:
     return place.parent if place.name == "checkpoints" and (place.parent / "config.yaml").is_file() else None
 
 
+def may_be_written(folder: Path) -> None:
+    """Looks whether files can be put into a folder, or into one that would be made there.
+
+    Raises:
+        OSError: They can't.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(existing))
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "may not be written", str(existing))
+
+
 @contextmanager
 def taken(folder: Path, part: str) -> Iterator[None]:
     """Keeps a run folder to this process while it writes there.
@@ -123,8 +136,7 @@ def taken(folder: Path, part: str) -> Iterator[None]:
     for place in (own_folder(folder), folder / part):
         if place.is_symlink():
             own_folder(place)  # says what is wrong
-        if place.exists() and not os.access(place, os.W_OK):
-            raise PermissionError(errno.EACCES, "may not be written", str(place))
+        may_be_written(place)
     if part != "checkpoints":
         yield
         return
@@ -160,6 +172,8 @@ def new_folder(root: Path, name: str) -> Path:
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
+            if not parent.is_dir():  # a file or a broken link is in its place
+                raise
             continue
         return folder
 

@@ -50,6 +50,8 @@ class Requests:
             yield
             if self.came is not None:  # too late to change anything
                 raise Stopped(self.came, "Everything was done before.")
+        except KeyboardInterrupt:  # polars takes Ctrl-C over while it works
+            raise Stopped(signal.SIGINT) from None
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

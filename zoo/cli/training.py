@@ -22,7 +22,16 @@ from mtlzoo.cli.logs import EpochLines, MetricsFile, SaveConfig, quiet, without_
 from mtlzoo.cli.parser import Parser, import_public_classes
 from mtlzoo.cli.refusals import RAISED, mendable, prepares, rehearse, told
 from mtlzoo.cli.results import fit_record, print_metrics, test_record
-from mtlzoo.cli.run_folder import describe, folder_of, listed, named_checkpoint, new_folder, taken, write_json
+from mtlzoo.cli.run_folder import (
+    describe,
+    folder_of,
+    listed,
+    may_be_written,
+    named_checkpoint,
+    new_folder,
+    taken,
+    write_json,
+)
 from mtlzoo.cli.screen import OneLineBar, RunSize
 from mtlzoo.cli.signals import Stopped
 from mtlzoo.cli.stopping import Listen, StopWithCheckpoint
@@ -196,6 +205,8 @@ class ZooCLI(LightningCLI):
             if trainer[name] != default:
                 self._refuse(f"--trainer.{name}: the models step their optimiser themselves; use {ours}.")
         try:
+            if not hasattr(self, "folder"):
+                may_be_written(Path(trainer.default_root_dir).expanduser())
             rehearse(self._parser(self.config.subcommand), self.options)
         except (DataError, DatasetNotFoundError):
             raise
@@ -314,10 +325,12 @@ class ZooCLI(LightningCLI):
                 warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks used to create")
             try:
                 super()._run_subcommand(subcommand)
-            except Stopped:
+            except SystemExit as ended:
                 if (launcher := self.trainer.strategy.launcher) is not None:
                     launcher.kill(signal.SIGTERM)  # the processes that it started, where the signal came to us alone
-                raise
+                if isinstance(ended, Stopped):
+                    raise
+                raise Stopped(signal.SIGINT) from None  # what Lightning makes of a KeyboardInterrupt
 
     def after_fit(self) -> None:
         """Writes fit.json."""

@@ -140,6 +140,52 @@ def test_a_folder_that_may_not_be_written_is_said_before_the_work(own: Path, run
     assert not (own / "results.json").exists()
 
 
+@pytest.mark.parametrize("kind", ["file", "broken link", "file on the way", "read-only"])
+def test_a_place_that_cannot_be_written_is_said_before_data_are_prepared(
+    data_options: list[str], run: Run, monkeypatch: Any, tmp_path: Path, kind: str
+) -> None:
+    root = tmp_path / "root"
+    if kind == "broken link":
+        root.symlink_to("nowhere")
+    elif kind == "read-only":
+        access = os.access
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path and access(path, mode))
+    else:
+        root.touch()
+    words = ["--trainer.default_root_dir", str(root / "deeper" if "way" in kind else root), "--data.prepared", "new"]
+    printed = run("fit", "--model", "MMoE", *data_options, *words, code=2)
+    place, said = (tmp_path, "may not be written") if kind == "read-only" else (root, "is no folder")
+    assert f"{place}: {said}" in printed
+    assert not Path("new").exists()
+
+
+def test_a_name_that_is_taken_by_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "name").symlink_to("nowhere")
+    with pytest.raises(FileExistsError):
+        run_folder.new_folder(tmp_path, "name")
+
+
+CONFIGS = {
+    "empty": b"",
+    "list": b"- 1\n- 2\n",
+    "torn": b"model: {class_path: [",
+    "binary": bytes(range(256)),
+    "word": b"fit",
+}
+
+
+@pytest.mark.parametrize("kind", [*CONFIGS, "folder", "missing"])
+def test_a_config_that_is_none_is_refused(run: Run, kind: str) -> None:
+    path = Path("config.yaml")
+    if kind in CONFIGS:
+        path.write_bytes(CONFIGS[kind])
+    elif kind == "folder":
+        path.mkdir()
+    printed = run("fit", "-c", str(path), code=2)
+    assert len(printed) < 900
+    assert "Traceback" not in printed
+
+
 def test_no_file_deletes_another_through_the_state_of_a_checkpoint(own: Path, run: Run, tmp_path: Path) -> None:
     """What is no longer the best is deleted, by a path that the checkpoint holds."""
     victim = tmp_path / "victim"

@@ -55,7 +55,6 @@ def whole(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("training_step", 4, 4),
         ("training_step", 10, 10),  # the last batch of an epoch
         ("validation_step", 4, 10),  # its validation
-        ("training_step", 13, 13),
         ("validation_step", 7, 20),  # the last one
     ],
 )
@@ -114,6 +113,29 @@ def test_without_a_result_no_command_succeeds(
     signal_in(monkeypatch, owner, method, 1)
     assert f"mtlzoo {command}: ended by SIGTERM. It has no result" in run(command, *words, code=143)
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == files
+
+
+@pytest.mark.parametrize(("command", "owner", "method"), [("test", MMoE, "test_step"), ("prepare", Synthetic, "read")])
+def test_ctrl_c_that_a_library_took_over_is_one(
+    trained: Path,
+    options: list[str],
+    data_options: list[str],
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    owner: Any,
+    method: str,
+) -> None:
+    """Polars raises KeyboardInterrupt by itself, whatever handler there is."""
+
+    def interrupted(*args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, method, interrupted)
+    words = [*options, "--ckpt_path", str(trained / "checkpoints/best.ckpt")] if command == "test" else data_options
+    before = signal.getsignal(signal.SIGINT)
+    assert "ended by SIGINT" in run(command, *words, "--data.prepared", "prepared", code=130)
+    signal.signal(signal.SIGINT, before)  # Lightning ignores it from then on
 
 
 def test_an_ignored_signal_stays_ignored() -> None:
