@@ -453,7 +453,7 @@ def test_rows_refused(change: dict[str, Any], recipe: dict[str, Any], message: s
         ),
         ({"columns": (NumericColumn("x", buckets=3), CategoricalColumn("y", table="x"))}, "holds quantile buckets"),
         ({"user": "y"}, "user='y' is not one of the categorical features"),
-        ({"labels": (Label("click", kind="multiclass"),)}, "multiclass and multilabel need classes >= 2"),
+        ({"labels": (Label("click", kind="multilabel"),)}, "multiclass and multilabel need classes >= 2"),
     ],
 )
 def test_recipes_refused_before_a_row_is_read(recipe: dict[str, Any], message: str, tmp_path: Path) -> None:
