@@ -57,8 +57,9 @@ def prepared(template: MultiTaskDataModule, root: Path, cache: Path) -> Data:
         module.prepare_data()
     manifest = module.data.manifest
     assert sum(manifest["rows"].values()) == sum(map(len, frames)), "rows vanish after they were read"
+    rows = pl.concat(frames, how="vertical_relaxed")
     return Data(
-        pl.concat(frames, how="vertical_relaxed"),
+        rows.drop(module.origin),  # where a row is from changes with every line before it
         {name: pl.concat(parts) for name, parts in links.items() if parts},
         sum(manifest["dropped"].values()),
     )
