@@ -87,6 +87,11 @@ def flipped(data: bytes) -> bytes:
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
+def link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
 def unlist(folder: Path) -> None:
     path = folder / checksums.FILE
     plain = json.loads(path.read_text())
@@ -107,10 +112,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "column added": lambda folder: shutil.copy(folder / "train/labels.npy", folder / "train/more.npy"),
     "split gone": lambda folder: shutil.rmtree(folder / "val"),
     "ids gone": lambda folder: (folder / "test/ids.parquet").unlink(),
-    "a link to nowhere": lambda folder: (
-        (folder / "train/group.npy").unlink(),
-        (folder / "train/group.npy").symlink_to(folder / "nowhere"),
-    ),
+    "a link to nowhere": lambda folder: link(folder / "train/group.npy"),
     "checksums gone": lambda folder: (folder / checksums.FILE).unlink(),
     "manifest gone": lambda folder: (folder / "manifest.json").unlink(),
     "a file that no checksum lists": unlist,

@@ -76,8 +76,12 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("pattern", ["a.csv", "*.csv"])
 def test_what_is_no_file_is_named(what: str, pattern: str, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    make = {"folder": path.mkdir, "link to nowhere": lambda: path.symlink_to("b"), "pipe": lambda: os.mkfifo(path)}
-    make[what]()
+    if what == "folder":
+        path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("b")
     data = TabularDataModule(tmp_path, train=pattern, **SCHEMA)
     with pytest.raises(DatasetNotFoundError, match=r"a\.csv.* where a file is expected|no file .*a\.csv"):
         data.files()
