@@ -80,7 +80,7 @@ def test_what_is_no_class(train: Any, test: Any, label: Any, message: str, suffi
 def test_declarations_that_contradict_themselves() -> None:
     for label in ({"kind": "binary"}, {"kind": "multiclass", "classes": 2}, {"kind": "multilabel"}):
         with pytest.raises(ValueError, match=r"class_names=.* allowed are different names"):
-            Label("y", class_names=("a", "b"), **label)  # type: ignore[arg-type]
+            Label("y", class_names=("a", "b"), **label)
     with pytest.raises(ValueError, match="allowed are different names"):
         Label("y", kind="multiclass", class_names=("a", "a"))
     with pytest.raises(ValueError, match="1 class_names with classes=2"):

@@ -134,7 +134,10 @@ def test_the_same_sequence_and_classes_of_every_file(name: str, suffix: str, tmp
 def test_what_pandas_writes_shares_the_table_of_items(tmp_path: Path) -> None:
     frame = pd.DataFrame({"item": [1, 2, 3], "history": [[1, 2, 3], np.array([2]), [3, 1]], "y": [1, 0, 1]})
     frame.to_csv(tmp_path / "a.csv", index=False)
-    features = {"item": "categorical", "history": {"kind": "sequence", "max_length": 3, "table": "item"}}
+    features: dict[str, Any] = {
+        "item": "categorical",
+        "history": {"kind": "sequence", "max_length": 3, "table": "item"},
+    }
     data = TabularDataModule(tmp_path, train="a.csv", val="a.csv", features=features, labels={"y": "binary"})
     assert data.schema.tables == {"item": 5}
     items = data.data["train"]["categorical"].flatten().tolist()

@@ -251,10 +251,10 @@ OK = "u,x,y\n\u5317\u4eac,1.5,0\nb,,1\n"
 def test_text_files_as_they_come(tmp_path: Path, text: str, encoding: str, options: dict[str, Any], by: str) -> None:
     (tmp_path / "a.csv").write_bytes(text.encode(encoding))
     described: dict[str, Any] = {"features": {"u": "categorical", "x": "numeric"}, "labels": {"y": "binary"}} | options
-    files = {"train": "a.csv", "val": "a.csv"}
+    files: dict[str, Any] = {"train": "a.csv", "val": "a.csv"}
     if by == "schema file":
         (tmp_path / "schema.yaml").write_text(yaml.safe_dump(described))
-        data = TabularDataModule(tmp_path, schema_file="schema.yaml", **files)  # type: ignore[arg-type]
+        data = TabularDataModule(tmp_path, schema_file="schema.yaml", **files)
     else:
         data = TabularDataModule(tmp_path, **files, **described)
     frame = pl.concat(data.read())

@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import lightning as L
 import pytest
@@ -12,7 +13,12 @@ from mtlzoo.cli.screen import OneLineBar, RunSize
 from mtlzoo.datamodules import Synthetic
 from mtlzoo.tasks import Task
 
-QUIET = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False, "accelerator": "cpu"}
+QUIET: dict[str, Any] = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+    "accelerator": "cpu",
+}
 
 
 @pytest.mark.filterwarnings("ignore:The number of training batches")
