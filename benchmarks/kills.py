@@ -136,6 +136,7 @@ def measure() -> None:
     for name, default in (("kills", 60), ("signals", 40), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have it ignored in the background
     draw = random.Random(options.seed)
     root = Path(tempfile.mkdtemp())
     os.environ["MTLZOO_CACHE"] = str(root / "cache")
