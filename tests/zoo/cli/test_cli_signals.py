@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +116,29 @@ def test_without_a_result_no_command_succeeds(
     signal_in(monkeypatch, owner, method, 1)
     assert f"mtlzoo {command}: ended by SIGTERM. It has no result" in run(command, *words, code=143)
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_command_as_a_user_and_a_cluster_end_it(options: list[str], tmp_path: Path, processes: int) -> None:
+    """SIGTERM to the first process alone; nothing is left of it but what the next command goes on from."""
+    words = [*options, "--trainer.max_epochs", "1000", "--patience", "null", "--data.prepared", str(tmp_path / "new")]
+    words += ["--trainer.devices", str(processes), *(["--trainer.strategy", "ddp"] if processes > 1 else [])]
+    command = [sys.executable, "-m", "mtlzoo"]
+    began = subprocess.Popen([*command, "fit", *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    ended = time.monotonic() + 200
+    while not (RUN / "metrics.csv").exists() and began.poll() is None and time.monotonic() < ended:
+        time.sleep(0.1)
+    began.send_signal(signal.SIGTERM)
+    _, said = began.communicate(timeout=100)
+    assert began.returncode == 143, said
+    assert "ended by SIGTERM. Saved at step" in said
+    assert "Traceback" not in said
+    reached = torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+    more = ["--ckpt_path", "last", "--trainer.max_epochs", "-1", "--trainer.max_steps", str(reached + 1)]
+    done = subprocess.run([*command, "fit", "-c", str(RUN / "config.yaml"), *more], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)["global_step"] == reached + 1
 
 
 @pytest.mark.parametrize(("command", "owner", "method"), [("test", MMoE, "test_step"), ("prepare", Synthetic, "read")])
