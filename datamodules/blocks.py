@@ -143,7 +143,7 @@ def _lines(file: IO[bytes], path: Path, size: int, quote: bool) -> Iterator[byte
         try:
             data = file.read(size)
             rest = file.readline(_LONGEST_LINE)
-            if quote and (data.count(b'"') + rest.count(b'"')) % 2:
+            if quote and (_quotes(data) + _quotes(rest)) % 2:
                 rest += _to_the_quote(file)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(
@@ -157,6 +157,10 @@ def _lines(file: IO[bytes], path: Path, size: int, quote: bool) -> Iterator[byte
         total += len(data) + len(rest)
     if not total:
         raise DataError(f"{path}: the file is empty. Download it again.")
+
+
+def _quotes(data: bytes) -> int:
+    return data.count(b'"') if b'"' in data else 0  # to find none costs a tenth of counting them
 
 
 def _to_the_quote(file: IO[bytes]) -> bytes:

@@ -24,24 +24,34 @@ class Domain:
 
     Args:
         allowed: They in words, for messages.
-        good: Whether each value is one of them; missing ones are not asked for.
+        good: Whether each value is one of them; missing ones are not asked for. None where all are.
         read: Type that the text is parsed as.
         dtype: Type that the values are given in, which holds all good ones; `read` if None.
         missing: Whether a row may lack a value.
+        ends: Lowest and highest between which all are good, so that a look at the column's own may do.
     """
 
     allowed: str
-    good: Callable[[pl.Series], pl.Series]
+    good: Callable[[pl.Series], pl.Series] | None
     read: DataType = pl.Int64
     dtype: DataType | None = None
     missing: bool = False
+    ends: tuple[float, float] | None = None
 
     def first_bad(self, values: pl.Series) -> int | None:
         """Place of a value that is not allowed, if there is one."""
         if values.null_count() and not self.missing:
             return int(values.is_null().arg_true()[0])
+        if self.good is None or (self.ends and _lies_between(values, *self.ends)):
+            return None
         good = self.good(values)
         return None if good.all() else int((~good).arg_true()[0])
+
+
+def _lies_between(values: pl.Series, low: float, high: float) -> bool:
+    """Whether all values do, as far as lowest and highest tell; NaN does not."""
+    ends = (values.nan_min(), values.nan_max()) if values.dtype.is_float() else (values.min(), values.max())
+    return ends[0] is not None and bool(low <= ends[0] and ends[1] <= high)
 
 
 def whole(
@@ -72,7 +82,8 @@ def whole(
             inside |= values.is_in(others)
         return inside & (values == values.floor()) if points else inside
 
-    return Domain(allowed, good, pl.Float64 if points else pl.Int64, pl.Int64, missing)
+    ends = None if points else (low, most)
+    return Domain(allowed, good, pl.Float64 if points else pl.Int64, pl.Int64, missing, ends)
 
 
 def flag(*, missing: bool = False, points: bool = False) -> Domain:
@@ -83,6 +94,7 @@ def flag(*, missing: bool = False, points: bool = False) -> Domain:
         pl.Float64 if points else pl.Int8,
         pl.Int8,
         missing,
+        None if points else (0, 1),
     )
 
 
@@ -101,7 +113,7 @@ def seconds(*, per_second: int = 1, missing: bool = False) -> Domain:
     low, high = EARLIEST * per_second, (LATEST + 1) * per_second - 1
     unit = {1: "seconds", 1000: "milliseconds"}[per_second]
     allowed = f"a time from 1995 to 2037 in {unit} since 1970" + (", or nothing" if missing else "")
-    return Domain(allowed, lambda values: values.is_between(low, high), missing=missing)
+    return Domain(allowed, lambda values: values.is_between(low, high), missing=missing, ends=(low, high))
 
 
 def stars(*, half: bool = False) -> Domain:
@@ -124,16 +136,13 @@ def number(
     """Finite numbers; NaN is none."""
     ends = (f" from {low:g}" if low > -LARGEST else "") + (f" to {high:g}" if high < LARGEST else "")
     allowed = f"a finite number{ends}" + (", or nothing" if missing else "")
-    return Domain(allowed, lambda values: values.is_between(low, high), pl.Float64, dtype, missing)
+    return Domain(allowed, lambda values: values.is_between(low, high), pl.Float64, dtype, missing, (low, high))
 
 
 def text(pattern: str = "", allowed: str = "a text", *, missing: bool = False) -> Domain:
     """Texts that match a regular expression as a whole, or any."""
     whole_text = f"^(?:{pattern})$"
-
-    def good(values: pl.Series) -> pl.Series:
-        return values.str.contains(whole_text) if pattern else values.is_not_null() | True
-
+    good = (lambda values: values.str.contains(whole_text)) if pattern else None
     return Domain(allowed + (", or nothing" if missing else ""), good, pl.String, None, missing)
 
 

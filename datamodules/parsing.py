@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,8 @@ from mtlzoo.options import check_options
 from mtlzoo.schema import Name
 
 Decimal: TypeAlias = Literal[".", ","]
+_WINDOW = 1 << 16
+"""Bytes that are looked at at once: few enough for the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +132,10 @@ class Parser:
 
     def _check_spelling(self, block: Block, table: pa.Table, *, quoted: bool) -> None:
         """Refuses numbers that Arrow reads and nobody writes."""
-        texts = from_table(self._table(block, quoted=quoted, types=dict.fromkeys(self.columns, pa.string())))
-        for field in table.schema:
-            if not _is_number(field.type):
-                continue
+        fields = [field for field in table.schema if _is_number(field.type)]
+        types = dict.fromkeys((field.name for field in fields), pa.string())
+        texts = from_table(self._table(block, quoted=quoted, types=types))
+        for field in fields:
             text = texts[field.name].str.strip_chars() if self.format.strip else texts[field.name]
             number = NUMBER.replace(r"\.", re.escape(self.format.decimal))
             good = text.str.contains(WHOLE if pa.types.is_integer(field.type) else number)
@@ -235,13 +238,21 @@ def _odd(data: bytes, table: pa.Table, separator: str, strip: bool) -> bool:
     floats = [column for column in table.columns if pa.types.is_floating(column.type)]
     if not all(pc.all(pc.is_finite(column), min_count=0).as_py() for column in floats):
         return True
-    edge, blank = re.escape(separator) + r'\n"', "" if strip else " \t".replace(separator, "")
-    if not any(mark.encode() in data for mark in f"xX+{blank}"):  # which is found at once where it is not
+    blanks = b"" if strip else b" \t".replace(separator.encode(), b"")
+    marks = [mark for mark in b"xX+" + blanks if mark in data]
+    if not marks:
         return False
-    around = f"|[{blank}][{edge}\\r]" if blank else ""
-    if data[:1] in (b"+", *(mark.encode() for mark in blank)):
+    if data[0] in b"+" + blanks or data[-1] in blanks:
         return True
-    return bool(pl.Series([data.decode()]).str.contains(rf"0[xX]|[{edge}][{blank}+]{around}")[0])
+    text = np.frombuffer(data, np.uint8)
+    for start in range(0, len(text), _WINDOW):  # comparisons of bytes, many times faster than a regular expression
+        part = text[start : start + _WINDOW + 1]
+        edge = (part == ord(separator)) | (part == ord("\n")) | (part == ord("\r")) | (part == ord('"'))
+        for mark in marks:
+            there, before = part == mark, part == ord("0") if mark in b"xX" else edge
+            if (there[1:] & before[:-1]).any() or (mark in blanks and (there[:-1] & edge[1:]).any()):
+                return True
+    return False
 
 
 def _nth_line(block: Block, row: int, format: Format) -> tuple[int, str]:
