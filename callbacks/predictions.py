@@ -23,8 +23,8 @@ class ParquetPredictions(L.Callback):
 
     Works with any module whose `predict_step` returns a mapping of column name to tensor: [B] becomes a column of
     numbers, [B, K] one of lists. With `ids`, the module must also return ``row``, the position of each row in `ids`;
-    the identifying columns then stand in front. Files appear under their names when they are complete; those of an
-    earlier prediction are removed. Nothing is written or removed where the folder is a link.
+    the identifying columns then stand in front. Files appear under their names when they are complete, and then
+    take the place of an earlier prediction. Nothing is written or removed where the folder is a link.
 
     Args:
         folder: Folder of the parts.
@@ -43,12 +43,12 @@ class ParquetPredictions(L.Callback):
         self._held: list[pa.Table] = []
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Agrees on the folder, clears it, and opens the ids."""
+        """Agrees on the folder, and opens the ids; earlier predictions stay until these are complete."""
         self.folder = trainer.strategy.broadcast(self.folder)
         if trainer.is_global_zero:
             own_folder(self.folder)
-            for old in [*self.folder.glob("part-*.parquet"), *self.folder.glob(PARTS)]:
-                old.unlink()
+            for left in self.folder.glob(PARTS):
+                left.unlink()  # of a process that was killed
         trainer.strategy.barrier()
         self._path = self.folder / f"part-{trainer.global_rank:05d}.parquet"
         if self.ids is not None:
@@ -87,11 +87,17 @@ class ParquetPredictions(L.Callback):
             self._write()
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Completes the file; a process that had no row writes none."""
+        """Completes the file, in place of an earlier one; a process that had no row writes none."""
         self._write()
+        trainer.strategy.barrier()
+        if self._writer is None:
+            self._path.unlink(missing_ok=True)
         self._file.close()
         self._writer, self._table = None, None
         trainer.strategy.barrier()
+        for old in self.folder.glob("part-*.parquet") if trainer.is_global_zero else []:
+            if old.name >= f"part-{trainer.world_size:05d}":
+                old.unlink()  # of more processes than now
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Takes away what is not complete."""

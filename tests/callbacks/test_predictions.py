@@ -105,6 +105,21 @@ def test_a_cut_leaves_no_file_that_looks_complete(tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_earlier_prediction_stays_until_the_next_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict(tmp_path, Rows(0, 3))
+    before = (tmp_path / "part-00000.parquet").read_bytes()
+
+    def cut(*args: Any) -> Any:
+        raise KeyError("cut")
+
+    monkeypatch.setattr(Foreign, "predict_step", cut)
+    with pytest.raises(KeyError, match="cut"):
+        predict(tmp_path, Rows(0, 20))
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
 def test_a_folder_that_is_a_link_keeps_what_is_in_it(tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious/part-00000.parquet").write_text("precious")
