@@ -43,7 +43,7 @@ class AITM(MultiTaskModule):
         **base: Options of `MultiTaskModule`.
 
     Raises:
-        ValueError: A negative `calibrator`, or one for tasks that have no probability.
+        ValueError: No layer in `bottom_units`, a negative `calibrator`, or one for tasks that have no probability.
     """
 
     def __init__(
@@ -60,6 +60,8 @@ class AITM(MultiTaskModule):
         **base: Any,
     ) -> None:
         super().__init__(schema, **base)
+        if not bottom_units:
+            raise ValueError(f"AITM: bottom_units={bottom_units!r}; allowed is one layer or more.")
         tasks = self.schema.tasks
         others = {task.name: task.kind for task in tasks if task.kind != "binary"}
         if not calibrator >= 0 or (calibrator and others):

@@ -14,6 +14,7 @@ import torch
 import mtlzoo
 from mtlzoo.identity import DATA
 from mtlzoo.module import MultiTaskModule
+from mtlzoo.schema import FeatureSchema
 
 BEGINNINGS = {
     b"<": "a web page",
@@ -55,14 +56,14 @@ def load(
     accepted = inspect.signature(kind).parameters
     if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in accepted.values()):
         options = {name: value for name, value in options.items() if name in accepted}  # the others it sets by itself
-    made = kind(**{**options, **changes})
+    try:
+        made = kind(**{**options, **changes})
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: {kind.__name__} can't be made of its options: {error}") from error
     try:
         made.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        first = str(error).splitlines()[1:2] or [str(error)]
-        raise ValueError(
-            f"{path}: its weights do not fit {kind.__name__} with these options: {first[0].strip()}"
-        ) from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     made.trained_on = checkpoint.get(DATA)
     return made.to(map_location).eval()
 
@@ -89,10 +90,26 @@ def read(path: str | os.PathLike[str], map_location: Any = "cpu", *, mmap: bool 
         raise ValueError(f"{path} is not a checkpoint of an mtlzoo model: {found}.") from None
     if not isinstance(checkpoint, dict) or "mtlzoo" not in checkpoint:
         raise ValueError(f"{path} is not a checkpoint of an mtlzoo model: it has no entry 'mtlzoo'.")
-    parts = (checkpoint["mtlzoo"], checkpoint.get("hyper_parameters"), checkpoint.get("state_dict"))
-    if not all(isinstance(part, Mapping) for part in parts) or not {"module", "class"} <= set(checkpoint["mtlzoo"]):
+    if not _is_whole(checkpoint):
         raise ValueError(f"{path} is not a whole checkpoint: class, options or weights of the model are missing.")
     return checkpoint
+
+
+def _is_whole(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether it has class, options and weights of a model, and what is noted of its data is a note."""
+    who, options, weights, data = (
+        checkpoint.get(part, {}) for part in ("mtlzoo", "hyper_parameters", "state_dict", DATA)
+    )
+    if not all(isinstance(part, Mapping) for part in (who, options, weights, data)):
+        return False
+    if not {"module", "class"} <= set(who) or (DATA in checkpoint and not {"vocabulary", "fingerprint"} <= set(data)):
+        return False
+    try:
+        FeatureSchema.from_dict(options["schema"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False
+    named = (isinstance(name, str) and isinstance(weight, torch.Tensor) for name, weight in weights.items())
+    return "state_dict" in checkpoint and all(named)
 
 
 def find_class(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> type[MultiTaskModule]:

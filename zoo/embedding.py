@@ -5,7 +5,7 @@ from collections.abc import Sequence as Seq
 import torch
 from torch import Tensor, nn
 
-from mtlzoo.layers import MLP, module_keys
+from mtlzoo.layers import MLP, demand, module_keys
 from mtlzoo.schema import Batch, Categorical, FeatureSchema, Sequence
 
 
@@ -83,7 +83,7 @@ class FeatureEmbedding(nn.Module):
             keys = ["categorical"] if self.categorical else []
             ids = torch.cat([batch[key] for key in [*keys, *(s.name for s in self.sequences)]], 1)
             # One table for all: an id that is too large would silently read another feature's row.
-            torch._assert_async(
+            demand(
                 ((ids >= 0) & (ids < self.cardinality)).all(),
                 "an id of this batch is outside its feature's table; "
                 "prepare the data with the schema the model was built from",

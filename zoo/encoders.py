@@ -6,6 +6,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mtlzoo.layers import demand
+
 
 class Encoder(nn.Module, ABC):
     """Vectors of users and items from one table, users first.
@@ -38,7 +40,7 @@ class Encoder(nn.Module, ABC):
         """Vectors of some users and some items: int [n], [m] -> [n, width], [m, width]."""
         ids = torch.cat([users, items + self.users])
         # One table for both: an id that is too large would silently read another's row.
-        torch._assert_async(
+        demand(
             ((ids >= 0) & (users < self.users).all() & (ids < self.users + self.items)).all(),
             "an id of this batch is outside its table; prepare the data with the schema the model was built from",
         )

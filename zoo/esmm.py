@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.embedding import FeatureEmbedding
-from mtlzoo.layers import Activation, Towers
+from mtlzoo.layers import Activation, Towers, demand
 from mtlzoo.module import MultiTaskModule, Schema
 from mtlzoo.schema import Batch
 
@@ -102,7 +102,7 @@ class ESMM(MultiTaskModule):
         if self.require_funnel:
             columns = {task.name: batch["labels"][:, where] for task, where in self.schema.label_columns}
             for before, name in pairwise(self.funnel):
-                torch._assert_async(
+                demand(
                     ~(columns[name] > columns[before]).any(),
                     f"ESMM: a row of this batch has {name} without {before}, so these labels are no funnel. Put the "
                     "tasks in their order (funnel=), choose others, or set require_funnel=False.",

@@ -1,6 +1,6 @@
 """Building blocks of the networks: multi-layer perceptron, experts, gate."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -19,6 +19,31 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+SIZES = ("embedding_dim", "experts", "task_experts", "shared_experts", "levels", "layers")
+"""Options of models that count something; those that end in ``units`` are widths of layers."""
+
+
+def check_sizes(who: str, options: Mapping[str, Any]) -> None:
+    """Refuses counts and widths that are no network; torch builds some of them, and others fail far from here.
+
+    Args:
+        who: The model, for the message.
+        options: Of the model, by name; others than sizes are not looked at.
+
+    Raises:
+        ValueError: With what was found and what is allowed.
+    """
+    for name, found in options.items():
+        if name not in SIZES and not name.endswith("units"):
+            continue
+        least = 0 if name == "shared_experts" else 1
+        numbers = list(found) if isinstance(found, Sequence) else [found]
+        if name == "expert_units" and not numbers:
+            raise ValueError(f"{who}: expert_units={found!r}; allowed is one layer or more.")
+        if not all(isinstance(number, int) and number >= least for number in numbers):
+            raise ValueError(f"{who}: {name}={found!r}; allowed are whole numbers >= {least}.")
+
+
 def module_keys(names: Iterable[str]) -> dict[str, str]:
     """A key of `nn.ModuleDict` for each name: the name itself, but where that has a dot or is a method's.
 
@@ -33,6 +58,18 @@ def module_keys(names: Iterable[str]) -> dict[str, str]:
             key += "%"
         keys[name] = key
     return keys
+
+
+def demand(holds: Tensor, message: str) -> None:
+    """Refuses what a batch holds without a wait for a device: a CPU raises at once, a GPU when it gets there.
+
+    Raises:
+        RuntimeError: `holds` is false.
+    """
+    if holds.device.type != "cpu" or torch.compiler.is_compiling():
+        torch._assert_async(holds, message)
+    elif not holds:
+        raise RuntimeError(message)
 
 
 class BatchNorm(nn.BatchNorm1d):

@@ -18,6 +18,7 @@ from mtlzoo import parallel, resume
 from mtlzoo.best import BestCheckpoint, keeps_the_last
 from mtlzoo.callbacks import collectives
 from mtlzoo.identity import DATA, Identity, check_meaning, identities, noted
+from mtlzoo.layers import check_sizes
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
 from mtlzoo.schedules import SCHEDULES, Schedule, check_end, rate_factor, total_steps
@@ -100,6 +101,9 @@ class MultiTaskModule(L.LightningModule, ABC):
                 f"accumulate={accumulate}, warmup_steps={warmup_steps}, clip_norm={clip_norm}; "
                 "allowed are accumulate >= 1, warmup_steps >= 0, clip_norm > 0 or None."
             )
+        rates = {"lr": lr, "weight_decay": weight_decay, "table_lr": table_lr, "table_weight_decay": table_weight_decay}
+        if wrong := {name: rate for name, rate in rates.items() if rate is not None and not 0 <= rate < math.inf}:
+            raise ValueError(f"{wrong}; allowed are finite numbers >= 0.")
         self.optimizer = optimizer
         self.lr = lr
         self.weight_decay = weight_decay
@@ -112,6 +116,7 @@ class MultiTaskModule(L.LightningModule, ABC):
         self.schedule = schedule
         self.warmup_steps = warmup_steps
         self.save_hyperparameters(logger=False)
+        check_sizes(type(self).__name__, self.hparams)
         # Plain, so that a checkpoint loads with weights_only=True in a process that knows nothing of us.
         self.hparams["schema"] = self.schema.to_dict()
         grouped = self.schema.group is not None
@@ -426,6 +431,19 @@ class MultiTaskModule(L.LightningModule, ABC):
         self._meet(self.trainer.predict_dataloaders)
 
     # ---- checkpoints
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Takes weights over.
+
+        Raises:
+            ValueError: They are those of another network, in a line where torch lists every one of them.
+        """
+        try:
+            return super().load_state_dict(*args, **kwargs)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1:2] or [str(error)]
+            said = first[0].strip()
+            raise ValueError(f"its weights do not fit {type(self).__name__} with these options: {said[:300]}") from None
 
     def configure_callbacks(self) -> list[L.Callback]:
         """Keeps the best epoch by `monitor` where the Trainer was told nothing of checkpoints.

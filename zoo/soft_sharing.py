@@ -37,7 +37,7 @@ class SoftSharing(MultiTaskModule):
         **base: Options of `MultiTaskModule`.
 
     Raises:
-        ValueError: `distance` below 0.
+        ValueError: `distance` below 0, or no layer in `bottom_units`.
     """
 
     def __init__(
@@ -54,6 +54,8 @@ class SoftSharing(MultiTaskModule):
         **base: Any,
     ) -> None:
         super().__init__(schema, **base)
+        if not bottom_units:
+            raise ValueError(f"SoftSharing: bottom_units={bottom_units!r}; allowed is one layer or more.")
         if not distance >= 0:
             raise ValueError(f"SoftSharing: distance={distance}; allowed are numbers >= 0.")
         self.distance = distance

@@ -79,6 +79,8 @@ class STEMNet(MultiTaskModule):
         **base: Any,
     ) -> None:
         super().__init__(schema, **base)
+        if shared_experts < 1:
+            raise ValueError(f"STEMNet: shared_experts={shared_experts}; allowed are whole numbers >= 1.")
         if gate_input not in ("task+shared", "task") or shared_stream not in ("leaky", "stopped"):
             raise ValueError(
                 f"STEMNet: gate_input={gate_input!r}, shared_stream={shared_stream!r}; allowed are 'task+shared' (the "

@@ -224,6 +224,37 @@ def test_a_flipped_byte_is_found_or_changes_nothing(small: Path, tmp_path: Path)
     assert refused > 100
 
 
+@pytest.mark.parametrize(
+    ("entry", "value", "said"),
+    [
+        ("state_dict", {"a": 1}, "not a whole checkpoint"),
+        ("state_dict", {1: torch.ones(1)}, "not a whole checkpoint"),
+        ("state_dict", {}, "do not fit SharedBottom"),
+        ("hyper_parameters", {}, "not a whole checkpoint"),
+        ("hyper_parameters", {"schema": {"features": 3}}, "not a whole checkpoint"),
+        ("mtlzoo_data", "x", "not a whole checkpoint"),
+        ("mtlzoo_data", {}, "not a whole checkpoint"),
+    ],
+)
+def test_a_checkpoint_of_other_parts_is_refused_in_a_line(
+    small: Path, tmp_path: Path, entry: str, value: Any, said: str
+) -> None:
+    checkpoint: Any = torch.load(small, weights_only=True)
+    torch.save({**checkpoint, entry: value}, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match=said) as refused:
+        mtlzoo.load(tmp_path / "a.ckpt")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("option", "value"), [("experts", 3), ("bottom_units", "wide"), ("bottom_units", [-1])])
+def test_options_that_make_no_model_name_the_file(small: Path, tmp_path: Path, option: str, value: Any) -> None:
+    checkpoint: Any = torch.load(small, weights_only=True)
+    checkpoint["hyper_parameters"][option] = value
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match=r"a\.ckpt: "):
+        mtlzoo.load(tmp_path / "a.ckpt")
+
+
 def test_a_checkpoint_holds_nothing_but_plain_values(toy: ModuleType, tmp_path: Path) -> None:
     """A process that never imports mtlzoo can read it (trap T4)."""
     path = save(toy, MMoE(toy.SCHEMA, embedding_dim=3, experts=2), tmp_path / "a.ckpt")

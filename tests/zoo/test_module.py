@@ -332,6 +332,9 @@ def test_monitor_follows_the_tasks(toy: ModuleType) -> None:
     assert MMoE(FeatureSchema(features, (stars,))).monitor == ("val/accuracy_mean", "max")
 
 
+RATES = ("lr", "weight_decay", "table_lr", "table_weight_decay")
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -340,6 +343,19 @@ def test_monitor_follows_the_tasks(toy: ModuleType) -> None:
         ({"clip_norm": 0.0}, "clip_norm=0.0"),
         ({"warmup_steps": 3, "schedule": "plateau"}, "plateau"),
         ({"schedule": "step"}, "schedule='step'"),
+        *(({name: value}, name) for name in RATES for value in (-1.0, float("nan"), float("inf"))),
+        *(({name: value}, name) for name in ("bottom_units", "tower_units") for value in ([0], [8, -1], [2.5])),
+        *(({"embedding_dim": value}, "embedding_dim") for value in (0, -4, 2.5)),
+        ({"model": "MMoE", "experts": 0}, "MMoE: experts=0; allowed are whole numbers >= 1"),
+        ({"model": "MMoE", "expert_units": []}, "one layer or more"),
+        ({"model": "PLE", "levels": 0}, "levels"),
+        ({"model": "PLE", "shared_experts": -1}, "shared_experts=-1; allowed are whole numbers >= 0"),
+        ({"model": "AdaTT", "task_experts": 0}, "task_experts"),
+        ({"model": "STEMNet", "shared_experts": 0}, "shared_experts"),
+        ({"model": "STEMNet", "layers": 0}, "layers"),
+        ({"model": "AITM", "bottom_units": []}, "one layer or more"),
+        ({"model": "SoftSharing", "bottom_units": []}, "one layer or more"),
+        ({"model": "PEPNet", "gate_units": 0}, "gate_units"),
     ],
 )
 def test_refuses_options_out_of_range(toy: ModuleType, wrong: dict[str, Any], message: str) -> None:
