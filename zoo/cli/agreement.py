@@ -16,14 +16,26 @@ from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.identity import DATA, check_columns, check_meaning
 from mtlzoo.schema import FeatureSchema
 
+RESUMED = ("loops", "optimizer_states", "lr_schedulers", "callbacks")
+"""What Lightning needs of a checkpoint to go on, beside the weights."""
 
-def peek(path: Path) -> dict[str, Any]:
+
+def peek(path: Path, *, resumes: bool = False) -> dict[str, Any]:
     """What a checkpoint says of its model, without reading the weights.
 
+    Args:
+        path: The checkpoint.
+        resumes: Whether a training is to go on from it.
+
     Raises:
-        ValueError: It is damaged, or not the checkpoint of an mtlzoo model.
+        ValueError: It is damaged, or not the checkpoint of an mtlzoo model, or has not what it is for.
     """
     checkpoint = read(path, mmap=True)
+    if resumes and not (set(RESUMED) <= set(checkpoint) and "random" in checkpoint["mtlzoo"]):
+        raise ValueError(
+            f"{path} holds weights alone, and no training to go on with. Take last.ckpt, or one that was saved with "
+            "save_weights_only=False; to start from the weights: mtlzoo.load(path)."
+        )
     return {key: checkpoint.get(key) for key in ("mtlzoo", "hyper_parameters", "global_step", "epoch", DATA)}
 
 
@@ -104,6 +116,7 @@ class KeptEncoding(L.Callback):
         kept = self.folder / "encoding"
         if not trainer.is_global_zero or kept.exists():
             return
+        kept.unlink(missing_ok=True)  # a link to nothing
         for stale in own_folder(self.folder).glob(".encoding.????????.part"):
             shutil.rmtree(stale)
         part = self.folder / f".encoding.{secrets.token_hex(4)}.part"

@@ -115,6 +115,13 @@ def explain(message: str) -> str:
     errors = [e for e in dict.fromkeys(lines) if not any(e != other and e.startswith(other) for other in lines)]
     if option and not errors and (word := re.search(r"Option '(\S+)' is not accepted", message)):
         return f"--{option}.{word[1]}: of which class? Say that before it: --{option}+=NAME."
+    if (
+        option
+        and not errors
+        and (word := re.search(r"Given value: (\S+)$", message))
+        and (known := _names(option, cls))
+    ):
+        return _hint(f"--{option}: {word[1]} is something else", word[1], known)
     return (f"--{option}: " if option and errors else "") + ("; ".join(errors) or message)
 
 

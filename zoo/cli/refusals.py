@@ -14,6 +14,7 @@ import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from mtlzoo.callbacks import GradientSurgery, LossBalancing
 from mtlzoo.cli.parser import import_class
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.plan import Plan
@@ -49,13 +50,30 @@ def rehearse(parser: Any, options: Namespace) -> None:
     with torch.random.fork_rng(devices=[]):
         model = import_class(options.model.class_path)(**{**arguments["model"], "schema": schema})
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set outside of __init__
+    weighing = [callback for callback in callbacks if isinstance(callback, GradientSurgery | LossBalancing)]
+    if len(weighing) > 1:
+        names = ", ".join(type(callback).__name__ for callback in weighing)
+        raise ValueError(f"{names}: keep one callback that weighs tasks or their gradients.")
     for callback in callbacks:
-        rule, tasks = getattr(callback, "rule", None), getattr(callback, "tasks", None) or model.task_names
-        main = getattr(rule, "main_task", 0)
-        if main not in tasks and main not in range(len(tasks)):
-            near = get_close_matches(str(main), tasks, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{type(rule).__name__}: main_task={main!r}; the tasks are {tasks}.{hint}")
+        rule = getattr(callback, "rule", None)
+        if rule is not None:
+            _fits(rule, getattr(callback, "tasks", None) or model.task_names, model.accumulate)
+
+
+def _fits(rule: Any, tasks: list[str], accumulate: int) -> None:
+    """Refuses a rule that the first step would refuse."""
+    name = type(rule).__name__
+    main = getattr(rule, "main_task", 0)
+    if main not in tasks and main not in range(len(tasks)):
+        near = get_close_matches(str(main), tasks, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{name}: main_task={main!r}; the tasks are {tasks}.{hint}")
+    for option in ("weights", "preference", "reference", "min_losses"):
+        numbers = getattr(rule, option, None)
+        if isinstance(numbers, list | tuple) and len(numbers) != len(tasks):
+            raise ValueError(f"{name}: {len(numbers)} numbers in {option} for {len(tasks)} tasks; give one each.")
+    if getattr(rule, "needs_losses_after_step", False) and accumulate > 1:
+        raise ValueError(f"{name}: it looks at a batch before and after a step; accumulate={accumulate} cuts it up.")
 
 
 @contextmanager

@@ -148,9 +148,9 @@ class ZooCLI(LightningCLI):
         Overrides Lightning's, which lets the checkpoint silently overrule the command line (#21455).
         """
         options = self.options
-        wanted = options.ckpt_path or (
-            None if self.config.subcommand == "fit" or options.trainer.fast_dev_run else "best"
-        )
+        wanted = options.ckpt_path
+        if wanted is None and self.config.subcommand != "fit" and not options.trainer.fast_dev_run:
+            wanted = "best"
         if options.model is None and wanted in (None, "best", "last"):
             self._refuse("the following arguments are required: x.model")
         if wanted is None:
@@ -160,7 +160,7 @@ class ZooCLI(LightningCLI):
             options.ckpt_path = str(found)
             if (folder := folder_of(found)) and not (options.trainer.fast_dev_run or options.trainer.barebones):
                 self._take(folder)  # before the checkpoint is looked at, which another process may just replace
-            self.checkpoint = peek(found)
+            self.checkpoint = peek(found, resumes=self.config.subcommand == "fit")
             if options.model is None:
                 options.model = model_of(self.checkpoint, found)
             else:
@@ -204,6 +204,17 @@ class ZooCLI(LightningCLI):
         ):
             if trainer[name] != default:
                 self._refuse(f"--trainer.{name}: the models step their optimiser themselves; use {ours}.")
+        for name, value in (
+            ("patience", self.options.patience),
+            ("checkpoint_every", self.options.checkpoint_every),
+            ("trainer.check_val_every_n_epoch", trainer.check_val_every_n_epoch),
+        ):
+            if value is not None and value < 1:
+                self._refuse(f"--{name}: {value}; allowed are whole numbers >= 1, and null.")
+        if trainer.val_check_interval == 0:
+            self._refuse(
+                "--trainer.val_check_interval: 0; to train without validation use --trainer.limit_val_batches 0."
+            )
         try:
             if not hasattr(self, "folder"):
                 may_be_written(Path(trainer.default_root_dir).expanduser())

@@ -15,6 +15,7 @@ from mtlzoo import MultiTaskModule
 from mtlzoo.cli import main, preparing, refusals
 from mtlzoo.cli.training import ZooCLI
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
+from mtlzoo.layers import demand
 
 Run = Callable[..., str]
 EXPORTED = {name: getattr(mtlzoo, name) for name in mtlzoo.__all__ if name != "__version__"}
@@ -223,6 +224,18 @@ def test_an_error_that_a_library_raises_within_our_code_is_a_bug() -> None:
     assert not refusals.mendable(failed.value)
 
 
+def weighing(callback: str, rule: str, *options: str) -> list[str]:
+    """Words that add a callback with a rule and its options."""
+    words = [f"+={callback}", f".rule={rule}", *(f".rule.{option}" for option in options)]
+    return [f"--trainer.callbacks{word}" for word in words]
+
+
+def test_labels_that_are_no_funnel_are_the_users_to_mend() -> None:
+    with pytest.raises(RuntimeError, match="ESMM: a row") as failed:
+        demand(torch.tensor([False]), "ESMM: a row of this batch")
+    assert refusals.mendable(failed.value)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -232,7 +245,7 @@ def test_an_error_that_a_library_raises_within_our_code_is_a_bug() -> None:
         (["--trainer.val_check_interval", "-1"], "val_check_interval"),
         (["--trainer.precision", "8-fast"], "precision"),
         (["--trainer.num_nodes", "0"], "num_nodes"),
-        (["--model.embedding_dim", "-4"], "dimension"),
+        (["--model.embedding_dim", "-4"], "embedding_dim=-4"),
         (["--model.optimizer", "sgd", "--model.schedule", "plateau", "--model.warmup_steps", "3"], "warmup_steps=3"),
         (["--model", "ESMM", "--model.funnel", "[is_clik, is_like]"], "is_clik"),
         (
@@ -257,6 +270,19 @@ def test_an_error_that_a_library_raises_within_our_code_is_a_bug() -> None:
             "flush",
         ),
         (["--data.batch_size", "0"], "batch_size"),
+        (["--model.lr", "-1"], "{'lr': -1.0}; allowed are finite numbers >= 0"),
+        (["--model", "PLE", "--model.levels", "0"], "PLE: levels=0; allowed are whole numbers >= 1"),
+        (["--model", "AITM", "--model.bottom_units", "[]"], "bottom_units=[]; allowed is one layer or more"),
+        (["--model", "torch.nn.Linear"], "--model: torch.nn.Linear is something else. Known are AITM"),
+        (["--trainer.val_check_interval", "0"], "use --trainer.limit_val_batches 0"),
+        (["--trainer.check_val_every_n_epoch", "0"], "allowed are whole numbers >= 1"),
+        (["--patience", "0"], "--patience: 0; allowed are whole numbers >= 1"),
+        (["--checkpoint_every", "0"], "--checkpoint_every: 0; allowed are whole numbers >= 1"),
+        (["--ckpt_path", ""], "there is no checkpoint"),
+        ([*weighing("GradientSurgery", "PCGrad"), *weighing("LossBalancing", "UW")], "keep one callback"),
+        ([*weighing("GradientSurgery", "UPGrad", "preference=[1, 2]")], "2 numbers in preference for 3 tasks"),
+        ([*weighing("LossBalancing", "FixedWeights", "weights=[1]")], "1 numbers in weights for 3 tasks"),
+        ([*weighing("LossBalancing", "FAMO"), "--model.accumulate", "2"], "accumulate=2 cuts it up"),
     ],
 )
 def test_wrong_values_are_refused_before_anything_is_prepared_or_written(run: Run, words: list[str], said: str) -> None:

@@ -145,6 +145,15 @@ def test_what_is_no_checkpoint_of_ours_is_refused(trained: Path, options: list[s
     assert "there is no checkpoint" in run("test", *options, code=2)
 
 
+def test_weights_alone_are_tested_but_not_resumed(trained: Path, options: list[str], run: Run) -> None:
+    checkpoint: Any = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)
+    for part in ("optimizer_states", "lr_schedulers", "callbacks", "loops"):
+        del checkpoint[part]
+    torch.save(checkpoint, "weights.ckpt")
+    assert "holds weights alone" in run("fit", *options, "--ckpt_path", "weights.ckpt", code=2)
+    run("validate", *options, "--ckpt_path", "weights.ckpt")
+
+
 @pytest.mark.parametrize("stop", [("step", 7), ("step", 10), ("step", 23), ("max_steps", 17), ("max_steps", 20)])
 def test_a_resumed_training_ends_as_an_uninterrupted_one(
     whole: Path, options: list[str], run: Run, monkeypatch: pytest.MonkeyPatch, stop: tuple[str, int]
