@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import polars as pl
 
@@ -50,7 +50,9 @@ class Domain:
 
 def _lies_between(values: pl.Series, low: float, high: float) -> bool:
     """Whether all values do, as far as lowest and highest tell; NaN does not."""
-    ends = (values.nan_min(), values.nan_max()) if values.dtype.is_float() else (values.min(), values.max())
+    ends: tuple[Any, Any] = (
+        (values.nan_min(), values.nan_max()) if values.dtype.is_float() else (values.min(), values.max())
+    )
     return ends[0] is not None and bool(low <= ends[0] and ends[1] <= high)
 
 

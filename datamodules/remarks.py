@@ -27,25 +27,27 @@ class Column:
 
     def add(self, values: Array) -> None:
         """Takes in encoded values [rows, width]; those of a column that has two are not looked at any more."""
-        if self.low is not None and not self.constant and self.observed:
-            return
-        low, high = np.fmin.reduce(values), np.fmax.reduce(values)
-        self.low = low if self.low is None else np.fmin(self.low, low)
-        self.high = high if self.high is None else np.fmax(self.high, high)
+        for part in (values[:_LOOKED_AT], values[_LOOKED_AT:]):  # most columns have two at once
+            if not len(part) or (self.low is not None and not self.constant and self.observed):
+                return
+            low, high = np.fmin.reduce(part), np.fmax.reduce(part)
+            self.low = low if self.low is None else np.fmin(self.low, low)
+            self.high = high if self.high is None else np.fmax(self.high, high)
 
     def add_ids(self, ids: Array, staged: pa.Array, rows: Array) -> None:
         """Takes in ids [rows, width], and the staged values that they are of, at `rows`."""
-        unknown, there = ids == UNKNOWN, ids != PADDING
-        if staged.null_count and not pa.types.is_large_list(staged.type):
+        unknown, lists = ids == UNKNOWN, pa.types.is_large_list(staged.type)
+        self.there += int(np.count_nonzero(ids != PADDING)) if lists else ids.size  # lists alone are padded
+        if staged.null_count and not lists:
             missing = staged.is_null().to_numpy(zero_copy_only=False).take(rows)[:, None]
-            unknown, there = unknown & ~missing, there & ~missing
-        self.there += int(np.count_nonzero(there))
-        self.unknown += int(np.count_nonzero(unknown))
-        if len(self.examples) == _EXAMPLES or not unknown.any():
+            self.there -= int(np.count_nonzero(missing))
+            unknown &= ~missing
+        count = int(np.count_nonzero(unknown))
+        self.unknown += count
+        if len(self.examples) == _EXAMPLES or not count:
             return
-        places, items = (found[:_LOOKED_AT] for found in np.nonzero(unknown))
+        places, items = np.divmod(np.flatnonzero(unknown)[:_LOOKED_AT], ids.shape[1])
         values = staged.take(pa.array(rows[places])).to_pylist()
-        lists = pa.types.is_large_list(staged.type)
         found = [value[item] if lists else value for value, item in zip(values, items, strict=True)]
         fresh = [value for value in dict.fromkeys(found) if value not in ("", *self.examples)]
         self.examples += fresh[: _EXAMPLES - len(self.examples)]

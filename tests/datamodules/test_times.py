@@ -203,3 +203,18 @@ def test_dates_of_a_schema_file_are_times(tmp_path: Path) -> None:
         TabularDataModule(
             tmp_path, schema_file="schema.yaml", train="a.csv", features={"u": "numeric"}, labels={"y": "binary"}
         )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2022-05-03 18:30:00", "1969-12-31T23:59:59", "1700-01-01 00:00:00", "2259-12-31 23:59:59"),
+        *("2022-02-30 00:00:00", "2022-05-03 24:00:00", "2022-05-03 23:59:60", "1699-12-31 23:59:59"),
+        *("2260-01-01 00:00:00", "1600-01-01 00:00:00", "2022-05-03 18+08:00", "2022-05-03 18:30:0Z"),
+        *("2022-05-03 183000   ", "2022-5-03 18:30:00.", "2022/05/03 18:30:00", "2022-05-03t18:30:00", None),
+    ],
+)
+def test_a_text_is_the_same_time_alone_and_among_others(text: str | None) -> None:
+    alone, zoned = spelt_times(pl.Series([text], dtype=pl.String))
+    among, zoned_among = spelt_times(pl.Series([text, "2022-5-3"]))
+    assert (alone[0], zoned[0]) == (among[0], zoned_among[0])
