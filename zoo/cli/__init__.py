@@ -57,7 +57,7 @@ def main(args: Sequence[str] | None = None) -> None:
     from mtlzoo.cli.signals import REQUESTS, Stopped
 
     try:
-        with REQUESTS.heard():
+        with REQUESTS.heard(ends=args is None):
             _run(words, raises=args is not None)
     except Stopped as stopped:
         if stopped.code:

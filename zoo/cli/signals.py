@@ -39,8 +39,12 @@ class Requests:
         """Whether somebody looks at `came` at the next good moment."""
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Takes over the signals, but for those that are ignored (as ``nohup`` has it)."""
+    def heard(self, *, ends: bool = False) -> Iterator[None]:
+        """Takes over the signals, but for those that are ignored (as ``nohup`` has it).
+
+        Args:
+            ends: Whether the process ends afterwards. Then one that comes while it does changes its status no more.
+        """
         self.came, self.wait = None, False
         before = {}
         if threading.current_thread() is threading.main_thread():
@@ -53,8 +57,9 @@ class Requests:
         except KeyboardInterrupt:  # polars takes Ctrl-C over while it works
             raise Stopped(signal.SIGINT) from None
         finally:
+            over = ends and self.came is not None
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if over else handler)
 
     def listen(self) -> None:
         """Takes over the signals again: Lightning puts its own handler in front while it runs."""

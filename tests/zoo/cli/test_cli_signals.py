@@ -14,7 +14,7 @@ import torch
 
 from mtlzoo import MMoE
 from mtlzoo.cli import main
-from mtlzoo.cli.signals import REQUESTS
+from mtlzoo.cli.signals import ENDING, REQUESTS
 from mtlzoo.datamodules import Synthetic
 
 Run = Callable[..., str]
@@ -112,6 +112,8 @@ def test_without_a_result_no_command_succeeds(
         words = [*words, "--ckpt_path", str(trained / "checkpoints/best.ckpt")]
     if owner is Synthetic:
         words = [*words, "--data.prepared", "prepared"]
+    if command == "predict":  # so that there are earlier ones
+        run("predict", *words)
     files = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     signal_in(monkeypatch, owner, method, 1)
     assert f"mtlzoo {command}: ended by SIGTERM. It has no result" in run(command, *words, code=143)
@@ -162,6 +164,22 @@ def test_ctrl_c_that_a_library_took_over_is_one(
     before = signal.getsignal(signal.SIGINT)
     assert "ended by SIGINT" in run(command, *words, "--data.prepared", "prepared", code=130)
     signal.signal(signal.SIGINT, before)  # Lightning ignores it from then on
+
+
+def test_a_signal_that_comes_again_while_the_process_ends_does_not_change_its_status(
+    monkeypatch: pytest.MonkeyPatch, data_options: list[str]
+) -> None:
+    before = {number: signal.getsignal(number) for number in ENDING}
+    signal_in(monkeypatch, Synthetic, "read", 1, signal.SIGHUP)
+    monkeypatch.setattr(sys, "argv", ["mtlzoo", "prepare", *data_options, "--data.prepared", "prepared"])
+    try:
+        with pytest.raises(SystemExit, match="129"):
+            main()
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_an_ignored_signal_stays_ignored() -> None:
