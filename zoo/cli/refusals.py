@@ -14,7 +14,7 @@ import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from mtlzoo.callbacks import GradientSurgery, LossBalancing
+from mtlzoo.callbacks import ConflictMonitor, GradientSurgery, LossBalancing
 from mtlzoo.cli.parser import import_class
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.plan import Plan
@@ -54,6 +54,11 @@ def rehearse(parser: Any, options: Namespace) -> None:
     if len(weighing) > 1:
         names = ", ".join(type(callback).__name__ for callback in weighing)
         raise ValueError(f"{names}: keep one callback that weighs tasks or their gradients.")
+    if any(isinstance(callback, ConflictMonitor) for callback in callbacks) and not weighing:
+        raise ValueError(
+            "ConflictMonitor watches GradientSurgery, and there is none. Add one before it: "
+            "--trainer.callbacks+=GradientSurgery --trainer.callbacks.rule=Sum changes nothing and only measures."
+        )
     for callback in callbacks:
         rule = getattr(callback, "rule", None)
         if rule is not None:

@@ -215,6 +215,8 @@ class ZooCLI(LightningCLI):
             self._refuse(
                 "--trainer.val_check_interval: 0; to train without validation use --trainer.limit_val_batches 0."
             )
+        if trainer.barebones and trainer.log_every_n_steps == TRAINER_DEFAULTS["log_every_n_steps"]:
+            trainer.log_every_n_steps = 0  # ours, not the user's
         try:
             if not hasattr(self, "folder"):
                 may_be_written(Path(trainer.default_root_dir).expanduser())
@@ -265,7 +267,8 @@ class ZooCLI(LightningCLI):
         callbacks.append(Listen())
         if fitting and not terminal:
             callbacks.append(EpochLines())
-        if terminal and not any(isinstance(callback, ProgressBar) for callback in callbacks):
+        asks_for_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+        if terminal and not asks_for_bar:
             callbacks.append(OneLineBar())
         if fitting and config.enable_model_summary is None:
             callbacks.append(RunSize())
@@ -281,7 +284,7 @@ class ZooCLI(LightningCLI):
             "logger": loggers or False,
             "plugins": [*listed(config.plugins), AtomicCheckpointIO()],
             "default_root_dir": self.folder,
-            "enable_progress_bar": terminal,
+            "enable_progress_bar": terminal or (config.enable_progress_bar is None and asks_for_bar),
             "enable_model_summary": bool(config.enable_model_summary),
             "enable_checkpointing": fitting and config.enable_checkpointing is not False,
         }

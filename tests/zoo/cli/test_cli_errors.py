@@ -279,6 +279,7 @@ def test_labels_that_are_no_funnel_are_the_users_to_mend() -> None:
         (["--patience", "0"], "--patience: 0; allowed are whole numbers >= 1"),
         (["--checkpoint_every", "0"], "--checkpoint_every: 0; allowed are whole numbers >= 1"),
         (["--ckpt_path", ""], "there is no checkpoint"),
+        (["--trainer.callbacks+=ConflictMonitor"], "rule=Sum changes nothing and only measures"),
         ([*weighing("GradientSurgery", "PCGrad"), *weighing("LossBalancing", "UW")], "keep one callback"),
         ([*weighing("GradientSurgery", "UPGrad", "preference=[1, 2]")], "2 numbers in preference for 3 tasks"),
         ([*weighing("LossBalancing", "FixedWeights", "weights=[1]")], "1 numbers in weights for 3 tasks"),

@@ -137,6 +137,13 @@ def test_patience(options: list[str], run: Run, read: Read, patience: str, epoch
     assert read(Path("runs/Synthetic-MMoE-s0/version_0/fit.json"))["epochs"] == epochs
 
 
+@pytest.mark.parametrize(
+    "words", [["--trainer.barebones", "true"], ["--trainer.callbacks+=RichProgressBar", "--data.eval_batch_size", "99"]]
+)
+def test_what_needs_another_of_our_defaults_gets_it(options: list[str], run: Run, words: list[str]) -> None:
+    run("fit", *options, "--trainer.max_epochs", "1", *words)
+
+
 def test_without_a_logger_and_without_validation(options: list[str], run: Run) -> None:
     run("fit", *options, "--trainer.logger", "false", "--trainer.limit_val_batches", "0", "--trainer.max_epochs", "1")
     folder = Path("runs/Synthetic-MMoE-s0/version_0")
