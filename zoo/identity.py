@@ -13,6 +13,7 @@ from mtlzoo.schema import FeatureSchema
 DATA = "mtlzoo_data"
 """Entry of a checkpoint that says which data its model was trained on."""
 Identity: TypeAlias = Mapping[str, Any]
+_LEARNED = ("cardinality", "center", "scale", "classes", "class_names")
 
 
 def identities(sources: Any) -> Iterator[Identity]:
@@ -43,9 +44,14 @@ def check_meaning(who: str, schema: FeatureSchema, trained: Identity | None, met
     Raises:
         ValueError: With what differs, and how to bring the data along.
     """
-    check_columns(who, _columns(schema), _columns(FeatureSchema.from_dict(met["schema"])))
-    if trained is None:
-        return
+    found = FeatureSchema.from_dict(met["schema"])
+    check_columns(who, data_columns(schema, learned=False), data_columns(found, learned=False))
+    if trained is not None:  # before what was learned for the schema, as `like` brings that along
+        _check_parts(who, trained, met)
+    check_columns(who, data_columns(schema), data_columns(found))
+
+
+def _check_parts(who: str, trained: Identity, met: Identity) -> None:
     known = trained.get("parts", met["parts"])  # earlier versions noted vocabularies alone
     differ = sorted(part for part in {**known, **met["parts"]} if known.get(part) != met["parts"].get(part))
     ids = trained["vocabulary"] != met["vocabulary"] or any(part.startswith("table") for part in differ)
@@ -75,10 +81,15 @@ def check_columns(who: str, known: Mapping[str, Any], found: Mapping[str, Any], 
         raise ValueError(f"{who} was made for data with other columns.\n  " + "\n  ".join(lines))
 
 
-def _columns(schema: FeatureSchema) -> dict[str, Any]:
-    """What of a schema is of the data; weights of tasks and the pooling of sequences are the model's to choose."""
+def data_columns(schema: FeatureSchema, *, learned: bool = True) -> dict[str, Any]:
+    """What of a schema is of the data; weights of tasks and the pooling of sequences are the model's to choose.
+
+    Args:
+        schema: Of a model or of data.
+        learned: Whether with what is learned of train: sizes of vocabularies, scales of labels, classes.
+    """
     plain = schema.to_dict()
-    ours = ("weight", "pooling", "target")
+    ours = ("weight", "pooling", "target", *(() if learned else _LEARNED))
     for part in ("features", "tasks"):
         plain[part] = [{k: v for k, v in entry.items() if k not in ours} for entry in plain[part]]
     return plain

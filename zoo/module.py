@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from mtlzoo import parallel, resume
 from mtlzoo.best import BestCheckpoint, keeps_the_last
 from mtlzoo.callbacks import collectives
-from mtlzoo.identity import DATA, Identity, check_meaning, identities, noted
+from mtlzoo.identity import DATA, Identity, check_columns, check_meaning, data_columns, identities, noted
 from mtlzoo.layers import check_sizes
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
@@ -482,10 +482,17 @@ class MultiTaskModule(L.LightningModule, ABC):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Meets the data, puts the counters of a training that goes on in order, and keeps the rest for its start."""
+        """Meets the data, puts the counters of a training that goes on in order, and keeps the rest for its start.
+
+        Raises:
+            ValueError: The data, or the schema of this model, mean something else than those of the training.
+        """
         self.trained_on = checkpoint.get(DATA)
         if self._trainer is not None:
             self._meet(getattr(self._trainer, "datamodule", None))
+        trained = FeatureSchema.from_dict(checkpoint["hyper_parameters"]["schema"])
+        # Weights go by name: a model of features in another order would take them, and its layers other inputs.
+        check_columns("The checkpoint", data_columns(trained), data_columns(self.schema), "checkpoint")
         if self._trainer is not None and self.trainer.state.fn == "fit":
             saved = {key: value for key, value in checkpoint["mtlzoo"].items() if key not in ("module", "class")}
             begins = resume.put_in_order(checkpoint["loops"]["fit_loop"], saved.get("validation", "none"))

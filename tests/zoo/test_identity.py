@@ -81,8 +81,8 @@ IN_TRAIN = {
     "the same ids, others frequent": ({"user": pl.col("user").reverse()}, "ids.*table 'user'"),
     "another scale": ({"price": pl.col("price") * 100}, "numbers.*column 'price'"),
     "other edges": ({"age": pl.col("age") + 1}, "numbers.*column 'age'"),
-    "other tags": ({"tags": pl.lit("7,8")}, "columns"),
-    "labels on another scale": ({"stars": pl.col("stars") * 2}, "columns"),
+    "other tags": ({"tags": pl.lit("7,8")}, "ids.*table 'tags'"),
+    "labels on another scale": ({"stars": pl.col("stars") * 2}, "numbers.*label 'stars'"),
 }
 MEETINGS: dict[str, Callable[[L.Trainer, Any, TabularDataModule, Path], Any]] = {
     "fit": lambda trainer, model, module, path: trainer.fit(model, module),
@@ -159,6 +159,30 @@ def test_other_columns_are_refused_trained_or_not(checkpoint: Path, changes: dic
     for model in (mtlzoo.load(checkpoint), model_of(data())):
         with pytest.raises(ValueError, match="made for data with other columns"):
             trainer().test(model, data(**changes))
+
+
+@pytest.mark.parametrize("changes", SCHEMAS.values(), ids=SCHEMAS.keys())
+@pytest.mark.parametrize("meet", ["fit", "test"])
+def test_weights_are_not_put_into_a_model_of_other_columns(
+    checkpoint: Path, changes: dict[str, Any], meet: str
+) -> None:
+    """Made for the data that it meets, of weights that fit by name and size, so that no input is where it was."""
+    other = data(**changes)
+    with pytest.raises(ValueError, match=r"made for data with other columns|mean other values"):
+        getattr(trainer(), meet)(model_of(other), datamodule=other, ckpt_path=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("stars", pl.col("stars") * 2), ("user", pl.concat_str(pl.lit("u"), pl.col("age")))]
+)
+def test_what_was_learned_is_brought_along(checkpoint: Path, column: str, value: pl.Expr) -> None:
+    """Another number of users or scale of labels is another train split, and no other column."""
+    other = data(frame(**{column: value}))
+    assert other.schema != data().schema
+    for model in (mtlzoo.load(checkpoint), model_of(other)):
+        with pytest.raises(ValueError, match=rf"mean other values.*{column}.* differ.*like="):
+            trainer().test(model, other, ckpt_path=None if model.trained_on else checkpoint)
+    trainer().test(mtlzoo.load(checkpoint), data(frame(**{column: value}), like=checkpoint))
 
 
 def test_what_a_model_chooses_is_its_own() -> None:
