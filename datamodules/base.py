@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from inspect import signature
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning as L
 import polars as pl
 
-from mtlzoo.datamodules.columns import Column, GivenSplit, Recipe
+from mtlzoo.datamodules.columns import FILE_SPLIT, Column, GivenSplit, Recipe
 from mtlzoo.datamodules.encoding import Encoding
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.fingerprint import fingerprint
@@ -24,7 +25,6 @@ from mtlzoo.datamodules.parsing import DataType
 from mtlzoo.datamodules.prepare import prepare
 from mtlzoo.datamodules.prepared import PreparedData
 from mtlzoo.datamodules.tables import (
-    FILE_SPLIT,
     ROW,
     ROW_FILE,
     found,
@@ -73,8 +73,8 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if value is not None and value < 1:
-                raise ValueError(f"{type(self).__name__}: {name}={value}; allowed are numbers >= 1.")
+            if value is not None and not (isinstance(value, Integral) and value >= 1):
+                raise ValueError(f"{type(self).__name__}: {name}={value!r}; allowed are whole numbers >= 1.")
         self.root = Path(root).expanduser()
         cache = prepared or os.environ.get("MTLZOO_CACHE") or Path("~/.cache/mtlzoo")
         self.prepared = Path(cache).expanduser()

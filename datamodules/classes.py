@@ -13,7 +13,7 @@ from mtlzoo.datamodules.checks import NUMBER, require
 from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.encode import Places, from_arrow, to_arrow
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.keys import as_keys
+from mtlzoo.datamodules.keys import as_keys, key_type
 from mtlzoo.datamodules.labels import LabelEncoder, observed
 
 
@@ -32,6 +32,12 @@ class NamedClassEncoder(LabelEncoder):
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
         column = self.label.column
+        kind = key_type(chunk.schema[column], column)
+        if chunk.schema[column] == pl.Boolean or (kind is not None and kind.is_temporal()):
+            raise DataError(
+                f"Column {column!r} holds {chunk.schema[column]}; names of classes are texts or numbers. Write them as "
+                "text."
+            )
         names = as_keys(chunk[column], pl.String(), column, rows).replace("", None)
         if self.names:
             require(names.is_in(list(self.names)), names, column, rows, f"{self._allowed}, or null. Correct the rows")

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
+import polars as pl
+
 from mtlzoo.datamodules.names import file_stem
 from mtlzoo.datamodules.times import Bound, plain_bound, read_bound
-from mtlzoo.datamodules.truths import FALSE, TRUE
+from mtlzoo.datamodules.truths import FALSE, TRUE, plain_words
 from mtlzoo.options import Range, check_options
 from mtlzoo.schema import FIRST_KNOWN, Links, Name, Pooling, check_names
 from mtlzoo.tasks import TaskKind, Weight
@@ -137,7 +139,9 @@ class Label(_Declared):
                 f"Label {self.column!r}: class_names={named!r} with kind {self.kind!r} and classes={self.classes}; "
                 "allowed are different names, for a multiclass label without classes."
             )
-        if both := set(self.true_values or TRUE) & set(self.false_values or FALSE):
+        words = (self.true_values or TRUE, self.false_values or FALSE)
+        yes, no = (set(plain_words(pl.Series(each, dtype=pl.String))) for each in words)
+        if both := yes & no:
             raise ValueError(f"Label {self.column!r}: {sorted(both)} stand for 1 and for 0. Give both lists, apart.")
 
 
@@ -256,6 +260,8 @@ def _needed(**asked: bool) -> tuple[str, ...]:
 Split: TypeAlias = TimeSplit | RandomSplit | UserSplit | GivenSplit
 
 
+FILE_SPLIT = "split of the file"
+"""Column of the split that all rows of a file belong to."""
 ORIGIN = {"number of the row": "row", "file of the row": "row_file"}
 """Names in predictions of the columns that say where a row is from: its number in its file, from 0, and the file."""
 
@@ -297,5 +303,16 @@ class Recipe(_Declared):
         check_names(sequences, tasks, [link.name for link in self.links], (self.user, self.item, *self.ids))
         tables = [column.table for column in self.columns if not isinstance(column, NumericColumn)]
         others = (*tasks, *(label.column for label in self.labels), *self.ids, self.group or "", self.weight or "")
+        raw = {
+            *(column.name for column in self.columns),
+            *(label.column for label in self.labels),
+            *self.ids,
+            self.group,
+            self.weight,
+        }
+        if taken := sorted({*ORIGIN, FILE_SPLIT} & raw):
+            raise ValueError(
+                f"Recipe: columns {taken} are called as what is noted of each row while it is read. Rename them."
+            )
         for name in (*(column.name for column in self.columns), *tables, *others):
             file_stem(name)  # refuses names that nothing can be called by

@@ -20,6 +20,9 @@ ALLOWED = (
     "a .parquet, .csv or .tsv file"
 )
 
+UNREADABLE = (pl.exceptions.PolarsError, pa.ArrowException, TypeError, ValueError, OverflowError)
+"""What libraries raise at values that are no column."""
+
 
 def is_path(table: object) -> bool:
     """Whether it is a path, or a list of them."""
@@ -94,7 +97,7 @@ def as_frame(table: Any, name: str) -> pl.DataFrame:
     try:
         options: dict[str, Any] = {"infer_schema_length": None} if rows else {}
         return pl.DataFrame(table, **options)
-    except (pl.exceptions.PolarsError, pa.ArrowException, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{name}: {_blamed(table) if isinstance(table, Mapping) else ''}{error}") from error
 
 
@@ -109,9 +112,11 @@ def _of_pandas(table: pd.DataFrame, name: str) -> pl.DataFrame:
     for column, values in table.items():
         if isinstance(values.dtype, pd.CategoricalDtype):  # of numbers too
             values = values.astype(values.cat.categories.dtype if not values.hasnans else object)
+        if isinstance(values.dtype, pd.SparseDtype):
+            values = values.astype(values.dtype.subtype)
         try:
             columns.append(pl.from_pandas(values).alias(str(column)))
-        except (pl.exceptions.PolarsError, pa.ArrowException, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{name}: column {column!r} of {values.dtype}: {error}. Give it one type, such as text."
             ) from error
@@ -143,7 +148,7 @@ def _blamed(columns: Mapping[str, Any]) -> str:
             return f"column {column!r} has {len(values)} rows where others have {length}. "
         try:
             pl.Series(column, values)
-        except (pl.exceptions.PolarsError, pa.ArrowException, TypeError, ValueError):
+        except UNREADABLE:
             return f"column {column!r}: "
     return ""
 

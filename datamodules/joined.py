@@ -16,7 +16,7 @@ _LISTS = (
     rf"\{{\s*{_COMMAS}\s*\}}",
 )
 _LIST = rf"^(?:{'|'.join(_LISTS)})$"
-_MEANT = r"^(?:[\[{]|[A-Za-z_.]+\([\[({])"
+_MEANT = r"^(?:[\[{]|[A-Za-z_.]+\([\[({]|frozenset\(\)$)"
 """Begins as a list, a set, an object or a call such as ``array([1, 2])``: never taken for names that are joined."""
 
 ALLOWED = (
@@ -38,7 +38,7 @@ def split_items(texts: pl.Series, separator: str) -> pl.Series:
     Returns:
         Lists of texts; null for a text that is no list though it begins like one.
     """
-    texts = texts.str.strip_chars()
+    texts = texts.str.strip_chars().replace("set()", "[]")  # how Python writes a set of nothing
     between = rf"\s*{re.escape(separator)}\s*"
     lists = texts.str.contains(_LIST)
     strings = (lists & texts.str.contains("['\"]")) | texts.str.contains(rf"^(?:{_STRING})(?:{between}(?:{_STRING}))*$")

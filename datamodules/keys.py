@@ -37,7 +37,8 @@ def key_type(dtype: pl.DataType, column: str) -> pl.DataType | None:
     if dtype.is_temporal():
         return dtype
     raise DataError(
-        f"Column {column!r} holds {dtype}; a name is a number, a text or a time. Lists are SequenceColumns."
+        f"Column {column!r} holds {dtype}; a name is a number, a text or a time. Convert it, to text for example. "
+        "Lists are SequenceColumns."
     )
 
 

@@ -140,9 +140,20 @@ class MultilabelEncoder(LabelEncoder):
         places = np.repeat(np.asarray(rows), lengths)
         classes = numbers(from_arrow(items), self.label.column, places)
         _require_classes(classes, self.label, places)
+        self._refuse_hot(classes, lengths, rows)
         checked = from_arrow(as_array(classes.cast(pl.Int64), lengths))
         known = pl.select(pl.when(lists.is_not_null()).then(checked)).to_series()
         return to_arrow(observed(known, chunk, self.label, rows))
+
+    def _refuse_hot(self, classes: pl.Series, lengths: npt.NDArray[np.int64], rows: range) -> None:
+        """Refuses rows of a 0 or 1 for every class, which would all be of classes 0 and 1."""
+        if self.label.classes < 3 or not (long := lengths == self.label.classes).any():
+            return
+        table = classes.to_numpy()[np.repeat(long, lengths)].reshape(-1, self.label.classes)
+        hot = table.max(1) <= 1
+        allowed = "the numbers of its classes, each once, not a 0 or 1 for every class. List where the ones are: [1, 2]"
+        found = pl.Series(map(str, table.astype(np.int64).tolist())) if hot.any() else pl.Series(hot)
+        require(pl.Series(~hot), found, self.label.column, np.asarray(rows)[long], allowed)
 
     @override
     def encode(self, staged: pa.Array) -> npt.NDArray[np.float32]:

@@ -190,7 +190,8 @@ class Parser:
     def _refuse_value(self, line: int, column: str, found: str, expected: str) -> NoReturn:
         own = (
             f"list the text in null_values if it means 'missing', check decimal={self.format.decimal!r} and "
-            f"strip={self.format.strip}, or read the column as text: a feature as categorical"
+            f"strip={self.format.strip}, or read the column as text: a feature as categorical, "
+            "a label as multiclass with class_names"
         )
         raise DataError(
             f"{self.path}, line {line}, column {column!r}: {found}; expected {expected}. Repair the value, or "

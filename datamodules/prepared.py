@@ -9,7 +9,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from mtlzoo.datamodules.errors import DamagedError
+from mtlzoo.datamodules.errors import DamagedError, DataError
 from mtlzoo.datamodules.files import FLAT, read_json
 from mtlzoo.datamodules.fingerprint import FORMAT
 from mtlzoo.datamodules.names import name_of
@@ -86,8 +86,9 @@ class PreparedData:
     def __getitem__(self, split: str) -> PreparedSplit:
         rows: dict[str, int] = self.manifest["rows"]
         if not rows.get(split):
-            raise KeyError(
-                f"{self.folder}: no rows in split {split!r}; rows per split: {rows}. Change the split's bounds."
+            raise DataError(
+                f"{self.folder}: no rows in split {split!r}; rows per split: {rows}. Give it rows: files, or other "
+                "bounds of the split."
             )
         return PreparedSplit(self.folder / split)
 

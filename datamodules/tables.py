@@ -6,14 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from mtlzoo.datamodules.columns import ORIGIN, GivenSplit, NumericColumn, Recipe, TimeSplit, UserSplit
+from mtlzoo.datamodules.columns import FILE_SPLIT, ORIGIN, GivenSplit, NumericColumn, Recipe, TimeSplit, UserSplit
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.finding import there
 from mtlzoo.datamodules.parsing import DataType
 from mtlzoo.datamodules.reading import read_csv, read_parquet
 
-FILE_SPLIT = "split of the file"
-"""Column of the split that all rows of a file belong to."""
 ROW, ROW_FILE = ORIGIN
 
 

@@ -11,13 +11,13 @@ import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.blocks import known_encoding
-from mtlzoo.datamodules.columns import GivenSplit, Label, Recipe, Split
+from mtlzoo.datamodules.columns import FILE_SPLIT, GivenSplit, Label, Recipe, Split
 from mtlzoo.datamodules.description import by_column, load_description, parse_column, parse_label, parse_split
 from mtlzoo.datamodules.errors import DataError, MissingColumnError
 from mtlzoo.datamodules.frames import as_splits, is_path, keep_tables
 from mtlzoo.datamodules.parsing import DataType, Decimal, Format
 from mtlzoo.datamodules.plan import Plan
-from mtlzoo.datamodules.tables import FILE_SPLIT, ROW, ROW_FILE, listed, matches, numbered, read_table, table_types
+from mtlzoo.datamodules.tables import ROW, ROW_FILE, listed, matches, numbered, read_table, table_types
 
 _FORMAT = ("separator", "null_values", "quote", "decimal", "strip")
 

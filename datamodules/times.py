@@ -49,6 +49,8 @@ class TimeColumn:
         """Of a type that has one; texts have offsets instead."""
         self.unit = ""
         """Of numbers that look like times since 1970."""
+        self.first = ""
+        """The first value, an example of how the column is written."""
         self._numbers = KeyColumn(name, names=False)
 
     def check(self, values: pl.Series, rows: Rows) -> pl.Series:
@@ -64,6 +66,7 @@ class TimeColumn:
             values = values.fill_nan(None)
         allowed = "a value in every row, as the split is by this column"
         require(values.is_not_null(), values, self.name, rows, allowed)
+        self.first = self.first or "".join(map(str, values.head(1)))
         if values.dtype == pl.String:
             numeric = self.form == "numbers" if self.form else bool(values.head(1).str.contains(NUMBER).any())
             return self._spelt_numbers(values, rows) if numeric else self._spelt_times(values, rows)
@@ -90,11 +93,9 @@ class TimeColumn:
         if form == "numbers" == self.form and self.unit and (unit := _unit(value)) not in ("", self.unit):
             form = f"numbers that are {unit}, where the column has {self.unit}"
         if form != self.form:
-            example = "1651536000" if self.form == "numbers" else "2022-05-03 18:30:00"
-            example += "+08:00" if self.form == "times with zones" else ""
             raise DataError(
                 f"Column {self.name!r} holds {self.form}; the split's bound {bound!r} is of {form}. Write it as the "
-                f"column does, such as {example}."
+                f"column does, such as {self.first}."
             )
         return value
 

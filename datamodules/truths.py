@@ -41,11 +41,14 @@ def truths(
         yes = values == "1"
         if (yes | (values == "0")).all():  # null is left out
             return yes.cast(pl.Int8)
-    keys = to_arrow((values if text else _spelt(values)).cast(pl.String)).dictionary_encode()
+    values = values.fill_nan(None) if values.dtype.is_float() else values
+    keys = to_arrow(values.cast(pl.String)).dictionary_encode()
     words = from_arrow(keys.dictionary)
-    small = words.str.to_lowercase()
+    exact, small = plain_words(words), words.str.to_lowercase()
+    if values.dtype == pl.Boolean:  # which texts spell as true, True or TRUE
+        true, false = ([word.lower() for word in given] for given in (true, false))
     yes, no = (
-        words.is_in(list(given)) if given else small.is_in(list(known))
+        exact.is_in(plain_words(pl.Series(given, dtype=pl.String))) if given else small.is_in(list(known))
         for given, known in ((true, TRUE), (false, FALSE))
     )
     known = pl.select(pl.when(yes).then(1).when(no).then(0).otherwise(None).cast(pl.Int8)).to_series()
@@ -56,10 +59,6 @@ def truths(
     return found
 
 
-def _spelt(values: pl.Series) -> pl.Series:
-    """Numbers as text, whole ones without a point."""
-    if not values.dtype.is_float():
-        return values
-    values = values.fill_nan(None)
-    whole = (values == values.floor()).all()
-    return values.cast(pl.Int64, strict=False) if whole else values
+def plain_words(words: pl.Series) -> pl.Series:
+    """Texts with whole numbers spelt without ``.0``, which pandas adds where a column has gaps."""
+    return words.str.replace(r"^(-?[0-9]+)\.0$", "${1}")

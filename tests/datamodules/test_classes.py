@@ -1,9 +1,11 @@
 """Classes that have names: given or learned from train, in all kinds of file."""
 
 import json
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -68,13 +70,34 @@ def test_names_are_given_in_their_order(suffix: str, tmp_path: Path) -> None:
         ),
         (["a", "a"], ["a"], {}, r"has 1 classes in train, \['a'\]"),
         ([None, None], ["a"], {}, "has 0 classes in train"),
-        (["a", "b"], ["a"], {"classes": 2}, "'a'.*(expected double|allowed is a number)"),
+        (["a", "b"], ["a"], {"classes": 2}, "'a'.*(expected double.*class_names|allowed is a number)"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".csv", "frame"])
 def test_what_is_no_class(train: Any, test: Any, label: Any, message: str, suffix: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         tabled(tmp_path, train, test, suffix, **label).prepare_data()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[date(2024, 5, 1), date(2024, 5, 2)], [True, False], [timedelta(1), timedelta(2)], [b"a"] * 2, [[1], [2]]],
+)
+def test_what_names_no_class(values: list[Any], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Column 'y' holds .*[tT]ext"):
+        tabled(tmp_path, values, values, "frame").prepare_data()
+
+
+HOT = {"lists": [[1, 2], [0, 1, 1]], "arrays": np.array([[0, 1, 1], [1, 0, 0]]), "booleans": [[True, False, True]] * 2}
+
+
+@pytest.mark.parametrize("values", [*HOT.values(), ["2", "[0, 1, 0]"], ["1", "0,0,0"]])
+def test_classes_are_not_a_number_for_every_class(values: Any) -> None:
+    table = pl.DataFrame({"x": [0, 1], "y": values})
+    with pytest.raises(DataError, match=r"Column 'y', row [12]: found '\[[01], [01], [01]\]'; allowed is the numbers"):
+        TabularDataModule.from_frame(
+            table, table, features={"x": "categorical"}, labels={"y": {"kind": "multilabel", "classes": 3}}
+        ).prepare_data()
 
 
 def test_declarations_that_contradict_themselves() -> None:

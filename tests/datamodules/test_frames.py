@@ -48,6 +48,7 @@ TABLES: dict[str, Callable[[], Any]] = {
     "pandas, a named index": lambda: pandas().set_index("u"),
     "pandas, two named indices": lambda: pandas().set_index(["u", "x"]),
     "pandas, rows picked out": lambda: pd.concat([pandas(), pandas()]).iloc[:40],
+    "pandas, sparse": lambda: pandas(y=pd.arrays.SparseArray(COLUMNS["y"])),
     "pandas, decimals": lambda: pandas(x=[None if v is None else Decimal(str(v)) for v in COLUMNS["x"]]),
 }
 
@@ -130,6 +131,7 @@ def test_times_of_pandas_split(unit: str, zone: str | None) -> None:
         (lambda: pandas(u=[object()] * 40), "column 'u'"),
         (lambda: {**COLUMNS, "u": [object()] * 40}, "column 'u' holds object"),
         (lambda: pandas(u=[1j] * 40), "column 'u'"),
+        (lambda: pandas(u=[2**70, 1] * 20), "column 'u' of object"),
         (lambda: None, "no train"),
     ],
 )

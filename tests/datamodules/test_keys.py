@@ -96,6 +96,9 @@ def test_durations_are_names_in_their_own_unit() -> None:
     assert checked(spans) == (pl.Duration("us"), spans.to_list())
     with pytest.raises(DataError, match=r"holds Duration.* before row 3"):
         checked(spans, spans.cast(pl.Duration("ms")))
+    table = pl.DataFrame({"span": [*spans, *spans] * 2, "y": [0, 1] * 4})
+    data = TabularDataModule.from_frame(table, table, features={"span": "categorical"}, labels={"y": "binary"})
+    assert data.data["val"]["categorical"].flatten().tolist() == [2, 3] * 4
 
 
 def test_text_that_shares_a_table_with_integers_keeps_its_names_apart() -> None:

@@ -158,7 +158,7 @@ def test_other_rows_with_labels_are_tested_like_a_training(tmp_path: Path) -> No
     other = TabularDataModule(tmp_path, test="new.csv", like=data.folder, prepared=tmp_path / "b")
     assert other.data.manifest["rows"] == {"train": 0, "val": 0, "test": 600}
     assert other.schema == data.schema
-    with pytest.raises(KeyError, match="no rows in split 'train'"):
+    with pytest.raises(DataError, match="no rows in split 'train'"):
         other.train_dataloader()
 
 

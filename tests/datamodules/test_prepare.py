@@ -348,7 +348,7 @@ def test_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert manifest["fingerprint"] == "Test-0123"
     assert manifest["rows"] == {"train": 1, "val": 0, "test": 0, "random": 1}
     assert {"mtlzoo", "polars", "numpy", "pyarrow", "python"} == set(manifest["versions"])
-    with pytest.raises(KeyError, match="no rows in split 'val'"):
+    with pytest.raises(DataError, match="no rows in split 'val'"):
         data["val"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1

@@ -69,6 +69,9 @@ def test_time_with_a_zone_is_compared_in_its_own_zone(tmp_path: Path) -> None:
             "2022-05-01",
             r"Column 't' holds numbers; .*'2022-05-01' is of times. Write it as the column",
         ),
+        ([1651363200000], "2022-05-01", r"is of times. Write it as the column does, such as 1651363200000\."),
+        ([1651363200000], 1651363200, r"where the column has milliseconds. .* such as 1651363200000\."),
+        ([20220501], "2022-05-01", r"such as 20220501\."),
         (
             ["2022-05-01", "05/02/2022"],
             "2022-05-01",
@@ -77,7 +80,7 @@ def test_time_with_a_zone_is_compared_in_its_own_zone(tmp_path: Path) -> None:
         (
             [date(2022, 5, 1)],
             20220501,
-            r"Column 't' holds times; the split's bound 20220501 is of numbers. Write it .* such as 2022-05-03",
+            r"Column 't' holds times; the split's bound 20220501 is of numbers. Write it .* such as 2022-05-01",
         ),
         (["2022-05-01"], 20220501, r"Column 't' holds times; .*20220501 is of numbers"),
         (["2022-05-01"], "2022-05-01T00:00:00+08:00", r"Column 't' holds times; .* is of times with zones"),

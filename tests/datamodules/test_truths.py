@@ -53,6 +53,30 @@ def test_yes_and_no(values: list[Any], suffix: str, tmp_path: Path) -> None:
     assert labels.isnan().tolist() == [[False, False], [False, True], [True, True]]
 
 
+@pytest.mark.parametrize(
+    ("values", "true", "false"),
+    [
+        ([2, 1, None], "2", "1"),
+        ([2.0, 1.0, NAN], "2", "1"),
+        ([2.0, 1.0, NAN], "2.0", "1.0"),
+        (["2.0", "1.0", ""], "2", "1"),
+        (["2", "1", ""], "2.0", "1.0"),
+        ([2.5, 1.0, None], "2.5", "1"),
+        ([1, -1, None], "1", "-1"),
+        ([True, False, None], "True", "False"),
+        ([True, False, None], "true", "FALSE"),
+        ([False, True, None], "false", "true"),
+    ],
+)
+def test_words_of_ones_own_are_numbers_and_booleans_too(values: list[Any], true: str, false: str) -> None:
+    assert truths(pl.Series(values), "y", range(1, 4), [true], [false]).to_list() == [1, 0, None]
+
+
+def test_a_word_stands_for_one_of_them() -> None:
+    with pytest.raises(ValueError, match=r"\['1'\] stand for 1 and for 0"):
+        Label("y", true_values=["1"], false_values=["1.0"])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("wrong", [2, -1, 0.5, "2", "maybe", "yes ", " 1", "01", "1.00", "on", "nan", "None", "ja"])
 def test_what_is_neither(wrong: Any) -> None:
     values = pl.Series(["yes", None, wrong] if isinstance(wrong, str) else [1, None, wrong], strict=False)
