@@ -14,6 +14,11 @@ DATA = "mtlzoo_data"
 """Entry of a checkpoint that says which data its model was trained on."""
 Identity: TypeAlias = Mapping[str, Any]
 _LEARNED = ("cardinality", "center", "scale", "classes", "class_names")
+"""What of features and tasks is learned of train."""
+_REMEDY = (
+    "Encode the data as those of the training: like= of the data module (--data.like) takes the run folder, the "
+    "checkpoint or the prepared folder. Or use the files and options of the training."
+)
 
 
 def identities(sources: Any) -> Iterator[Identity]:
@@ -44,23 +49,16 @@ def check_meaning(who: str, schema: FeatureSchema, trained: Identity | None, met
     Raises:
         ValueError: With what differs, and how to bring the data along.
     """
-    found = FeatureSchema.from_dict(met["schema"])
-    check_columns(who, data_columns(schema, learned=False), data_columns(found, learned=False))
-    if trained is not None:  # before what was learned for the schema, as `like` brings that along
-        _check_parts(who, trained, met)
-    check_columns(who, data_columns(schema), data_columns(found))
-
-
-def _check_parts(who: str, trained: Identity, met: Identity) -> None:
+    check_columns(who, data_columns(schema), data_columns(FeatureSchema.from_dict(met["schema"])))
+    if trained is None:
+        return
     known = trained.get("parts", met["parts"])  # earlier versions noted vocabularies alone
     differ = sorted(part for part in {**known, **met["parts"]} if known.get(part) != met["parts"].get(part))
     ids = trained["vocabulary"] != met["vocabulary"] or any(part.startswith("table") for part in differ)
     if differ or ids:
         raise ValueError(
             f"{who} was trained on {trained['fingerprint']}, whose {'ids' if ids else 'numbers'} mean other values "
-            f"than those of {met['fingerprint']}: {_few(differ or ['vocabularies'])} differ. Encode the data as those "
-            "of the training: like= of the data module (--data.like) takes the run folder, the checkpoint or the "
-            "prepared folder. Or use the files and options of the training."
+            f"than those of {met['fingerprint']}: {_few(differ or ['vocabularies'])} differ. {_REMEDY}"
         )
 
 
@@ -78,21 +76,25 @@ def check_columns(who: str, known: Mapping[str, Any], found: Mapping[str, Any], 
     """
     if parts := [part for part in found if part != "ids" and found[part] != known[part]]:
         lines = [f"{p}: {holder} {_only(known[p], found[p])}, data {_only(found[p], known[p])}" for p in parts]
-        raise ValueError(f"{who} was made for data with other columns.\n  " + "\n  ".join(lines))
+        same = all(_declared(found[part]) == _declared(known[part]) for part in parts)
+        remedy = f"\nThe columns are those of another train split. {_REMEDY}" if same else ""
+        raise ValueError(f"{who} was made for data with other columns.\n  " + "\n  ".join(lines) + remedy)
 
 
-def data_columns(schema: FeatureSchema, *, learned: bool = True) -> dict[str, Any]:
-    """What of a schema is of the data; weights of tasks and the pooling of sequences are the model's to choose.
-
-    Args:
-        schema: Of a model or of data.
-        learned: Whether with what is learned of train: sizes of vocabularies, scales of labels, classes.
-    """
+def data_columns(schema: FeatureSchema) -> dict[str, Any]:
+    """What of a schema is of the data; weights of tasks and the pooling of sequences are the model's to choose."""
     plain = schema.to_dict()
-    ours = ("weight", "pooling", "target", *(() if learned else _LEARNED))
+    ours = ("weight", "pooling", "target")
     for part in ("features", "tasks"):
         plain[part] = [{k: v for k, v in entry.items() if k not in ours} for entry in plain[part]]
     return plain
+
+
+def _declared(entries: Any) -> Any:
+    """Features or tasks without what is learned."""
+    if not isinstance(entries, list):
+        return entries
+    return [{k: v for k, v in entry.items() if k not in _LEARNED} for entry in entries]
 
 
 def _only(these: Any, others: Any) -> Any:

@@ -95,8 +95,8 @@ def check_data(checkpoint: Mapping[str, Any], data: MultiTaskDataModule, path: P
     """
     # Through the class: a schema that an earlier version saved lacks the parts that came later.
     schema = FeatureSchema.from_dict(plain(checkpoint["hyper_parameters"]["schema"]))
-    check_meaning(str(path), schema, checkpoint[DATA], data.identity)
     check_columns(str(path), plain(schema.to_dict()), plain(data.schema.to_dict()), "checkpoint")
+    check_meaning(str(path), schema, checkpoint[DATA], data.identity)
 
 
 class KeptEncoding(L.Callback):
