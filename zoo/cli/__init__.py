@@ -54,20 +54,23 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     if words[0] not in COMMANDS:
         _unknown(words[0])
-    from mtlzoo.cli.signals import REQUESTS, Stopped
+    from mtlzoo.cli.signals import NOTHING, REQUESTS, Stopped
 
     try:
         with REQUESTS.heard(ends=args is None):
             _run(words, raises=args is not None)
     except Stopped as stopped:
         if stopped.code:
-            said = stopped.message or "It has no result; what was written before is as it was."
+            said = stopped.message or NOTHING
             sys.stderr.write(f"mtlzoo {words[0]}: ended by {stopped.name}. {said}\n")
         raise
 
 
 def _run(words: list[str], *, raises: bool) -> None:
-    command = import_module(COMMANDS[words[0]][1])
+    from mtlzoo.cli.signals import REQUESTS
+
+    with REQUESTS.importing():
+        command = import_module(COMMANDS[words[0]][1])
     try:
         command.run([words[0], *map(_shipped, words[1:])])
     except Exception as error:

@@ -15,6 +15,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
+from mtlzoo.cli.signals import REQUESTS
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.module import MultiTaskModule
 
@@ -35,10 +36,11 @@ def import_class(path: str) -> Any:
 
 def import_public_classes() -> None:
     """Imports all models, data sets and callbacks: that alone makes their short names work on the command line."""
-    for package in ("mtlzoo", "mtlzoo.datamodules", "mtlzoo.callbacks"):
-        module = import_module(package)
-        for name in module.__all__:
-            getattr(module, name)
+    with REQUESTS.importing():
+        for package in ("mtlzoo", "mtlzoo.datamodules", "mtlzoo.callbacks"):
+            module = import_module(package)
+            for name in module.__all__:
+                getattr(module, name)
 
 
 class Parser(LightningArgumentParser):

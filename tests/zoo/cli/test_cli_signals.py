@@ -182,6 +182,21 @@ def test_a_signal_that_comes_again_while_the_process_ends_does_not_change_its_st
             signal.signal(number, handler)
 
 
+def test_a_library_that_swallows_exceptions_while_it_is_imported_swallows_no_signal(tmp_path: Path) -> None:
+    (tmp_path / "swallows.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGTERM)\nexcept BaseException:\n    pass\n"
+        "def run(args): raise RecursionError\n"
+    )
+    script = (
+        "import sys; from mtlzoo import cli; cli.COMMANDS['prepare'] = ('', 'swallows'); sys.argv[1:] = ['prepare']"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{script}; cli.main()"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 143, ended.stderr
+    assert ended.stderr == "mtlzoo: ended by SIGTERM. It has no result; what was written before is as it was.\n"
+
+
 def test_an_ignored_signal_stays_ignored() -> None:
     """As ``nohup`` and shells that put a command into the background have it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
