@@ -43,6 +43,10 @@ class Encoding:
         self.schema = FeatureSchema.from_dict(json.loads((folder / "schema.json").read_text()))
         self.fingerprint: str = json.loads((folder / "manifest.json").read_text())["fingerprint"]
 
+    def __repr__(self) -> str:
+        """Folder and the fingerprint of the data."""
+        return f"Encoding({str(self.folder)!r}: of {self.fingerprint})"
+
     @cached_property
     def recipe(self) -> Recipe:
         """Columns and labels as they were declared; the split of the training, which encodes nothing, is left out."""

@@ -114,6 +114,7 @@ def test_a_table_its_schema_splits_and_loaders_are_one_line_each(tmp_path: Path)
     assert not list(tmp_path.glob("TabularDataModule-*"))
     assert repr(data.schema) == "FeatureSchema(1 categorical; 1 numeric; tasks: y (binary); user: u; group: u)"
     assert repr(data.data).endswith(": train 4, val 4, test 4)")
+    assert repr(data.encoding) == f"Encoding({str(data.folder)!r}: of {data.folder.name})"
     assert repr(data.data["train"]).endswith("4 rows of categorical [1], group [], labels [1], numeric [1])")
     assert repr(data.train_dataloader()) == "BatchLoader(4 rows in 2 batches of 2, shuffled by seed 0)"
     assert repr(data.val_dataloader()).startswith("BatchLoader(4 rows in")
