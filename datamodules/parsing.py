@@ -4,6 +4,8 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
 
@@ -128,7 +130,8 @@ class Parser:
 
     def _stripped(self, frame: pl.DataFrame) -> pl.DataFrame:
         text = pl.col(pl.String).str.strip_chars()
-        return frame.with_columns(pl.when(~text.is_in(self.null_values)).then(text))
+        there = reduce(and_, (text != value for value in self.null_values))  # a set of texts costs a third more time
+        return frame.with_columns(pl.when(there).then(text))
 
     def _check_spelling(self, block: Block, table: pa.Table, *, quoted: bool) -> None:
         """Refuses numbers that Arrow reads and nobody writes."""
