@@ -139,6 +139,8 @@ class Label(_Declared):
                 f"Label {self.column!r}: class_names={named!r} with kind {self.kind!r} and classes={self.classes}; "
                 "allowed are different names, for a multiclass label without classes."
             )
+        if not given:  # polars must not start its threads while labels of data sets are imported
+            return
         words = (self.true_values or TRUE, self.false_values or FALSE)
         yes, no = (set(plain_words(pl.Series(each, dtype=pl.String))) for each in words)
         if both := yes & no:

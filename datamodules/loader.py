@@ -104,8 +104,8 @@ class BatchLoader:
 
     @property
     def sampler(self) -> "BatchLoader | SequentialSampler":
-        """Itself, shuffled: Lightning calls ``loader.sampler.set_epoch``. In order, the sampler that says so."""
-        return self if self.shuffle else SequentialSampler(range(self.rows))
+        """Itself, shuffled: Lightning calls ``loader.sampler.set_epoch``. In order, one that says so and tells this."""
+        return self if self.shuffle else _InOrder(self)
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of `epoch`; drops a resumed position that belongs to another epoch."""
@@ -182,6 +182,14 @@ class BatchLoader:
             rows = (some.unsqueeze(1) * CHUNK + torch.arange(CHUNK)).flatten()
             rows = rows[rows < self.rows]
             yield rows[torch.randperm(len(rows), generator=generator)]
+
+
+class _InOrder(SequentialSampler):  # type: ignore[type-arg]  # of torch, which Lightning looks for
+    """What Lightning takes for rows in order, and tells the epoch like any other."""
+
+    def __init__(self, loader: BatchLoader) -> None:
+        super().__init__(range(loader.rows))
+        self.set_epoch = loader.set_epoch
 
 
 def _mix(seed: int, epoch: int) -> int:

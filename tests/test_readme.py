@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import polars as pl
 import pytest
 import torch
 
@@ -121,6 +122,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fixtures.kuairand.build(folder / "data/kuairand")
     fixtures.census.build(folder / "data/census-income")
     fixtures.tabular.write_table(folder / "data/clicks")
+    new = fixtures.tabular.clicks(20, seed=1).drop("click", "rating", "day", "importance")
+    new.write_parquet(folder / "data/new.parquet")
     for language, path, text in BLOCK.findall(README):
         if path:
             assert language == "yaml"
@@ -152,6 +155,7 @@ def test_every_command_runs(
     assert tried >= 10
     assert (workplace / "runs/KuaiRand-MMoE-s0/version_0/results.json").is_file()
     assert list((workplace / "runs/KuaiRand-MMoE-s0/version_0/predictions").glob("*.parquet"))
+    assert len(pl.read_parquet(workplace / "runs/clicks-MMoE-s0/version_0/predictions", glob=False)) == 20
 
 
 def _run(words: list[str]) -> None:

@@ -20,9 +20,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mtlzoo.metrics.grouped import auc_by_group
+from mtlzoo.metrics.ties import RESOLUTION, tie_starts
 
 Array: TypeAlias = NDArray[Any]
 METRICS = ("auc", "gauc", "logloss")
@@ -131,9 +133,10 @@ def _measure(metric: str, runs: Array, labels: Array, keys: Array, draws: Sequen
 
 
 def _auc(scores: Array, labels: Array, keys: Array) -> Callable[[Array], float]:
+    scores = _logits(scores)
     order = scores.argsort(kind="stable")
-    ordered, positive, keys = scores[order], labels[order] > 0, keys[order]
-    runs = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    positive, keys = labels[order] > 0, keys[order]
+    runs = np.flatnonzero(tie_starts(torch.from_numpy(scores[order]), RESOLUTION).numpy())
 
     def measure(draw: Array) -> float:
         mass = draw[keys].astype(np.float64)
@@ -146,13 +149,19 @@ def _auc(scores: Array, labels: Array, keys: Array) -> Callable[[Array], float]:
 
 
 def _gauc(scores: Array, labels: Array, keys: Array) -> Callable[[Array], float]:
-    both, auc, rows = auc_by_group(scores.astype(np.float32), labels, keys)
+    both, auc, rows = auc_by_group(_logits(scores).astype(np.float32), labels, keys, RESOLUTION)
 
     def measure(draw: Array) -> float:
         mass = draw[both] * rows
         return float((mass * auc).sum() / mass.sum()) if mass.sum() else float("nan")
 
     return measure
+
+
+def _logits(probabilities: Array) -> Array:
+    """What metrics order rows by, and call ties at their resolution."""
+    inner = np.clip(probabilities.astype(np.float64), 1e-12, 1 - 1e-12)
+    return np.log(inner) - np.log1p(-inner)
 
 
 def _logloss(scores: Array, labels: Array, keys: Array) -> Callable[[Array], float]:

@@ -205,3 +205,15 @@ def test_draws_in_order_are_those_of_the_same_rows() -> None:
     assert [len(one) for one in batches] == list(map(len, loaders))
     assert sorted(row for one in batches for batch in one for row in batch["row"].tolist()) == list(range(50))
     assert all(set(batch) > {"row", "categorical", "labels"} for one in batches for batch in one)
+
+
+def test_rows_in_order_go_on_after_a_whole_epoch() -> None:
+    """A checkpoint of the last batch belongs to an epoch that is over; Lightning tells the sampler the next one."""
+    loader = BatchLoader({"x": torch.arange(6)}, 2)
+    batches = iter(loader)
+    for _ in range(3):
+        next(batches)
+    again = BatchLoader({"x": torch.arange(6)}, 2)
+    again.load_state_dict(loader.state_dict())
+    again.sampler.set_epoch(1)  # type: ignore[union-attr]
+    assert len(list(again)) == 3

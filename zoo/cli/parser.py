@@ -173,6 +173,7 @@ def _names(option: str, cls: str | None = None) -> set[str]:
         bases = [base for base in get_args(hint) or [hint] if inspect.isclass(base)]
         public = import_module("mtlzoo.callbacks").__all__
         classes = {kind for base in bases for kind in _subclasses(base) if kind.__name__ in public}
+    classes = {kind for kind in classes if not kind.__module__.startswith("mtlzoo.cli.")}  # ours, not the user's
     return {kind.__name__ for kind in classes if not inspect.isabstract(kind) and not kind.__name__.startswith("_")}
 
 

@@ -53,13 +53,14 @@ def grouped_auc(scores: Array, masses: Array, groups: Array, resolution: float =
     return dict(zip(("impressions", "positives", "unweighted"), means.tolist(), strict=True))
 
 
-def auc_by_group(scores: Array, labels: Array, groups: Array) -> tuple[Array, Array, Array]:
+def auc_by_group(scores: Array, labels: Array, groups: Array, resolution: float = 0.0) -> tuple[Array, Array, Array]:
     """AUC of every group that has both classes.
 
     Args:
         scores: float32 [n], none of them NaN.
         labels: [n] in {0, 1}.
         groups: int64 [n].
+        resolution: Of ties, see `mtlzoo.metrics.AUC`.
 
     Returns:
         The groups, ascending, their AUC, and how many rows they have.
@@ -69,7 +70,7 @@ def auc_by_group(scores: Array, labels: Array, groups: Array) -> tuple[Array, Ar
         return names, np.zeros(0), np.zeros(0)
     keys = (numbers.astype(np.int64) << 33) | (_sortable(scores) << 1) | (labels > 0)
     keys.sort()
-    found, area, positive, negative = _areas(keys, None)
+    found, area, positive, negative = _areas(keys, None, resolution)
     return names[found], area / (positive * negative), positive + negative
 
 

@@ -16,9 +16,9 @@ COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line and 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_is_understood(command: str, trained: Path, run: Callable[..., str]) -> None:
     """Parsed to the end, with all values checked; nothing is trained."""
-    folder = Path("runs/KuaiRand-MMoE-s0/version_0")
-    folder.mkdir(parents=True)
-    shutil.copy(trained / "config.yaml", folder)
+    for folder in (Path("runs/KuaiRand-MMoE-s0/version_0"), Path("runs/clicks-MMoE-s0/version_0")):
+        folder.mkdir(parents=True)
+        shutil.copy(trained / "config.yaml", folder)
     words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
     assert words[0] == "mtlzoo"
     printed = run(*words[1:], "--print_config", code=0)
