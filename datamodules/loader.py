@@ -184,7 +184,7 @@ class BatchLoader:
             yield rows[torch.randperm(len(rows), generator=generator)]
 
 
-class _InOrder(SequentialSampler):  # type: ignore[type-arg]  # of torch, which Lightning looks for
+class _InOrder(SequentialSampler):
     """What Lightning takes for rows in order, and tells the epoch like any other."""
 
     def __init__(self, loader: BatchLoader) -> None:
