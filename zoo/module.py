@@ -1,39 +1,32 @@
-"""`MultiTaskModule`: everything that a multi-task model is besides its network."""
+"""`MultiTaskModule`: everything that a multi-task model is besides its network; here its options and optimisation."""
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
-import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from mtlzoo import parallel, resume
-from mtlzoo.best import BestCheckpoint, keeps_the_last
+from mtlzoo import parallel
 from mtlzoo.callbacks import collectives
-from mtlzoo.identity import DATA, Identity, check_columns, check_meaning, data_columns, identities, noted
 from mtlzoo.layers import check_sizes
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
+from mtlzoo.resumable import ResumableModule
 from mtlzoo.schedules import SCHEDULES, Schedule, check_end, rate_factor, total_steps
 from mtlzoo.schema import Batch, FeatureSchema
 from mtlzoo.tasks import KINDS, VECTOR_KINDS, TaskKind
-from mtlzoo.train_losses import TrainLosses, check_weights
+from mtlzoo.train_losses import TrainLosses
 
 Schema: TypeAlias = FeatureSchema | dict[str, Any]
 """A schema, or what its `to_dict` gives, as checkpoints hold it."""
 
-MEANS = ("auc", "pr_auc", "gauc_impressions", "logloss", "accuracy", "rmse")
-"""Metrics whose mean over the tasks is logged; tasks for which one is undefined are left out of it."""
 
-
-class MultiTaskModule(L.LightningModule, ABC):
+class MultiTaskModule(ResumableModule):
     """Base class: losses per task, manual optimisation, metrics, schedules. A model adds the network and `forward`.
 
     The optimisation is manual and lives here alone: `training_step` builds the vector of the tasks' losses and calls
@@ -131,24 +124,6 @@ class MultiTaskModule(L.LightningModule, ABC):
         )
         self._losses = TrainLosses(self.task_names, self._remedy)
         self._total_steps = 0
-        self._validated = -1
-        self._warned = False
-        self._resumed: dict[str, Any] | None = None
-        self.trained_on: Identity | None = None
-        """What is noted of the data of the training; see `mtlzoo.identity`."""
-
-    # ---- what a model adds
-
-    @abstractmethod
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Logits of every task.
-
-        Args:
-            batch: See `mtlzoo.schema.Batch`; labels are not looked at.
-
-        Returns:
-            By task name: [B], or [B, classes] for multiclass and multilabel.
-        """
 
     # ---- training
 
@@ -261,12 +236,6 @@ class MultiTaskModule(L.LightningModule, ABC):
     def _scaled(self) -> bool:
         return getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
-    def on_validation_start(self) -> None:
-        """Meets the data, and looks for losses that are not finite, before anything is measured."""
-        self._meet(self.trainer.val_dataloaders)
-        if not self.trainer.sanity_checking:
-            self._losses.means(self.trainer.global_step)
-
     def on_train_epoch_end(self) -> None:
         """Looks for losses that are not finite; Lightning comes here also where a training stops within an epoch."""
         self._losses.means(self.trainer.global_step)
@@ -298,8 +267,7 @@ class MultiTaskModule(L.LightningModule, ABC):
             ValueError: Data that mean something else than those of the training; nothing is left for DDP, or a
                 schedule has no last step.
         """
-        self._meet(getattr(self.trainer, "datamodule", None))
-        self._resumed = None
+        super().setup(stage)
         if stage == "fit":
             check_end(self.schedule, self.trainer.max_epochs, self.trainer.max_steps)
         if not self.sparse:
@@ -315,9 +283,7 @@ class MultiTaskModule(L.LightningModule, ABC):
 
     def on_fit_start(self) -> None:
         """Starts every process from the same tables, as DDP does for the rest."""
-        self._validated, self._warned = -1, False
-        if not self.trainer.global_step:
-            self._losses.clear()  # of a training before this one
+        super().on_fit_start()
         if self.sparse:
             parallel.broadcast(self.tables().values())
 
@@ -343,175 +309,10 @@ class MultiTaskModule(L.LightningModule, ABC):
     def _rate_factor(self, step: int) -> float:
         return rate_factor(step, self.schedule, self.warmup_steps, self._total_steps)
 
-    # ---- evaluation
-
-    @property
-    def monitor(self) -> tuple[str, Literal["min", "max"]]:
-        """The metric that decides which epoch is best, and whether it should be small or large."""
-        kinds = {task.kind for task in self.schema.tasks}
-        if kinds & {"binary", "multilabel"}:
-            return "val/auc_mean", "max"
-        return ("val/accuracy_mean", "max") if "multiclass" in kinds else ("val/rmse_mean", "min")
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds a batch to the metrics."""
-        logits = self(batch)
-        for (task, columns), metrics in zip(self.schema.label_columns, self._metrics(), strict=True):
-            metrics.update(logits[task.name], batch["labels"][:, columns], batch.get("weight"), batch.get("group"))
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds a batch to the metrics."""
-        self.validation_step(batch, batch_idx)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Predictions of every task (probabilities, or values of a regression) and ``row`` where the batch has it."""
-        logits = self(batch)
-        predictions = {task.name: task.predict(logits[task.name]) for task in self.schema.tasks if task.name in logits}
-        return {"row": batch["row"], **predictions} if "row" in batch else predictions
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the metrics and, with ``schedule="plateau"``, tells the schedule."""
-        values = self._log_metrics("val")
-        schedule = self.lr_schedulers()
-        score = values.get(self.monitor[0], math.nan)
-        if self.trainer.sanity_checking or self.trainer.state.fn != "fit":
-            return
-        self._validated = self.trainer.global_step
-        if not math.isfinite(score):
-            self._warn_undefined()
-        elif isinstance(schedule, ReduceLROnPlateau) and resume.validation_is_due(self.trainer):
-            schedule.step(score)
-
-    def _warn_undefined(self) -> None:
-        if not self._warned:
-            self._warned = True
-            rank_zero_warn(
-                f"{self.monitor[0]} is not defined: there are no rows of validation to tell it by (an AUC needs both "
-                "classes), or predictions are NaN. The training goes on. No such validation is the best one, nor does "
-                "it count for early stopping and schedule='plateau'; while there is no other, best means last."
-            )
-
-    def on_test_epoch_end(self) -> None:
-        """Logs the metrics."""
-        self._log_metrics("test")
-
-    def _metrics(self) -> list[TaskMetrics]:
-        return list(self.evaluation)  # type: ignore[arg-type]  # a ModuleList does not know what it holds
-
-    def _log_metrics(self, stage: str) -> dict[str, float]:
-        values: dict[str, float] = {}
-        for task, metrics in zip(self.schema.tasks, self._metrics(), strict=True):
-            values |= {f"{stage}/{task.name}/{key}": float(value) for key, value in metrics.compute().items()}
-            metrics.reset()
-        for key in MEANS:
-            found = [value for name, value in values.items() if name.endswith(f"/{key}")]
-            defined = [value for value in found if not math.isnan(value)]
-            if found:
-                values[f"{stage}/{key}_mean"] = sum(defined) / len(defined) if defined else math.nan
-        if not self.trainer.sanity_checking and not self.trainer.barebones:
-            # The metrics agree over processes already, and a second reduction would say they need one.
-            for name, value in values.items():
-                self.log(name, value, prog_bar=name == self.monitor[0], sync_dist=False)
-        return values
-
-    # ---- the data, wherever a trained model meets them
-
-    def _meet(self, sources: Any, *, learning: bool = False) -> None:
-        for met in identities(sources):
-            check_meaning(type(self).__name__, self.schema, self.trained_on, met)
-            if learning:
-                self.trained_on = noted(met)
-
-    def on_test_start(self) -> None:
-        """Refuses data that mean something else than those of the training."""
-        self._meet(self.trainer.test_dataloaders)
-
-    def on_predict_start(self) -> None:
-        """Refuses data that mean something else than those of the training."""
-        self._meet(self.trainer.predict_dataloaders)
-
-    # ---- checkpoints
-
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Takes weights over.
-
-        Raises:
-            ValueError: They are those of another network, in a line where torch lists every one of them.
-        """
-        try:
-            return super().load_state_dict(*args, **kwargs)
-        except RuntimeError as error:
-            first = str(error).splitlines()[1:2] or [str(error)]
-            said = first[0].strip()
-            raise ValueError(f"its weights do not fit {type(self).__name__} with these options: {said[:300]}") from None
-
-    def configure_callbacks(self) -> list[L.Callback]:
-        """Keeps the best epoch by `monitor` where the Trainer was told nothing of checkpoints.
-
-        Lightning's own choice, which this replaces, is the last epoch. Checkpoints that somebody asked for stay as they
-        are, and so does the last epoch where there is no validation.
-        """
-        trainer = self.trainer
-        validates = trainer.state.fn == "fit" and not trainer.fast_dev_run and trainer.enable_validation  # type: ignore[attr-defined]  # set by a connector
-        return [BestCheckpoint(None, *self.monitor)] if validates and keeps_the_last(trainer) else []
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the class, so that `mtlzoo.load` needs nothing but the file, what resuming needs, and the data's note.
-
-        Raises:
-            FloatingPointError: The training has diverged, so that what is there from before is not overwritten.
-        """
-        where = {"module": type(self).__module__, "class": type(self).__qualname__}
-        checkpoint["mtlzoo"] = where | (self._resumed or self._progress())
-        if self.trained_on is not None:
-            checkpoint[DATA] = dict(self.trained_on)
-
-    def _progress(self) -> dict[str, Any]:
-        """What a training needs to go on exactly, beside what Lightning keeps."""
-        step = self.trainer.global_step
-        self._losses.means(step)
-        check_weights(self, step, self._remedy)
-        validation: resume.Validation = "none"
-        if resume.validation_is_due(self.trainer):
-            validation = "done" if self._validated == step else "due"
-        return {
-            "random": parallel.random_states(self.device),
-            "losses": self._losses.state_dict(),
-            "validation": validation,
-            "metrics": {name: float(value) for name, value in self.trainer.callback_metrics.items()},
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Meets the data, puts the counters of a training that goes on in order, and keeps the rest for its start.
-
-        Raises:
-            ValueError: The data, or the schema of this model, mean something else than those of the training.
-        """
-        self.trained_on = checkpoint.get(DATA)
-        if self._trainer is not None:
-            self._meet(getattr(self._trainer, "datamodule", None))
-        trained = FeatureSchema.from_dict(checkpoint["hyper_parameters"]["schema"])
-        # Weights go by name: a model of features in another order would take them, and its layers other inputs.
-        check_columns("The checkpoint", data_columns(trained), data_columns(self.schema), "checkpoint")
-        if self._trainer is not None and self.trainer.state.fn == "fit":
-            saved = {key: value for key, value in checkpoint["mtlzoo"].items() if key not in ("module", "class")}
-            begins = resume.put_in_order(checkpoint["loops"]["fit_loop"], saved.get("validation", "none"))
-            self._resumed = {**saved, "begins": begins}
-
     def on_train_start(self) -> None:
-        """Notes the data; continues a checkpoint's random numbers, sums and metrics; counts the steps to come."""
-        self._meet(self.trainer.train_dataloader, learning=True)
+        """Counts the steps to come, and goes on from a checkpoint if there was one."""
         if self.schedule in ("linear", "cosine"):
             # Not while the optimisers are made: asking opens the loaders before a checkpoint gives them their place,
             # and a resumed epoch would silently start again.
             self._total_steps = total_steps(self.trainer, self.schedule)
-        if self._resumed is None:
-            return
-        saved, self._resumed = self._resumed, None
-        parallel.restore_random_states(saved["random"], self.device, self.global_rank)
-        if "losses" in saved:
-            self._losses.load_state_dict(saved["losses"], self.device, self.global_rank)
-        # For callbacks that look at the last validation when its epoch ends.
-        self.trainer.callback_metrics.update({name: torch.tensor(v) for name, v in saved.get("metrics", {}).items()})
-        if saved["begins"]:
-            resume.begin_epoch(self.trainer)
+        super().on_train_start()
