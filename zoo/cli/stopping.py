@@ -14,14 +14,13 @@ EVERY = 8
 """Batches between two moments at which several processes agree on whether to end; one process looks after each."""
 
 
-class Listen(L.Callback):
-    """Keeps the signals ours: Lightning puts a handler in front that talks to the other processes at any moment."""
+def without_notifier(trainer: L.Trainer) -> None:
+    """Takes a handler of SIGTERM out of Lightning 2.6 that would come before ours.
 
-    def on_sanity_check_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Takes them over again."""
-        REQUESTS.listen()
-
-    on_train_start = on_validation_start = on_test_start = on_predict_start = on_sanity_check_start
+    It starts a broadcast at whatever moment the signal comes. Where the other processes are at another collective, or
+    are not asked to end, all wait for ever.
+    """
+    trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
 
 
 class StopWithCheckpoint(Checkpoint):

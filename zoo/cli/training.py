@@ -33,8 +33,8 @@ from mtlzoo.cli.run_folder import (
     write_json,
 )
 from mtlzoo.cli.screen import OneLineBar, RunSize
-from mtlzoo.cli.signals import Stopped
-from mtlzoo.cli.stopping import Listen, StopWithCheckpoint
+from mtlzoo.cli.signals import END, Stopped
+from mtlzoo.cli.stopping import StopWithCheckpoint, without_notifier
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.like import find_encoding
@@ -264,7 +264,6 @@ class ZooCLI(LightningCLI):
         callbacks = [*listed(config.callbacks), *(self._fit_callbacks(config) if fitting else [])]
         # Other checkpoints of the same moment hold what is the best by then.
         callbacks.sort(key=lambda callback: not isinstance(callback, BestCheckpoint))
-        callbacks.append(Listen())
         if fitting and not terminal:
             callbacks.append(EpochLines())
         asks_for_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
@@ -337,11 +336,13 @@ class ZooCLI(LightningCLI):
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated", FutureWarning)
             if subcommand != "fit":
                 warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks used to create")
+            without_notifier(self.trainer)
             try:
                 super()._run_subcommand(subcommand)
             except SystemExit as ended:
-                if (launcher := self.trainer.strategy.launcher) is not None:
-                    launcher.kill(signal.SIGTERM)  # the processes that it started, where the signal came to us alone
+                saved = isinstance(ended, Stopped) and ended.message  # by agreement: the others end by themselves
+                if (launcher := self.trainer.strategy.launcher) is not None and not saved:
+                    launcher.kill(END)
                 if isinstance(ended, Stopped):
                     raise
                 raise Stopped(signal.SIGINT) from None  # what Lightning makes of a KeyboardInterrupt

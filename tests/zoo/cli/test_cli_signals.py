@@ -143,6 +143,54 @@ def test_the_command_as_a_user_and_a_cluster_end_it(options: list[str], tmp_path
     assert torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)["global_step"] == reached + 1
 
 
+EARLY = """
+import os, signal
+import lightning as L
+
+class Early(L.Callback):
+    def __init__(self, rank: int, place: str) -> None:
+        self.rank, self.place = rank, place
+
+    def setup(self, trainer, pl_module, stage):
+        barrier = trainer.strategy.barrier
+        def watched(name=None):
+            self.at(trainer, name)
+            barrier(name)
+        trainer.strategy.barrier = watched
+        self.at(trainer, "setup")
+
+    def at(self, trainer, place):
+        if (trainer.global_rank, place) == (self.rank, self.place):
+            os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rank", "place"), [(1, "setup"), (0, "run-stage")])
+def test_a_signal_to_one_of_two_processes_before_the_training_ends_both(
+    options: list[str], tmp_path: Path, rank: int, place: str
+) -> None:
+    """The other waits for it in a collective: within a hook, and where Lightning's own handler is already there."""
+    (tmp_path / "early.py").write_text(EARLY)
+    words = [
+        "--trainer.callbacks+=early.Early",
+        f"--trainer.callbacks.rank={rank}",
+        f"--trainer.callbacks.place={place}",
+    ]
+    words += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "mtlzoo", "fit", *options, *words],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert ended.returncode == 143, ended.stderr
+    assert "mtlzoo fit: ended by SIGTERM. It has no result" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize(("command", "owner", "method"), [("test", MMoE, "test_step"), ("prepare", Synthetic, "read")])
 def test_ctrl_c_that_a_library_took_over_is_one(
     trained: Path,
