@@ -102,6 +102,8 @@ def explain(message: str) -> str:
     """The parser's message, or a shorter one with the nearest match where a class or an option is unknown."""
     told = _told(message)
     option = ".".join(re.findall(r'Parser key "([\w.]+)"', told))
+    if option in BASES:  # of a logger, True is no other kind
+        told = re.sub(r"- Expected a <class 'bool'>.*", "", told)
     cls = (re.findall(r"class_path '([\w.]+)'", told) or [None])[-1]
     if (word := re.search(r"Expected a dot import path string: (\S+)", told)) and (known := _names(option, cls)):
         return _hint(f"--{option}: no class or file {word[1]!r}", word[1], known) + _taker_of(word[1])
