@@ -96,7 +96,15 @@ class EvaluatedModule(L.LightningModule, ABC):
     def _metrics(self) -> list[TaskMetrics]:
         return list(self.evaluation)  # type: ignore[arg-type]  # a ModuleList does not know what it holds
 
-    def _log_metrics(self, stage: str) -> dict[str, float]:
+    def measured(self, stage: str) -> dict[str, float]:
+        """Metrics of the batches since the last time, which are forgotten, and means over the tasks.
+
+        Args:
+            stage: ``val`` or ``test``, which their names begin with.
+
+        Returns:
+            By name; NaN where one is undefined.
+        """
         values: dict[str, float] = {}
         for task, metrics in zip(self.schema.tasks, self._metrics(), strict=True):
             values |= {f"{stage}/{task.name}/{key}": float(value) for key, value in metrics.compute().items()}
@@ -106,6 +114,10 @@ class EvaluatedModule(L.LightningModule, ABC):
             defined = [value for value in found if not math.isnan(value)]
             if found:
                 values[f"{stage}/{key}_mean"] = sum(defined) / len(defined) if defined else math.nan
+        return values
+
+    def _log_metrics(self, stage: str) -> dict[str, float]:
+        values = self.measured(stage)
         if not self.trainer.sanity_checking and not self.trainer.barebones:
             # The metrics agree over processes already, and a second reduction would say they need one.
             for name, value in values.items():

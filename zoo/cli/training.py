@@ -20,7 +20,8 @@ from mtlzoo.cli.agreement import KeptEncoding, check_data, model_of, peek, recon
 from mtlzoo.cli.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience
 from mtlzoo.cli.logs import EpochLines, MetricsFile, SaveConfig, quiet, without_anonymous
 from mtlzoo.cli.parser import Parser, import_public_classes
-from mtlzoo.cli.refusals import RAISED, mendable, prepares, rehearse, told
+from mtlzoo.cli.refusals import RAISED, mendable, prepares, told
+from mtlzoo.cli.rehearsal import check_values, rehearse
 from mtlzoo.cli.results import fit_record, print_metrics, test_record
 from mtlzoo.cli.run_folder import (
     describe,
@@ -198,26 +199,10 @@ class ZooCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuses what can't work, before anything is prepared or written."""
         trainer = self.options.trainer
-        for name, default, ours in (
-            ("gradient_clip_val", None, "--model.clip_norm"),
-            ("accumulate_grad_batches", 1, "--model.accumulate"),
-        ):
-            if trainer[name] != default:
-                self._refuse(f"--trainer.{name}: the models step their optimiser themselves; use {ours}.")
-        for name, value in (
-            ("patience", self.options.patience),
-            ("checkpoint_every", self.options.checkpoint_every),
-            ("trainer.check_val_every_n_epoch", trainer.check_val_every_n_epoch),
-        ):
-            if value is not None and value < 1:
-                self._refuse(f"--{name}: {value}; allowed are whole numbers >= 1, and null.")
-        if trainer.val_check_interval == 0:
-            self._refuse(
-                "--trainer.val_check_interval: 0; to train without validation use --trainer.limit_val_batches 0."
-            )
         if trainer.barebones and trainer.log_every_n_steps == TRAINER_DEFAULTS["log_every_n_steps"]:
             trainer.log_every_n_steps = 0  # ours, not the user's
         try:
+            check_values(self.options)
             if not hasattr(self, "folder"):
                 may_be_written(Path(trainer.default_root_dir).expanduser())
             rehearse(self._parser(self.config.subcommand), self.options)

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 import mtlzoo
 from mtlzoo import MultiTaskModule
 from mtlzoo.cli import main, preparing, refusals
+from mtlzoo.cli.rehearsal import are_measured
 from mtlzoo.cli.training import ZooCLI
+from mtlzoo.datamodules import Synthetic
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.layers import demand
 
@@ -230,6 +234,26 @@ def weighing(callback: str, rule: str, *options: str) -> list[str]:
     return [f"--trainer.callbacks{word}" for word in words]
 
 
+def stopping(callback: str, monitor: str) -> list[str]:
+    """Words that add a callback which watches a score."""
+    return [f"--trainer.callbacks+={callback}", f"--trainer.callbacks.monitor={monitor}"]
+
+
+class Logs(L.Callback):
+    """Logs a score that nobody knows."""
+
+
+@pytest.mark.parametrize("monitor", ["val/auc_mean", "val/is_click/gauc_impressions", "train/loss", "step"])
+def test_scores_that_there_are_may_be_watched(monitor: str) -> None:
+    model = mtlzoo.MMoE(Synthetic(rows=3000, users=100).schema)
+    watching = [EarlyStopping(monitor), ModelCheckpoint(monitor=monitor), ModelCheckpoint()]
+    are_measured(watching, model)
+    are_measured([*watching, EarlyStopping("val/other"), Logs()], model)
+    are_measured([EarlyStopping("val/other", strict=False)], model)
+    with pytest.raises(ValueError, match="no validation has such a score"):
+        are_measured([*watching, EarlyStopping("val/other")], model)
+
+
 def test_labels_that_are_no_funnel_are_the_users_to_mend() -> None:
     with pytest.raises(RuntimeError, match="ESMM: a row") as failed:
         demand(torch.tensor([False]), "ESMM: a row of this batch")
@@ -274,6 +298,9 @@ def test_labels_that_are_no_funnel_are_the_users_to_mend() -> None:
         (["--model", "PLE", "--model.levels", "0"], "PLE: levels=0; allowed are whole numbers >= 1"),
         (["--model", "AITM", "--model.bottom_units", "[]"], "bottom_units=[]; allowed is one layer or more"),
         (["--model", "torch.nn.Linear"], "--model: torch.nn.Linear is something else. Known are AITM"),
+        (["--trainer.logger+=os.system"], "--trainer.logger: os.system is something else. Known are CSVLogger"),
+        (stopping("EarlyStopping", "val/auc_meen"), "Did you mean 'val/auc_mean'? There are val/accuracy_mean"),
+        (stopping("ModelCheckpoint", "val_loss"), "monitor='val_loss'; no validation has such a score"),
         (["--trainer.val_check_interval", "0"], "use --trainer.limit_val_batches 0"),
         (["--trainer.check_val_every_n_epoch", "0"], "allowed are whole numbers >= 1"),
         (["--patience", "0"], "--patience: 0; allowed are whole numbers >= 1"),
