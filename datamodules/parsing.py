@@ -5,11 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -248,15 +249,25 @@ def _odd(data: bytes, table: pa.Table, separator: str, strip: bool) -> bool:
         return False
     if data[0] in b"+" + blanks or data[-1] in blanks:
         return True
+    ends = separator.encode() + b'\n\r"'
+    begins = {mark: _among(b"0") for mark in b"xX"} | {ord("+"): _among(ends + b" \t" if strip else ends)}
     text = np.frombuffer(data, np.uint8)
     for start in range(0, len(text), _WINDOW):  # comparisons of bytes, many times faster than a regular expression
         part = text[start : start + _WINDOW + 1]
-        edge = (part == ord(separator)) | (part == ord("\n")) | (part == ord("\r")) | (part == ord('"'))
+        edge = reduce(or_, (part == end for end in ends)) if set(blanks) & set(marks) else None
         for mark in marks:
-            there, before = part == mark, part == ord("0") if mark in b"xX" else edge
-            if (there[1:] & before[:-1]).any() or (mark in blanks and (there[:-1] & edge[1:]).any()):
+            there = part == mark
+            if mark in begins:  # few, so one is looked up after the other
+                if begins[mark][part[np.flatnonzero(there[1:])]].any():
+                    return True
+            elif edge is not None and ((there[1:] & edge[:-1]).any() or (there[:-1] & edge[1:]).any()):
                 return True
     return False
+
+
+def _among(data: bytes) -> npt.NDArray[np.bool_]:
+    """For each of the 256 bytes, whether it is one of these."""
+    return np.isin(np.arange(256), list(data))
 
 
 def _nth_line(block: Block, row: int, format: Format) -> tuple[int, str]:

@@ -135,6 +135,15 @@ def test_numbers_that_nobody_writes(tmp_path: Path, dtype: Any, value: str, last
         table(path, columns={"a": dtype, "b": dtype}, separator=";", batch_bytes=batch_bytes)
 
 
+@pytest.mark.parametrize("around", ["{}", " {}", "{} ", "\t {}"])
+@pytest.mark.parametrize("value", ["+1", "0x1", "inf", "nan", "1_000"])
+def test_blanks_that_are_stripped_hide_no_odd_number(tmp_path: Path, value: str, around: str) -> None:
+    path = written(tmp_path / "t.csv", f"a,b\n1,1\n{around.format(value)},2\n".encode())
+    for dtype in (pl.Int64, pl.Float64):
+        with pytest.raises(DataError, match="t.csv, line 3, column 'a': .*; expected"):
+            table(path, columns={"a": dtype}, strip=True)
+
+
 def test_numbers_that_people_write(tmp_path: Path) -> None:
     texts = ["0", "-0", "007", "-7", "1.50", "1.", ".5", "1e-05", "1E3", "1e+3", "-1.5e2"]
     path = written(tmp_path / "t.csv", "\n".join(["a,b", *(f"{text},0x1 +1 nan" for text in texts)]).encode())
