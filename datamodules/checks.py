@@ -19,6 +19,12 @@ NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 blanks, ``inf``, digits of other scripts. Nobody writes those, so the file is damaged or the column is another one."""
 
 
+EXACT = 2**53
+"""Whole numbers below are themselves as floats; from here on, floats make neighbours one."""
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
+"""What the networks' numbers, which have 32 bits, can hold."""
+
+
 def check_columns(source: str, found: Iterable[str], wanted: Iterable[str]) -> None:
     """Refuses a table whose columns are not the wanted ones.
 
@@ -53,10 +59,6 @@ def require(good: pl.Series, values: pl.Series, column: str, rows: Rows | None, 
         raise DataError(f"Column {column!r}{row}: found {values[at]!r}; allowed is {allowed}.")
 
 
-LARGEST_FLOAT = float(np.finfo(np.float32).max)
-"""What the networks' numbers, which have 32 bits, can hold."""
-
-
 def require_float(x: pl.Series, values: pl.Series, column: str, rows: Rows) -> None:
     """Refuses numbers that have no finite form of 32 bits, such as the largest of 64 where it stands for "missing".
 
@@ -69,13 +71,16 @@ def require_float(x: pl.Series, values: pl.Series, column: str, rows: Rows) -> N
 
 
 def numbers(values: pl.Series, column: str, rows: Rows) -> pl.Series:
-    """The values as numbers, whole ones as integers, all others as Float64; missing ones (null, NaN) as null.
+    """The values as numbers, missing ones (null, NaN) as null.
+
+    Integers stay integers; so do texts, decimals and integers of 128 bits that are whole and that floats would not tell
+    apart, where 64 bits hold them. All others are Float64.
 
     Raises:
         DataError: Values that are not numbers, or are infinite.
     """
     if values.dtype in (pl.Int128, pl.UInt128):
-        return values.cast(pl.Float64)  # nothing that they go to knows them
+        return _told_apart(values, values.cast(pl.Float64))
     if values.dtype.is_integer():
         return values
     if values.dtype in (pl.Categorical, pl.Enum):
@@ -86,11 +91,23 @@ def numbers(values: pl.Series, column: str, rows: Rows) -> pl.Series:
         found = values.cast(pl.Float64, strict=False)
         good = values.is_null() | (values.str.contains(NUMBER) & found.is_not_null())
         require(good, values, column, rows, "a number such as 7, -7.5 or 1e-05, or null where it is missing")
+        found = _told_apart(values, found)
+    elif isinstance(values.dtype, pl.Decimal) and not values.dtype.scale:
+        found = _told_apart(values, values.cast(pl.Float64))
     elif values.dtype.is_numeric():
         found = values.cast(pl.Float64)
     else:
         spans = " with dt.total_seconds()" if values.dtype == pl.Duration else ""
         raise DataError(f"Column {column!r} holds {values.dtype}; allowed are numbers. Convert it when reading{spans}.")
-    found = found.fill_nan(None)
-    require(found.is_finite(), values, column, rows, "a finite number, or null where it is missing")
+    if found.dtype.is_float():
+        found = found.fill_nan(None)
+        require(found.is_finite(), values, column, rows, "a finite number, or null where it is missing")
     return found
+
+
+def _told_apart(values: pl.Series, floats: pl.Series) -> pl.Series:
+    """The floats that the values are, or integers where floats would make neighbours one and 64 bits hold all."""
+    if not (floats.abs() >= EXACT).any():
+        return floats
+    integers = values.cast(pl.Int64, strict=False)
+    return integers if integers.null_count() == values.null_count() else floats

@@ -7,15 +7,13 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
+from mtlzoo.datamodules.checks import EXACT, LARGEST_FLOAT
+
 DataType: TypeAlias = pl.DataType | type[pl.DataType]
-EXACT = 2**53
-"""Whole numbers up to here, and not all beyond, are themselves as floats."""
 HIGHEST_ID = 2**31 - 1
 """No publisher's numbers of users and items reach it; higher ones are damage."""
 EARLIEST, LATEST = 788_918_400, 2**31 - 1
 """Seconds since 1970: 1995, before which no log of recommendations begins, to 2038."""
-LARGEST = 3.4028234e38
-"""The largest number of a Float32, which is what features become."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def whole(
     allowed = f"a whole number from {low:,} {'on' if high is None else f'to {high:,}'}"
     allowed += "".join(f", {number}" for number in unknown) + (", or nothing" if missing else "")
     others = [float(number) if points else number for number in unknown]
-    most = high if high is not None else EXACT if points else 2**63 - 1
+    most = high if high is not None else EXACT - 1 if points else 2**63 - 1
 
     def good(values: pl.Series) -> pl.Series:
         inside = values.is_between(low, most)
@@ -133,10 +131,10 @@ def id_text() -> Domain:
 
 
 def number(
-    low: float = -LARGEST, high: float = LARGEST, *, missing: bool = False, dtype: DataType = pl.Float64
+    low: float = -LARGEST_FLOAT, high: float = LARGEST_FLOAT, *, missing: bool = False, dtype: DataType = pl.Float64
 ) -> Domain:
     """Finite numbers; NaN is none."""
-    ends = (f" from {low:g}" if low > -LARGEST else "") + (f" to {high:g}" if high < LARGEST else "")
+    ends = (f" from {low:g}" if low > -LARGEST_FLOAT else "") + (f" to {high:g}" if high < LARGEST_FLOAT else "")
     allowed = f"a finite number{ends}" + (", or nothing" if missing else "")
     return Domain(allowed, lambda values: values.is_between(low, high), pl.Float64, dtype, missing, (low, high))
 

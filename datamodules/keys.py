@@ -10,7 +10,7 @@ Nothing that names one thing may come to name another on the way: what a type ca
 
 import polars as pl
 
-from mtlzoo.datamodules.checks import Rows, require
+from mtlzoo.datamodules.checks import EXACT, Rows, require
 from mtlzoo.datamodules.errors import DataError
 
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
@@ -116,7 +116,7 @@ def _cast(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     keys = values.cast(dtype, strict=False)
     if not values.dtype.is_float() or dtype != pl.String:
         return keys
-    whole = (values == values.floor()) & (values.abs() < 2.0**53)  # 7, not 7.0
+    whole = (values == values.floor()) & (values.abs() < EXACT)  # 7, not 7.0
     texts = pl.when(whole).then(values.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(keys)
     return pl.select(texts).to_series()
 
@@ -139,7 +139,7 @@ def _plain(texts: pl.Series, column: str, rows: Rows | None) -> pl.Series:
     if not texts.str.ends_with(".0").any():
         return texts
     plain = texts.str.replace(_WHOLE_FLOAT, "${1}")
-    told_apart = (plain == texts) | (texts.cast(pl.Float64, strict=False).abs() < 2.0**53)
+    told_apart = (plain == texts) | (texts.cast(pl.Float64, strict=False).abs() < EXACT)
     require(told_apart, texts, column, rows, f"a number below 2^53: beyond, floats make neighbours one. {_REMEDY}")
     return plain
 

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 from typing_extensions import override
 
-from mtlzoo.datamodules.checks import LARGEST_FLOAT, numbers, require, require_float
+from mtlzoo.datamodules.checks import EXACT, LARGEST_FLOAT, numbers, require, require_float
 from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.encode import Encoder, Keys, Places, coded, compact, from_arrow, to_arrow
 from mtlzoo.datamodules.errors import DataError
@@ -69,9 +69,7 @@ class LabelEncoder(Encoder):
         wide = x.cast(pl.Float64)
         if x.dtype.is_integer():
             allowed = f"a whole number below 2^53, {_REMEDY}"
-            require(
-                wide.abs() < 2.0**53, raw, self.label.column, rows, f"{allowed}; or subtract what all have in common"
-            )
+            require(wide.abs() < EXACT, raw, self.label.column, rows, f"{allowed}; or subtract what all have in common")
         self.all.add(wide.drop_nulls().to_numpy())
         narrow = wide.cast(pl.Float32)
         if (narrow.cast(pl.Float64) == wide).all():

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 from typing_extensions import override
 
-from mtlzoo.datamodules.checks import LARGEST_FLOAT, numbers, require_float
+from mtlzoo.datamodules.checks import EXACT, LARGEST_FLOAT, numbers, require_float
 from mtlzoo.datamodules.columns import NumericColumn
 from mtlzoo.datamodules.encode import Encoder, Places, compact
 from mtlzoo.datamodules.errors import DataError
@@ -74,7 +74,7 @@ class Origin:
         """Numbers from `numbers` less the origin: exact where both are integers."""
         if self.value is None:
             middle = x.median() if x.dtype.is_integer() else None
-            self.value = int(middle) if isinstance(middle, float) and abs(middle) >= 2**53 else 0
+            self.value = int(middle) if isinstance(middle, float) and abs(middle) >= EXACT else 0
         if not self.value:
             return x
         if not x.dtype.is_integer():

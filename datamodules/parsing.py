@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_, or_
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from mtlzoo.datamodules.blocks import Block
-from mtlzoo.datamodules.checks import NUMBER, WHOLE, check_columns
+from mtlzoo.datamodules.checks import EXACT, NUMBER, WHOLE, check_columns
 from mtlzoo.datamodules.domains import DataType as DataType
 from mtlzoo.datamodules.domains import Domain
 from mtlzoo.datamodules.errors import DataError
@@ -100,7 +101,16 @@ class Parser:
         if not self.settled:
             self.types = {name: _arrow(dtype) for name, dtype in frame.schema.items()}
             self.settled = True
+        frame = self._told_apart(block, frame, quoted=quoted)
         return self._checked(block, self._stripped(frame) if self.format.strip else frame)
+
+    def _told_apart(self, block: Block, frame: pl.DataFrame, *, quoted: bool) -> pl.DataFrame:
+        """Integers in place of floats that would make neighbours one, in columns whose numbers are all whole."""
+        for name, dtype in frame.schema.items():
+            if dtype == pl.Float64 and name not in self.domains and (frame[name].abs() >= EXACT).any():
+                with suppress(pa.ArrowInvalid):
+                    frame = frame.with_columns(from_table(self._table(block, quoted=quoted, types={name: pa.int64()})))
+        return frame
 
     def _checked(self, block: Block, frame: pl.DataFrame) -> pl.DataFrame:
         for name, domain in self.domains.items():

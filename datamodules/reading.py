@@ -45,7 +45,8 @@ def read_csv(
     Args:
         path: The file.
         columns: Columns to read, with their types, or with the values that they may hold; None takes the type that the
-            first block suggests. Default: all.
+            first block suggests. Of type Float64, a chunk of whole numbers that floats would not tell apart (from 2^53
+            on) is Int64. Default: all.
         header: Column names of a file that has no line of names.
         separator: One character, or several, such as ``::``.
         encoding: Any of Python's whose line breaks are one byte. A UTF-8 byte order mark is skipped.

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import polars as pl
 import pyarrow as pa
 
-from mtlzoo.datamodules.checks import NUMBER, WHOLE, Rows, require
+from mtlzoo.datamodules.checks import EXACT, NUMBER, WHOLE, Rows, require
 from mtlzoo.datamodules.encode import from_arrow, to_arrow
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.keys import KeyColumn
@@ -125,8 +125,7 @@ class TimeColumn:
     def _spelt_numbers(self, values: pl.Series, rows: Rows) -> pl.Series:
         require(values.str.contains(NUMBER), values, self.name, rows, "a number, as in the rows before")
         numbers = values.cast(pl.Float64, strict=False)
-        whole = (numbers.abs() > 2.0**53).any()  # where floats would make neighbours one
-        exact = values.cast(pl.Int64, strict=False) if whole else numbers
+        exact = values.cast(pl.Int64, strict=False) if (numbers.abs() >= EXACT).any() else numbers
         require(exact.is_not_null(), values, self.name, rows, "a number that 64 bits hold exactly")
         return self._measured(exact, values, rows)
 

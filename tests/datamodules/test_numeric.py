@@ -10,6 +10,7 @@ import torch
 
 from mtlzoo import SharedBottom
 from mtlzoo.datamodules import TabularDataModule
+from mtlzoo.datamodules.checks import numbers
 from mtlzoo.datamodules.errors import DataError
 
 EPOCH = 1_700_000_000_000_000_000
@@ -36,6 +37,36 @@ def test_features_of_any_offset_keep_their_differences(tmp_path: Path, offset: f
     steps = np.arange(8.0)
     expected = (steps - 3.5) / steps.std() if transform == "standardize" else steps / 7
     np.testing.assert_allclose(data.data["test"]["numeric"][:, 0], expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("options", [{}, {"strip": True}, {"decimal": ","}])
+def test_whole_numbers_in_text_files_keep_their_differences(tmp_path: Path, options: dict[str, Any]) -> None:
+    """As in all other tables, also where a gap makes Arrow call them floats, and beside a column of fractions."""
+    values = [EPOCH + i for i in range(8)]
+    blank = " " if options.get("strip") else ""
+    rows = (f"{value};{blank}{i}{options.get('decimal', '.')}5;{i % 2}\n" for i, value in enumerate(values))
+    (tmp_path / "t.csv").write_text("x;z;y\n" + "".join(rows) + ";;1\n")
+    data = TabularDataModule(
+        tmp_path, train="t.csv", val="t.csv", prepared=tmp_path, separator=";", labels={"y": "binary"},
+        features={"x": "numeric", "z": "numeric"}, **options,
+    )  # fmt: skip
+    steps = np.arange(8.0)
+    for place in (0, 1):
+        found = data.data["train"]["numeric"][:, place]
+        np.testing.assert_allclose(found[:8], (steps - 3.5) / steps.std(), rtol=1e-6)
+        assert found[8] == 0
+
+
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Decimal(38, 0), pl.Int128])
+def test_whole_numbers_are_told_apart_in_any_type(dtype: Any) -> None:
+    texts = pl.Series([str(EPOCH + 1), None, str(EPOCH), "7"])
+    values = texts.cast(dtype) if dtype == pl.Categorical else texts.cast(dtype, strict=True)
+    assert numbers(values, "x", range(1, 5)).to_list() == [EPOCH + 1, None, EPOCH, 7]
+
+
+@pytest.mark.parametrize("odd", ["0.5", str(2**70)])
+def test_a_number_that_integers_do_not_hold_makes_floats_of_all(odd: str) -> None:
+    assert numbers(pl.Series([str(EPOCH), odd]), "x", range(1, 3)).to_list() == [float(EPOCH), float(odd)]
 
 
 def test_bucket_edges_and_later_chunks_have_the_same_origin(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_numbers_that_nobody_writes(tmp_path: Path, dtype: Any, value: str, last
 def test_blanks_that_are_stripped_hide_no_odd_number(tmp_path: Path, value: str, around: str) -> None:
     path = written(tmp_path / "t.csv", f"a,b\n1,1\n{around.format(value)},2\n".encode())
     for dtype in (pl.Int64, pl.Float64):
-        with pytest.raises(DataError, match="t.csv, line 3, column 'a': .*; expected"):
+        with pytest.raises(DataError, match=r"t\.csv, line 3, column 'a': .*; expected"):
             table(path, columns={"a": dtype}, strip=True)
 
 

@@ -218,3 +218,8 @@ def test_a_text_is_the_same_time_alone_and_among_others(text: str | None) -> Non
     alone, zoned = spelt_times(pl.Series([text], dtype=pl.String))
     among, zoned_among = spelt_times(pl.Series([text, "2022-5-3"]))
     assert (alone[0], zoned[0]) == (among[0], zoned_among[0])
+
+
+def test_numbers_that_floats_would_make_one_are_told_apart() -> None:
+    texts = [str(2**53 + 1), str(2**53), "7"]
+    assert TimeColumn("t").check(pl.Series(texts), range(1, 4)).to_list() == [2**53 + 1, 2**53, 7]
