@@ -83,14 +83,34 @@ def as_keys(
     Raises:
         DataError: A value that `dtype` cannot hold, or that may have been another before it became a float.
     """
+    return _exactly(_unified(values, column, rows, names=names), dtype, column, rows)
+
+
+def known_keys(values: pl.Series, dtype: pl.DataType, column: str) -> pl.Series:
+    """As `as_keys`, but null for texts that name no number where a table of numbers was learned before: none is known.
+
+    Raises:
+        DataError: As `as_keys`; also the texts ``true`` and ``false``, as the numbers may have been booleans.
+    """
+    values = _unified(values, column, None, names=True)
+    if values.dtype != pl.String or dtype == pl.String:
+        return _exactly(values, dtype, column, None)
+    truths = values.str.to_lowercase().is_in(["true", "false"])
+    require(~truths, values, column, None, "true and false as 1 and 0, as the training had numbers. Write them so")
+    keys, same = _brought_back(values, dtype)
+    return pl.select(pl.when(same).then(keys)).to_series()
+
+
+def _unified(values: pl.Series, column: str, rows: Rows | None, *, names: bool) -> pl.Series:
+    """The values in one of the key types or, where they are integers, in their own."""
     if values.dtype.is_float():
-        values = _floats(values, column, rows, names=names)
-    elif values.dtype in _TEXT:
+        return _floats(values, column, rows, names=names)
+    if values.dtype in _TEXT:
         values = values.cast(pl.String)
-        values = _plain(values, column, rows) if names else values
-    elif isinstance(values.dtype, pl.Decimal) and values.dtype.scale:
-        values = _exactly(values, pl.Float64(), column, rows)
-    return _exactly(values, dtype, column, rows)
+        return _plain(values, column, rows) if names else values
+    if isinstance(values.dtype, pl.Decimal) and values.dtype.scale:
+        return _exactly(values, pl.Float64(), column, rows)
+    return values
 
 
 def _exactly(values: pl.Series, dtype: pl.DataType, column: str, rows: Rows | None) -> pl.Series:
@@ -99,17 +119,23 @@ def _exactly(values: pl.Series, dtype: pl.DataType, column: str, rows: Rows | No
         return values
     if dtype == pl.Int64 and values.dtype in (pl.Int8, pl.Int16, pl.Int32):
         return values.cast(dtype)
+    keys, same = _brought_back(values, dtype)
+    holds = (
+        "a whole number of 64 bits, spelt as 7 where it is text" if dtype == pl.Int64 else f"what {dtype} holds exactly"
+    )
+    allowed = f"{holds}, as in the rows and columns that it is compared with. {_REMEDY}"
+    require(same, values, column, rows, allowed)
+    return keys
+
+
+def _brought_back(values: pl.Series, dtype: pl.DataType) -> tuple[pl.Series, pl.Series]:
+    """The values in another type, and whether each can be brought back from it; null and the empty text can."""
     if values.dtype == pl.String:
         values = values.replace("", None)
     keys = _cast(values, dtype)
     spelt = values.dtype == pl.Boolean and dtype == pl.String  # texts spell true and false in a dozen ways
     same = values.is_null() if spelt else _cast(keys, values.dtype) == values
-    holds = (
-        "a whole number of 64 bits, spelt as 7 where it is text" if dtype == pl.Int64 else f"what {dtype} holds exactly"
-    )
-    allowed = f"{holds}, as in the rows and columns that it is compared with. {_REMEDY}"
-    require(same.fill_null(value=False) | values.is_null(), values, column, rows, allowed)
-    return keys
+    return keys, same.fill_null(value=False) | values.is_null()
 
 
 def _cast(values: pl.Series, dtype: pl.DataType) -> pl.Series:

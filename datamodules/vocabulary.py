@@ -10,7 +10,7 @@ import polars as pl
 from typing_extensions import override
 
 from mtlzoo.datamodules.hashing import hash_values
-from mtlzoo.datamodules.keys import as_keys, common_type, comparable
+from mtlzoo.datamodules.keys import as_keys, common_type, comparable, known_keys
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 
 Ids = npt.NDArray[np.int32]
@@ -66,7 +66,8 @@ class Table(ABC):
 
     def keys(self, values: pl.Series, column: str) -> pl.Series:
         """The values of a column in the type that all columns share."""
-        return as_keys(values, self.dtype or pl.String(), column)
+        as_shared = known_keys if self.given else as_keys
+        return as_shared(values, self.dtype or pl.String(), column)
 
 
 class HashTable(Table):

@@ -113,11 +113,26 @@ def test_values_are_the_same_in_every_type(trained: Any, found: Any, buckets: in
 
 
 @pytest.mark.parametrize("buckets", [0, 1000])
+@pytest.mark.parametrize("trained", [[7, 8, 9], [0.5, 8, 9]])
+def test_texts_that_name_no_number_are_unknown(trained: Any, buckets: int, tmp_path: Path) -> None:
+    """In a table of numbers as in one of texts, which a training on a CSV has."""
+    recipe = Recipe((CategoricalColumn("u", hash_buckets=buckets),), (Label("y"),), GivenSplit(needed=("train",)))
+    texts = ["8", "8.0", "abc", "007", "7e0", "9223372036854775808", "", None]
+    frame = pl.DataFrame({"u": trained, "y": [0, 1, 0], "split": ["train"] * 3})
+    training = prepared(frame, tmp_path / "a", recipe)
+    other = pl.DataFrame({"u": texts, "y": [0, 1] * 4, "split": ["train"] * 8})
+    ids = prepared(other, tmp_path / "b", recipe, training.folder)["train"]["categorical"].flatten().tolist()
+    eight = int(training["train"]["categorical"][1])
+    assert ids == [eight, eight, 1, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("buckets", [0, 1000])
 @pytest.mark.parametrize(
     ("trained", "found"),
     [
         ([7, 8], [7.5, 8.0]),
-        ([7, 8], ["x", "8"]),
+        ([7, 8], ["True", "8"]),
+        ([True, False], ["true", "false"]),
         ([7, 8], [datetime(2024, 5, 1), None]),
         ([date(2024, 5, 1), date(2024, 5, 2)], [datetime(2024, 5, 1, 3), None]),
         ([date(2024, 5, 1), date(2024, 5, 2)], ["2024-05-01", "x"]),
