@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import yaml
+from typing_extensions import override
 
 from mtlzoo.datamodules.columns import (
     CategoricalColumn,
@@ -40,12 +41,12 @@ def load_description(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         DatasetNotFoundError: No such file.
-        ValueError: No YAML, not a mapping, or a key that is not `allowed`.
+        ValueError: No YAML, not a mapping, a key that is not `allowed`, or one that a mapping has twice.
     """
     if not path.is_file():
         raise DatasetNotFoundError(f"{path}: no such schema_file; it is looked for relative to root=.")
     try:
-        described = yaml.safe_load(path.read_text(encoding="utf-8"))
+        described = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not YAML in UTF-8 ({' '.join(str(error).split())}). Correct it.") from None
     if not isinstance(described, dict):
@@ -55,6 +56,24 @@ def load_description(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
     for name in described:
         refuse_unknown(name, allowed, f"{path}: key")
     return described
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """A safe loader that refuses what PyYAML takes in silence: of a key that comes twice, the last one."""
+
+    @override
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        first: dict[Any, yaml.Node] = {}
+        for key_node, _ in node.value:
+            key = (key_node.tag, key_node.value) if isinstance(key_node, yaml.ScalarNode) else key_node
+            if first.setdefault(key, key_node) is not key_node:
+                raise yaml.constructor.ConstructorError(
+                    f"the key {key_node.value!r} occurs twice, first",
+                    first[key].start_mark,
+                    "then",
+                    key_node.start_mark,
+                )
+        return super().construct_mapping(node, deep)
 
 
 def by_column(name: str, described: object) -> dict[str, Any]:

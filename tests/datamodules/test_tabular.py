@@ -206,6 +206,28 @@ def test_a_wrong_key_of_the_schema_file_is_explained(tmp_path: Path) -> None:
         TabularDataModule(tmp_path, schema_file="schema.yaml")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: a.csv\ntrain: b.csv",
+        "features:\n  user_id: categorical\n  'user_id': numeric",
+        "split: {kind: time, column: day, kind: random}",
+    ],
+)
+def test_a_key_that_the_schema_file_has_twice_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "schema.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"schema\.yaml: .*the key '\w+' occurs twice, first in .* line \d.* line \d"):
+        TabularDataModule(tmp_path, schema_file="schema.yaml")
+
+
+def test_keys_may_be_merged_in_the_schema_file(tmp_path: Path) -> None:
+    write_table(tmp_path, ".csv")
+    text = "train: clicks.csv\nlabels: {click: &a {kind: binary, weight: 2.0}, bought: {<<: *a, weight: 3.0}}\n"
+    (tmp_path / "schema.yaml").write_text(f"{text}features: {{user_id: categorical}}\n")
+    labels = TabularDataModule(tmp_path, schema_file="schema.yaml").recipe.labels
+    assert [(label.kind, label.weight) for label in labels] == [("binary", 2.0), ("binary", 3.0)]
+
+
 def test_a_missing_schema_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetNotFoundError, match=r"schema\.yaml.*relative to root"):
         TabularDataModule(tmp_path, schema_file="schema.yaml")
