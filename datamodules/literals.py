@@ -1,42 +1,13 @@
-"""Literals in text, numbers and Python's: checked and translated, never evaluated."""
+"""Python's literals in text: checked and translated, never evaluated."""
 
 import polars as pl
 
-from mtlzoo.datamodules.checks import NUMBER, WHOLE, Rows, require
+from mtlzoo.datamodules.checks import require
 
 _INTEGERS = r"^\[ *(-?[0-9]{1,18} *(, *-?[0-9]{1,18} *)*)?\]$"
 _STRING = r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\""""
 _QUOTE, _BACKSLASH = "\x01", "\x02"
 """Stand for the quotes around a string and for a backslash that is meant; no literal has them unescaped."""
-
-
-def whole_numbers(values: pl.Series, column: str, rows: Rows | None = None) -> pl.Series:
-    """Texts such as ``7`` or ``-007`` as Int64; null stays null.
-
-    Args:
-        values: The texts.
-        column: Their raw column, for messages.
-        rows: As for `require`.
-
-    Raises:
-        DataError: A text that is spelt otherwise (``0x7``, ``7.0``, ``7e0``, ``+7``, `` 7``), or beyond 64 bits.
-    """
-    found = values.cast(pl.Int64, strict=False)
-    good = values.is_null() | (values.str.contains(WHOLE) & found.is_not_null())
-    require(good, values, column, rows, "a whole number such as 7 or -7 that 64 bits hold")
-    return found
-
-
-def decimal_numbers(values: pl.Series, column: str, rows: Rows | None = None) -> pl.Series:
-    """Texts such as ``7``, ``-7.5`` or ``1e-05`` as Float64; null stays null. Otherwise as `whole_numbers`.
-
-    Raises:
-        DataError: A text that is spelt otherwise (``inf``, ``nan``, ``1_000``, ``+7``, `` 7``), or beyond the range.
-    """
-    found = values.cast(pl.Float64, strict=False)
-    good = values.is_null() | (values.str.contains(NUMBER) & found.is_finite())
-    require(good, values, column, rows, "a finite number such as 7, -7.5 or 1e-05")
-    return found
 
 
 def integer_lists(values: pl.Series, column: str) -> pl.Series:

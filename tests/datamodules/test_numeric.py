@@ -57,6 +57,19 @@ def test_whole_numbers_in_text_files_keep_their_differences(tmp_path: Path, opti
         assert found[8] == 0
 
 
+def test_numbers_in_text() -> None:
+    texts = ["7", "-007", "-7.5", "1e-05", ".5", "1."]
+    assert numbers(pl.Series([*texts, None]), "x", range(1, 8)).to_list() == [*map(float, texts), None]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["0x1", "1_000", "+1", " 1", "1\n", "", "\uff11", "\u0663", "inf", "nan", "NaN", "True", "1e", "1e999"]
+)
+def test_numbers_that_nobody_writes(wrong: str) -> None:
+    with pytest.raises(DataError, match=r"Column 'x', row 3: found .*; allowed is"):
+        numbers(pl.Series(["1", None, wrong]), "x", range(1, 4))
+
+
 @pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Decimal(38, 0), pl.Int128])
 def test_whole_numbers_are_told_apart_in_any_type(dtype: Any) -> None:
     texts = pl.Series([str(EPOCH + 1), None, str(EPOCH), "7"])
