@@ -57,6 +57,9 @@ class MultiTaskModule(ResumableModule):
     task_kinds: ClassVar[frozenset[TaskKind]] = frozenset(KINDS) - VECTOR_KINDS
     """Kinds of task that the model learns."""
 
+    sums_losses: ClassVar[bool] = True
+    """`backward` is no more than the sum of the losses: a callback may take its place."""
+
     def __init__(
         self,
         schema: Schema,
