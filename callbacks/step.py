@@ -63,10 +63,10 @@ class Step:
         if _has_extra(rule):
             self.extra = rule.get_extra_state() if self.extra is None else self.extra
             rule.set_extra_state(self.extra)
+        by_group = rule.by_group if groups is not None and isinstance(rule, GramianRule) else ()
         for name, buffer in rule.named_buffers():
             # Of a state with a row per group only those that this step may change; the others stay untouched.
-            by_group = groups is not None and buffer.dim() > 0 and len(buffer) > len(groups)
-            self.buffers[name] = (groups, buffer[groups]) if by_group else (None, buffer.clone())
+            self.buffers[name] = (groups, buffer[groups]) if name in by_group else (None, buffer.clone())
 
 
 def _has_extra(rule: nn.Module) -> bool:

@@ -33,8 +33,12 @@ class GramianRule(_State):
     otherwise. Leading dimensions are independent groups (parameters, rows of tables); nothing syncs with the host.
     Non-finite input gives non-finite weights.
 
-    A rule of one's own overrides `solve`; rules with a state per group also override `allocate`.
+    A rule of one's own overrides `solve`; rules with a state per group also override `allocate` and name its buffers
+    in `by_group`.
     """
+
+    by_group: ClassVar[tuple[str, ...]] = ()
+    """Names of buffers with a row for every group; all others belong to the whole rule."""
 
     needs_losses: ClassVar[bool] = False
     """Whether `forward` must be given the losses."""
@@ -106,6 +110,25 @@ class GramianRule(_State):
 
     def allocate(self, groups: int, tasks: int) -> None:
         """Makes room for the state of so many groups, once, before the first call; keeps a state of that size."""
+
+    def grow(self, groups: int, tasks: int) -> None:
+        """Makes room for more groups: those there are keep their state, those behind them begin as in `allocate`.
+
+        Raises:
+            ValueError: Fewer groups than there are, or another number of tasks.
+        """
+        before = {name: buffer.clone() for name, buffer in self.named_buffers() if buffer.numel()}
+        for name in self.by_group:
+            if name in before and (len(before[name]) > groups or before[name].shape[1] != tasks):
+                raise ValueError(
+                    f"{type(self).__name__} has a state {name} [groups, tasks, ...] of the shape "
+                    f"{tuple(before[name].shape)}, and shall now hold {groups} groups of {tasks} tasks. Groups can "
+                    "only be added, and tasks must stay as many; make a new rule where they don't."
+                )
+        self.allocate(groups, tasks)
+        for name, old in before.items():
+            new = self.get_buffer(name)
+            (new[: len(old)] if name in self.by_group else new).copy_(old)
 
 
 class LossRule(_State):

@@ -35,6 +35,7 @@ class GradNorm(GramianRule):
     """
 
     needs_losses: ClassVar[bool] = True
+    by_group: ClassVar[tuple[str, ...]] = ("logits",)
     logits: Tensor
     first_losses: Tensor
 

@@ -1,6 +1,6 @@
 """`GradVac`: turns each gradient towards the others until their cosine is what it usually is."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -35,6 +35,7 @@ class GradVac(OrderedRule):
         ValueError: `beta` outside [0, 1], or an unknown order.
     """
 
+    by_group: ClassVar[tuple[str, ...]] = ("targets",)
     targets: Tensor
 
     def __init__(self, beta: float = 0.5, order: Literal["random", "fixed"] = "random", seed: int = 0) -> None:

@@ -1,6 +1,6 @@
 """`MetaBalance`: auxiliary gradients as long as the main task's, or nearly."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class MetaBalance(GramianRule):
     """
 
     degree = None
+    by_group: ClassVar[tuple[str, ...]] = ("averages", "masses")
     averages: Tensor
     masses: Tensor
 

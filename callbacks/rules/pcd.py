@@ -1,5 +1,7 @@
 """PCD: the main task's gradient, moved only as far as every other task needs for a little progress."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -31,6 +33,7 @@ class PCD(GramianRule):
     """
 
     degree = None
+    by_group: ClassVar[tuple[str, ...]] = ("squares", "seen")
     squares: Tensor
     seen: Tensor
 

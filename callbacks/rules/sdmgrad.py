@@ -1,6 +1,7 @@
 """SDMGrad: weights that follow the shortest combination step by step, pulled towards a preferred one."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ class SDMGrad(GramianRule):
         preference: The preferred combination; 1/T each where None.
     """
 
+    by_group: ClassVar[tuple[str, ...]] = ("weights",)
     weights: Tensor
 
     def __init__(

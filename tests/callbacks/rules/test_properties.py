@@ -212,6 +212,40 @@ def test_absent_groups_and_silent_tasks_keep_their_state(build: Build) -> None:
 
 
 @each_rule
+def test_says_which_of_its_state_is_by_group(build: Build) -> None:
+    few, many = built(build, 3, 5), built(build, 7, 5)
+    by_group = {name for name, buffer in few.named_buffers() if buffer.shape != many.get_buffer(name).shape}
+    assert by_group == set(few.by_group)
+    for name in by_group:
+        assert few.get_buffer(name).shape[:2] == (3, 5)
+
+
+@each_rule
+def test_grows_by_groups(build: Build) -> None:
+    """Groups that are there from the second step on end as if there had been room for them from the start."""
+    tasks = 4
+    rule, roomy = built(build, 3, tasks), built(build, 5, tasks)
+    for step in range(4):
+        if step == 2:
+            rule.grow(5, tasks)
+        there = 3 if step < 2 else 5
+        rows = torch.randn(there, tasks, 9, dtype=torch.float64)
+        expected = solve(roomy, rows @ rows.mT, torch.arange(there))
+        assert torch.equal(solve(rule, rows @ rows.mT, torch.arange(there)), expected)
+    for name, buffer in roomy.named_buffers():
+        assert torch.equal(rule.get_buffer(name), buffer), name
+    if rule.by_group:
+        before = {name: buffer.clone() for name, buffer in rule.named_buffers()}
+        for groups, others in ((4, tasks), (6, tasks - 1)):
+            with pytest.raises(ValueError, match=f"{groups} groups of {others} tasks. Groups can only be added"):
+                rule.grow(groups, others)
+        assert all(torch.equal(buffer, before[name]) for name, buffer in rule.named_buffers())
+    new = build(tasks)
+    new.grow(3, tasks)
+    assert [buffer.shape for buffer in new.buffers()] == [buffer.shape for buffer in built(build, 3, tasks).buffers()]
+
+
+@each_rule
 def test_resumes(build: Build) -> None:
     tasks = 5
     rule = built(build, 4, tasks)
