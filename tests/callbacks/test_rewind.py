@@ -81,7 +81,7 @@ def end(module: Shared, rule: Any, level: Any, **options: Any) -> dict[str, Any]
         **options,
     )
     trainer.fit(module, DataLoader(halves(2), batch_size=None))  # type: ignore[arg-type]
-    return module.state_dict() | rule.state_dict()
+    return {**module.state_dict(), **rule.state_dict()}
 
 
 def stateful() -> list[Any]:
