@@ -92,13 +92,16 @@ def combine(
     return made
 
 
-def transform(shared: Mapping[Tensor, ParameterGradients], rule: GradientRule, losses: Tensor) -> dict[Tensor, Tensor]:
+def transform(
+    shared: Mapping[Tensor, ParameterGradients], rule: GradientRule, losses: Tensor, scale: float = 1.0
+) -> dict[Tensor, Tensor]:
     """One gradient for every shared parameter, by a rule that makes it of the gradients themselves.
 
     Args:
         shared: Settled gradients of the parameters that two tasks or more reach, in the same order in every step.
         rule: The rule.
         losses: [T].
+        scale: What a scaler of losses has multiplied the gradients by; the rule sees them without it.
 
     Returns:
         By parameter: its gradient, sparse where its lookups ask for that.
@@ -106,16 +109,21 @@ def transform(shared: Mapping[Tensor, ParameterGradients], rule: GradientRule, l
     Raises:
         ValueError: A sparse table for a rule that takes whole gradients.
     """
+
+    def ruled(gradients: Tensor) -> Tensor:
+        made: Tensor = rule(gradients if scale == 1.0 else gradients / scale, losses=losses)
+        return made if scale == 1.0 else made * scale
+
     blocks = {parameter: _block(parameter, entry, len(losses)) for parameter, entry in shared.items()}
     if not rule.whole:
-        return {p: spread(p, shared[p], rule(block, losses=losses)) for p, block in blocks.items()}
+        return {p: spread(p, shared[p], ruled(block)) for p, block in blocks.items()}
     if any(entry.sparse for entry in shared.values()):
         raise ValueError(
             f"{type(rule).__name__} keeps something of every row of a table, and this module has tables with "
             "sparse=True. Use dense ones, or a rule without such a state, such as SDMGrad."
         )
     every = {p: torch.stack([spread(p, shared[p], one) for one in block]) for p, block in blocks.items()}
-    whole = rule(torch.cat([block.reshape(len(losses), -1) for block in every.values()], 1), losses=losses)
+    whole = ruled(torch.cat([block.reshape(len(losses), -1) for block in every.values()], 1))
     parts = whole.split([parameter.numel() for parameter in every])
     return {p: part.view_as(p) for p, part in zip(every, parts, strict=True)}
 

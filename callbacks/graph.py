@@ -12,6 +12,7 @@ Mask: TypeAlias = int
 """Bit t says that task t's loss reaches it."""
 
 _LEAF = "torch::autograd::AccumulateGrad"
+_REENTRANT = "CheckpointFunction"  # torch's, and what fairscale, DeepSpeed and Megatron call theirs
 _LOOKUPS = ("EmbeddingBackward0", "EmbeddingBagBackward0")
 # One number in, one number out: what scaling, casting and averaging over micro-batches put above the losses.
 _ELEMENTWISE = frozenset(
@@ -79,7 +80,11 @@ class TaskGraph:
 
 
 def read(losses: Tensor) -> TaskGraph:
-    """Takes a vector of losses [T] apart into the tasks' graphs; runs no backward pass."""
+    """Takes a vector of losses [T] apart into the tasks' graphs; runs no backward pass.
+
+    Raises:
+        ValueError: Reentrant checkpointing, which hides its parameters.
+    """
     roots, separate = _roots(losses)
     starts = [(root.edge.node, 1 << t) for t, root in enumerate(roots) if root is not None]
     order, edges = _order([node for node, _ in starts])
@@ -96,16 +101,18 @@ def _reach(
         masks[node] |= mask
     leaves: dict[Node, Leaf] = {}
     for node in order:
-        mask = masks[node]
-        if node.name() == _LEAF:
+        mask, name = masks[node], node.name()
+        if name == _LEAF:
             leaf = leaves.setdefault(node, Leaf(_variable(node)))
             leaf.tasks |= mask
             leaf.dense |= any(node is root for root, _ in roots)
             continue
+        if _REENTRANT in name:
+            raise ValueError(_hidden(name))
         below = edges[node]
         for child in below:
             masks[child] |= mask
-        table = node.next_functions[0][0] if node.name() in _LOOKUPS else None
+        table = node.next_functions[0][0] if name in _LOOKUPS else None
         if table is not None and table.name() == _LEAF:
             leaves.setdefault(table, Leaf(_variable(table))).lookups.append((node, mask))
             below = [child for child, _ in node.next_functions[1:] if child is not None]
@@ -201,6 +208,15 @@ def _size(edge: GradientEdge) -> int:
 def _shape(edge: GradientEdge) -> tuple[int, ...]:
     node: Any = edge.node
     return tuple(int(length) for length in node._input_metadata[edge.output_nr].shape)
+
+
+def _hidden(name: str) -> str:
+    return (
+        f"Gradients of single tasks don't reach what reentrant checkpointing computes again: found {name} in the graph "
+        "of the losses, which hides its parameters. Give use_reentrant=False: checkpoint(function, *inputs, "
+        "use_reentrant=False); in transformers: gradient_checkpointing_enable(gradient_checkpointing_kwargs="
+        '{"use_reentrant": False}).'
+    )
 
 
 def _variable(leaf: Any) -> Tensor:

@@ -292,7 +292,7 @@ class GradientSurgery(L.Callback):
         elif isinstance(self.rule, GradientRule):
             if not self._module.automatic_optimization:
                 step.rewind(self.rule, None)
-            made = transform(shared, self.rule, losses)
+            made = transform(shared, self.rule, losses, self._scale())
         else:
             made = combine(shared, tasks, groups, self._weigher(step, losses))
         for parameter, gradient in made.items():

@@ -51,6 +51,35 @@ def test_scaling_changes_nothing(module_class: type[Foreign], level: Any, rule: 
         torch.testing.assert_close(ends[1][0][name], weight, rtol=1e-5, atol=1e-7)
 
 
+GRADIENT_RULES = [
+    rule
+    for rule in vars(rules).values()
+    if isinstance(rule, type) and issubclass(rule, rules.GradientRule) and rule is not rules.GradientRule
+]
+
+
+class Longest(rules.GradientRule):
+    """Cuts off what is longer than 1: the result depends on the scale of gradients."""
+
+    def solve(self, gradients: Tensor, *, losses: Tensor | None) -> Tensor:
+        return gradients.clamp(-1.0, 1.0).sum(0)
+
+
+@pytest.mark.parametrize("module_class", [Foreign, Manual])
+@pytest.mark.parametrize("rule", [*GRADIENT_RULES, Longest])
+def test_scaling_changes_nothing_for_rules_of_gradients(module_class: type[Foreign], rule: Any) -> None:
+    ends = []
+    for scale in (1.0, 2.0**12):
+        torch.manual_seed(0)
+        module = module_class()
+        start = {name: weight.clone() for name, weight in module.state_dict().items()}
+        fit(module, GradientSurgery(rule()), scaled(scale))
+        ends.append({name: weight - start[name] for name, weight in module.state_dict().items()})
+    for name, moved in ends[0].items():
+        assert moved.any(), name
+        torch.testing.assert_close(ends[1][name], moved, rtol=1e-5, atol=1e-7)
+
+
 class Overflowing(Foreign):
     """The loss of the second batch is too large to be scaled."""
 
