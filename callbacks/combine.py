@@ -132,7 +132,8 @@ def private(parameter: Tensor, entry: ParameterGradients) -> Tensor | None:
     """The gradient of a parameter that one task alone reaches; None where it came to none."""
     gradients = entry.rows[0].values if entry.rows else entry.dense
     if not gradients:
-        return None
+        # All that came was zero, and an optimiser tells that from none.
+        return None if entry.certain or entry.sparse else torch.zeros_like(parameter)
     (gradient,) = gradients.values()
     return spread(parameter, entry, gradient)
 

@@ -25,26 +25,27 @@ def average(gradients: TaskGradients, parameters: Sequence[Tensor], tasks: int) 
     """
     entries = [gradients.of.setdefault(parameter, ParameterGradients()) for parameter in parameters]
     device = parameters[0].device
-    facts = torch.zeros(len(entries), tasks + 3, dtype=torch.uint8)
+    facts = torch.zeros(len(entries), tasks + 4, dtype=torch.uint8)
     for fact, entry in zip(facts, entries, strict=True):
         fact[:tasks] = torch.tensor([entry.tasks >> task & 1 for task in range(tasks)])
-        fact[tasks:] = torch.tensor([bool(entry.dense), bool(entry.rows), entry.sparse])
+        fact[tasks:] = torch.tensor([bool(entry.dense), bool(entry.rows), entry.sparse, not entry.certain])
     facts = facts.to(device)
     dist.all_reduce(facts, dist.ReduceOp.MAX)
     dense: list[tuple[Tensor, ParameterGradients, list[int]]] = []
-    for parameter, entry, (*reached, has_dense, has_rows, sparse) in zip(
+    for parameter, entry, (*reached, has_dense, has_rows, sparse, uncertain) in zip(
         parameters, entries, facts.tolist(), strict=True
     ):
         entry.tasks, entry.sparse = sum(1 << task for task in range(tasks) if reached[task]), bool(sparse)
+        entry.certain = not uncertain
         present = [task for task in range(tasks) if reached[task]]
-        if has_dense:
+        if has_dense and present:
             if entry.rows:  # another process reads the table otherwise than by lookups
                 entry.dense.setdefault(present[0], torch.zeros_like(parameter))
                 entry.settle(parameter)
             dense.append((parameter, entry, present))
-        elif has_rows:
+        elif has_rows and present:
             _average_rows(parameter, entry, present)
-        if not present:
+        if not present and entry.certain:
             del gradients.of[parameter]
     _average_dense(dense)
 

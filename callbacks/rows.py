@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 _MEAN, _MAX = 1, 2
+_LARGE = 1 << 16
 
 
 @dataclass
@@ -185,6 +186,17 @@ def merge(parts: Sequence[Rows]) -> Rows:
         found = [part.values.get(task, like.new_zeros(len(part.index), like.shape[1])) for part in parts]
         values[task] = nn.functional.embedding_bag(order, torch.cat(found), starts, mode="sum")
     return Rows(index, values)
+
+
+def touched_rows(gradient: Tensor) -> Tensor | None:
+    """The rows of a table's gradient that are not all zero, ascending; None if it is no large table or most are not.
+
+    For tables that are looked up where autograd can't see it: one gradient of the whole table comes to be, not T.
+    """
+    if gradient.dim() != 2 or gradient.numel() < _LARGE:
+        return None
+    rows = gradient.any(1).nonzero().squeeze(1)
+    return rows if 2 * len(rows) <= len(gradient) else None
 
 
 def _runs(entries: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -206,7 +206,7 @@ class GradientSurgery(L.Callback):
             self._open = self._started(len(losses))
         graph = read(losses)
         retain = bool(kwargs.get("retain_graph"))
-        if self._open.reuse is not None and graph.separate:
+        if self._open.reuse is not None and graph.certain:
             weighted_backward(graph, self._open.reuse, retain_graph=retain)
             if collectives.world_size() > 1:
                 processes.average_grads(self._parameters())
@@ -221,10 +221,11 @@ class GradientSurgery(L.Callback):
             self._write(self._open, self._groups)
 
     def _represent(self, graph: TaskGraph, losses: Tensor, step: Step, taps: Taps, retain: bool) -> None:
-        if self._accumulates() or step.losses.any() or not graph.separate:
+        if self._accumulates() or step.losses.any() or not graph.certain:
             raise ValueError(
-                "GradientSurgery(at='representation') needs all rows of a step in one backward pass, and losses made "
-                "by torch.stack of one tensor per task. Use at='parameters', or take the accumulation out."
+                "GradientSurgery(at='representation') needs all rows of a step in one backward pass, losses made by "
+                "torch.stack of one tensor per task, and heads outside of compiled blocks and one's own functions. Use "
+                "at='parameters', or take the accumulation out; of a compiled network compile the trunk alone."
             )
         step.losses += losses.detach().double() / self._scale()
         weigh = self._weigher(step, collectives.mean(step.losses) if collectives.world_size() > 1 else step.losses)

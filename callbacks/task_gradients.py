@@ -1,8 +1,9 @@
 """The gradients of every task, from one pass of autograd per task."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import compress, islice
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from mtlzoo.callbacks.graph import Leaf, Mask, TaskGraph
-from mtlzoo.callbacks.rows import Lookup, Rows, RowSums, merge
+from mtlzoo.callbacks.rows import Lookup, Rows, RowSums, merge, touched_rows
 
 
 @dataclass
@@ -22,12 +23,15 @@ class ParameterGradients:
         dense: By task, the gradient, shaped as the parameter.
         rows: Gradients by touched row, where lookups alone read the parameter.
         sparse: Whether its lookups ask for sparse gradients.
+        certain: Whether the graph tells which tasks reach it. If not, those are in `tasks` that have shown it in this
+            step by a gradient that is not all zero.
     """
 
     tasks: Mask = 0
     dense: dict[int, Tensor] = field(default_factory=dict)
     rows: list[Rows] = field(default_factory=list)
     sparse: bool = False
+    certain: bool = True
 
     @property
     def shared(self) -> bool:
@@ -77,42 +81,84 @@ class TaskGradients:
         """
         wanted = set(parameters)
         leaves = [leaf for leaf in graph.leaves if leaf.parameter in wanted]
+        for leaf in leaves:
+            self._at(leaf.parameter, leaf.tasks if leaf.certain else 0, leaf.certain)
         groups = _group([leaf for leaf in leaves if leaf.lookups and not leaf.dense])
         others = [leaf for leaf in leaves if leaf.dense or not leaf.lookups]
-        reached = [any(leaf.tasks >> task & 1 for leaf in leaves) for task in range(len(graph.roots))]
+        # Nodes that autograd can't see into run for the sake of inputs as well: parameters may be hidden in them.
+        driving = [leaf for leaf in graph.leaves if leaf.parameter not in wanted] if graph.opaque else []
+        reached = [any(leaf.tasks >> task & 1 for leaf in [*leaves, *driving]) for task in range(len(graph.roots))]
         passes = [(t, root) for t, root in enumerate(graph.roots) if root is not None and reached[t]]
         for number, (task, root) in enumerate(passes):
-            dense = [leaf.parameter for leaf in others if leaf.tasks >> task & 1]
+            dense = [leaf for leaf in others if leaf.tasks >> task & 1]
             looked_up = [group for group in groups if group.tasks >> task & 1]
-            inputs: list[Any] = [*dense, *(edge for group in looked_up for edge in group.edges)]
-            gradients = torch.autograd.grad(
-                [root.edge],
-                inputs,
-                [root.gradient],
-                retain_graph=retain_graph or number < len(passes) - 1,
-                allow_unused=True,
-            )
-            found = [one if one is not None and (graph.separate or one.any()) else None for one in gradients]
-            for parameter, gradient in zip(dense, found, strict=False):
+            inputs: list[Any] = [leaf.parameter for leaf in dense]
+            inputs += [edge for group in looked_up for edge in group.edges]
+            certain = [leaf.certain for leaf in dense] + [group.certain for group in looked_up for _ in group.edges]
+            inputs += [leaf.parameter for leaf in driving if leaf.tasks >> task & 1]
+            with self._passes_within(task, wanted if graph.opaque else ()):
+                gradients = torch.autograd.grad(
+                    [root.edge],
+                    inputs,
+                    [root.gradient],
+                    retain_graph=retain_graph or number < len(passes) - 1,
+                    allow_unused=True,
+                )
+            found = _shown(gradients[: len(certain)], certain)
+            for leaf, gradient in zip(dense, found, strict=False):
                 if gradient is not None:
-                    self._at(parameter, 1 << task).add(task, gradient.to_dense() if gradient.is_sparse else gradient)
+                    self._add(leaf, task, gradient)
             rest = iter(found[len(dense) :])
             for group in looked_up:
                 group.add(task, list(islice(rest, len(group.edges))))
         for group in groups:
             for leaf, rows, sparse in zip(group.leaves, group.rows, group.sparse, strict=True):
+                entry = self._at(leaf.parameter, sum(1 << task for task in rows.values))
+                entry.sparse = sparse
                 if rows.values:
-                    entry = self._at(leaf.parameter, sum(1 << task for task in rows.values))
-                    entry.sparse = sparse
                     entry.rows.append(rows)
-        if graph.separate:
-            for leaf in leaves:
-                self._at(leaf.parameter, leaf.tasks)
 
-    def _at(self, parameter: Tensor, tasks: Mask) -> ParameterGradients:
+    def _add(self, leaf: Leaf, task: int, gradient: Tensor) -> None:
+        entry = self._at(leaf.parameter, 1 << task)
+        gradient = gradient.to_dense() if gradient.is_sparse else gradient
+        index = touched_rows(gradient) if leaf.inside else None
+        if index is None:
+            entry.add(task, gradient)
+        else:
+            entry.rows.append(Rows(index, {task: gradient[index]}))
+
+    @contextmanager
+    def _passes_within(self, task: int, parameters: Iterable[Tensor]) -> Iterator[None]:
+        """What a function's own pass, within that of a task, puts into ``.grad`` is a gradient of the task."""
+        before = {parameter: parameter.grad for parameter in parameters}
+        for parameter in before:
+            parameter.grad = None
+        try:
+            yield
+            found = [(parameter, parameter.grad) for parameter in before if parameter.grad is not None]
+        finally:
+            for parameter, gradient in before.items():
+                parameter.grad = gradient
+        for parameter, gradient in found:
+            self._at(parameter, 0, certain=False)
+            self._add(Leaf(parameter), task, gradient)
+
+    def _at(self, parameter: Tensor, tasks: Mask, certain: bool = True) -> ParameterGradients:
         entry = self.of.setdefault(parameter, ParameterGradients())
         entry.tasks |= tasks
+        entry.certain &= certain
         return entry
+
+
+def _shown(gradients: Sequence[Tensor | None], certain: Sequence[bool]) -> Sequence[Tensor | None]:
+    """The gradients, None for those that are no evidence that a task reaches what the graph is not certain about."""
+    if all(certain):
+        return gradients
+    asked = [not sure and gradient is not None for gradient, sure in zip(gradients, certain, strict=True)]
+    numbers = [one._values() if one.is_sparse else one for one in compress(gradients, asked) if one is not None]
+    # The host waits for the device once.
+    there = iter(torch.stack([one.any() for one in numbers]).tolist() if numbers else ())
+    return [None if doubt and not next(there) else one for one, doubt in zip(gradients, asked, strict=True)]
 
 
 class _Tables:
@@ -123,7 +169,7 @@ class _Tables:
     """
 
     def __init__(self, leaves: Sequence[Leaf]) -> None:
-        self.leaves, self.tasks = leaves, leaves[0].tasks
+        self.leaves, self.tasks, self.certain = leaves, leaves[0].tasks, leaves[0].certain
         lookups = [[Lookup(node, len(leaf.parameter)) for node, _ in leaf.lookups] for leaf in leaves]
         self.edges = [GradientEdge(node, 0) for leaf in leaves for node, _ in leaf.lookups]
         self.sparse = [all(lookup.sparse for lookup in own) for own in lookups]
@@ -144,5 +190,5 @@ class _Tables:
 def _group(leaves: Iterable[Leaf]) -> list[_Tables]:
     found: dict[Any, list[Leaf]] = {}
     for leaf in leaves:
-        found.setdefault((leaf.tasks, leaf.parameter.shape[1], leaf.parameter.dtype), []).append(leaf)
+        found.setdefault((leaf.tasks, leaf.certain, leaf.parameter.shape[1], leaf.parameter.dtype), []).append(leaf)
     return [_Tables(group) for group in found.values()]

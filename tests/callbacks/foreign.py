@@ -227,6 +227,36 @@ class Silent(Foreign):
         return torch.stack([first, torch.zeros((), dtype=first.dtype), 10 * third])
 
 
+class OnePiece(torch.autograd.Function):
+    """Trunk and heads in one function of one's own: a scalar times the input, and a scalar of each task's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, trunk: Tensor, *heads: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x, trunk, *heads)
+        return tuple(x * trunk * head for head in heads)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, trunk, *heads = ctx.saved_tensors
+        below = sum((g * head for g, head in zip(gradients, heads, strict=True)), torch.zeros_like(x))
+        return below * trunk, (below * x).sum(), *((g * x * trunk).sum() for g in gradients)
+
+
+class OwnFunction(Foreign):
+    """A layer and a table lie below the function; a shared number is read past it, too."""
+
+    def build(self) -> None:
+        self.table = nn.Embedding(20, 5)
+        self.layer = nn.Linear(5, 5)
+        self.factor = nn.Parameter(torch.tensor(0.8))
+        self.factors = nn.ParameterList(torch.tensor(1.0 + t) for t in range(TASKS))
+
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        x = self.layer(batch["x"] + self.table(batch["ids"][:, 0]))
+        found: Any = OnePiece.apply(x, self.factor, *self.factors)  # type: ignore[no-untyped-call]
+        return [o.tanh().sum(1) * self.factor for o in found]
+
+
 MODULES: list[type[Foreign]] = [
     Foreign,
     Manual,
@@ -241,4 +271,5 @@ MODULES: list[type[Foreign]] = [
     Scaled,
     Joint,
     Silent,
+    OwnFunction,
 ]

@@ -1,8 +1,8 @@
 """Trains many cases of gradient surgery in as many processes as the environment says; weights go to a folder.
 
 ``python surgery_script.py OUT '[{"rule": "PCGrad", ...}, ...]'``, once per rank, with RANK, WORLD_SIZE, MASTER_ADDR,
-MASTER_PORT. Models are the zoo's, or those of recommenders.py. The zoo's data are those of tests/zoo/train_script.py:
-a task that a few neighbouring rows observe, so that some ranks see it and others don't.
+MASTER_PORT. Models are the zoo's, or those of recommenders.py and foreign.py. The zoo's data are those of
+tests/zoo/train_script.py: a task that a few neighbouring rows observe, so that some ranks see it and others don't.
 """
 
 import json
@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import foreign
 import lightning as L
 import recommenders
 import torch
@@ -40,8 +41,10 @@ def train(case: dict[str, Any]) -> dict[str, torch.Tensor]:
         model = getattr(mtlzoo, case["model"])(SCHEMA, embedding_dim=4, **arguments)
         data = InMemory(case["batch_size"] // world_size)
     else:
-        model = getattr(recommenders, case["model"])(**arguments)
-        data = DataLoader(three_batches(case["batch_size"], world_size), batch_size=None)  # type: ignore[arg-type]
+        home: Any = foreign if hasattr(foreign, case["model"]) else recommenders
+        model = getattr(home, case["model"])(**arguments)
+        batches: Any = three_batches(home.batch, case["batch_size"], world_size)
+        data = DataLoader(batches, batch_size=None)
     rule = getattr(rules, case["rule"])(**case.get("options", {}))
     trainer = L.Trainer(
         accelerator="cpu",
@@ -63,10 +66,10 @@ def train(case: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
 
 
-def three_batches(rows: int, world_size: int) -> list[recommenders.Batch]:
+def three_batches(batch: Any, rows: int, world_size: int) -> list[dict[str, torch.Tensor]]:
     """This rank's part of the batches of an epoch."""
     rank = int(os.environ.get("RANK", "0"))
-    whole = [recommenders.batch(rows, seed) for seed in range(3)]
+    whole = [batch(rows, seed) for seed in range(3)]
     return [{name: column.chunk(world_size)[rank] for name, column in one.items()} for one in whole]
 
 

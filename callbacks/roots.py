@@ -1,0 +1,103 @@
+"""Where each task's backward pass starts: the entries of a vector of losses, taken apart where that can be done."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+_LEAF = "torch::autograd::AccumulateGrad"
+# One number in, one number out: what scaling, casting and averaging over micro-batches put above the losses.
+_ELEMENTWISE = frozenset(
+    f"{name}Backward0"
+    for name in (
+        *("Abs", "Add", "Alias", "Clamp", "ClampMax", "ClampMin", "Clone", "Div", "Exp", "Log", "Log1P", "Mul", "Neg"),
+        *("Pow", "Reshape", "Rsub", "Sqrt", "Squeeze", "Sub", "ToCopy", "UnsafeView", "Unsqueeze", "View"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Root:
+    """Where the backward pass of one task starts.
+
+    Args:
+        edge: The task's own loss, or the whole vector.
+        gradient: Gradient of the vector's entry by what the edge holds.
+    """
+
+    edge: GradientEdge
+    gradient: Tensor
+
+
+def roots_of(losses: Tensor) -> tuple[list[Root | None], bool]:
+    """One root per task, if the vector was made of one tensor per task; else the vector, once per task."""
+    tasks = len(losses)
+    if losses.grad_fn is None:
+        return [None] * tasks, True
+    edges = _inputs(losses.grad_fn, tasks)
+    if edges is None:
+        edge = GradientEdge(losses.grad_fn, losses.output_nr)
+        return [Root(edge, row) for row in torch.eye(tasks, dtype=losses.dtype, device=losses.device)], False
+    whole, inputs = edges
+    gradient = torch.ones_like(losses)
+    if whole.node is not losses.grad_fn:
+        (gradient,) = torch.autograd.grad(losses, [whole], gradient, retain_graph=True)
+    return [
+        None if edge is None else _single(edge, one.reshape(_shape(edge)))
+        for edge, one in zip(inputs, gradient.reshape(-1), strict=True)
+    ], True
+
+
+def _single(edge: GradientEdge, gradient: Tensor) -> Root:
+    """The root itself or, if it was taken out of another vector of losses, where it came from."""
+    below = _origin(edge)
+    if below is None:
+        return Root(edge, gradient)
+    (gradient,) = torch.autograd.grad([edge], [below], [gradient], retain_graph=True)
+    return _single(below, gradient)
+
+
+def _origin(edge: GradientEdge) -> GradientEdge | None:
+    """The tensor that a number was stacked from, if it is an entry of a vector made by `stack` or `cat`."""
+    node: Any = edge.node
+    while node.name() in _ELEMENTWISE:
+        (child, nr), *others = [one for one in node.next_functions if one[0] is not None] or [(None, 0)]
+        if child is None or others or child.name() == _LEAF or _size(GradientEdge(child, nr)) != 1:
+            return None
+        node, edge = child, GradientEdge(child, nr)
+    if node.name() not in ("UnbindBackward0", "SelectBackward0") or node.next_functions[0][0] is None:
+        return None
+    vector, nr = node.next_functions[0]
+    size = _size(GradientEdge(vector, nr))
+    found = _inputs(vector, size)
+    if found is None:
+        return None
+    place = edge.output_nr if node.name() == "UnbindBackward0" else node._saved_index
+    return found[1][place - 2**64 if place >= 2**63 else place]
+
+
+def _inputs(node: Any, size: int) -> tuple[GradientEdge, list[GradientEdge | None]] | None:
+    """The `stack` or `cat` of single numbers that a vector was made by, with nothing but scaling above, if it was."""
+    while node.name() in _ELEMENTWISE:
+        below = [child for child, _ in node.next_functions if child is not None]
+        if len(below) != 1 or below[0].name() == _LEAF or _size(GradientEdge(below[0], 0)) != size:
+            return None
+        node = below[0]
+    inputs = [GradientEdge(child, nr) if child is not None else None for child, nr in node.next_functions]
+    if node.name() not in ("StackBackward0", "CatBackward0") or len(inputs) != size:
+        return None
+    edges = [(edge.node, edge.output_nr) for edge in inputs if edge is not None]
+    if len(set(edges)) < len(edges) or any(_size(edge) != 1 for edge in inputs if edge is not None):
+        return None
+    return GradientEdge(node, 0), inputs
+
+
+def _size(edge: GradientEdge) -> int:
+    return torch.Size(_shape(edge)).numel()
+
+
+def _shape(edge: GradientEdge) -> tuple[int, ...]:
+    node: Any = edge.node
+    return tuple(int(length) for length in node._input_metadata[edge.output_nr].shape)
