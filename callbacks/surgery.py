@@ -161,6 +161,8 @@ class GradientSurgery(L.Callback):
             self.rule.set_epoch(trainer.current_epoch)
         if isinstance(trainer.strategy.model, nn.parallel.DistributedDataParallel):
             trainer.strategy.model.require_backward_grad_sync = False
+        if self._taps is not None:
+            self._taps.start()
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
         """Ends the accumulation: the next losses are those of a new step."""
@@ -170,6 +172,8 @@ class GradientSurgery(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Logs how long the gradients are, for rules that depend on it."""
+        if self._taps is not None:
+            self._taps.stop()
         if self._norms is not None:
             self._norms.log(trainer, self.gramians)
 
@@ -207,6 +211,8 @@ class GradientSurgery(L.Callback):
         graph = read(losses)
         retain = bool(kwargs.get("retain_graph"))
         if self._open.reuse is not None and graph.certain:
+            if self._taps is not None:
+                self._taps.start()  # what it has kept so far is not needed
             weighted_backward(graph, self._open.reuse, retain_graph=retain)
             if collectives.world_size() > 1:
                 processes.average_grads(self._parameters())

@@ -1,20 +1,22 @@
 """Surgery at the outputs of shared modules."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import pytest
 import torch
 from foreign import TASKS, Batch, Foreign, Manual, PartlyShared, batch
 from reference import jacobian
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import mtlzoo
 from mtlzoo.callbacks import GradientSurgery, rules
 from mtlzoo.callbacks.boundary import Boundary
+from mtlzoo.callbacks.representation import Taps
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "zoo"))
 
@@ -140,6 +142,196 @@ def test_sparse_and_dense_gradients_of_a_table_that_heads_read_add_up() -> None:
     boundary.backward(torch.tensor([10.0, 1.0]))
     assert table.weight.grad is not None
     assert table.weight.grad.tolist() == [[1, 1], [11, 21], [1, 1], [1, 1]]
+
+
+@dataclass
+class Encoded:
+    """What an encoder returns, as libraries write it."""
+
+    last: dict[str, list[Tensor]]
+    note: str = "nothing that trains"
+
+
+class Pair(NamedTuple):
+    first: Tensor
+    second: Encoded
+
+
+class Encoder(nn.Module):
+    """Returns the same in another form."""
+
+    form: Any = staticmethod(lambda h: h)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 6))
+
+    def forward(self, x: Tensor) -> Any:
+        return type(self).form(self.net(x))
+
+
+FORMS: dict[str, tuple[Any, Any]] = {
+    "dictionary": (lambda h: {"last_hidden_state": h, "ids": torch.ones(2)}, lambda out: out["last_hidden_state"]),
+    "dataclass": (lambda h: Encoded({"states": [h]}), lambda out: out.last["states"][0]),
+    "named tuple": (
+        lambda h: Pair(h[:, :3], Encoded({"rest": [h[:, 3:]]})),
+        lambda out: torch.cat([out.first, out.second.last["rest"][0]], 1),
+    ),
+    "twice the same": (lambda h: {"states": (h,), "last": h}, lambda out: out["last"]),
+}
+
+
+class Encoding(Foreign):
+    """The trunk is an `Encoder`."""
+
+    read: Any = staticmethod(lambda out: out)
+    encoder: type[Encoder] = Encoder
+
+    def build(self) -> None:
+        self.trunk = self.encoder()  # type: ignore[assignment]
+        self.heads = nn.ModuleList(nn.Linear(6, 1) for _ in range(TASKS))
+
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        h = type(self).read(self.trunk(batch["x"]))
+        return [head(h).squeeze(1) for head in self.heads]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_modules_may_return_anything_that_holds_tensors(form: str) -> None:
+    make, read = FORMS[form]
+    encoder = type("Formed", (Encoder,), {"form": staticmethod(make)})
+    formed: Any = type("Forming", (Encoding,), {"encoder": encoder, "read": staticmethod(read)})
+    gramians = []
+    for module_class in (Encoding, formed):
+        torch.manual_seed(0)
+        surgery = GradientSurgery(rules.MGDA(), at="representation", modules=["trunk"])
+        fit(module_class(), surgery, max_steps=2)
+        gramians.append(surgery.gramians)
+    torch.testing.assert_close(gramians[1], gramians[0], rtol=1e-10, atol=1e-13)
+
+
+class Pooling(nn.Module):
+    """Returns the last state and what it is pooled to, as BERT does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.pool = nn.Linear(5, 6), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        h = self.net(x)
+        return {"last": h, "pooled": self.pool(h).tanh()}
+
+
+class Pooled(Foreign):
+    """Tasks read the one, the other or both."""
+
+    readers: tuple[tuple[str, ...], ...] = ()
+
+    def build(self) -> None:
+        self.trunk = Pooling()  # type: ignore[assignment]
+        self.heads = nn.ModuleList(nn.Linear(6, 1) for _ in range(TASKS))
+
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        out = self.trunk(batch["x"])
+        return [
+            head(torch.stack([out[name] for name in names]).sum(0)).squeeze(1)
+            for head, names in zip(self.heads, self.readers, strict=True)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("readers", "wanted"),
+    [
+        ((("pooled",), ("pooled",), ("pooled",)), ["pooled"]),
+        ((("last",), ("pooled", "last"), ("pooled",)), ["last", "pooled"]),
+        ((("last",), ("last",), ("pooled",)), ["last"]),  # the third task's own layer lies above what all share
+    ],
+)
+def test_one_output_of_a_module_may_come_of_another(readers: tuple[tuple[str, ...], ...], wanted: list[str]) -> None:
+    module_class: Any = type("Reading", (Pooled,), {"readers": readers})
+    torch.manual_seed(0)
+    module = module_class()
+    twin = module_class()
+    twin.load_state_dict(module.state_dict())
+    twin.double()
+    kept: dict[str, Tensor] = {}
+
+    def cut(m: Any, i: Any, out: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs that stand for themselves; what a task alone reads goes on to what it comes of."""
+        if "pooled" not in wanted:
+            kept["last"] = out["last"]
+            return out
+        kept.update({name: one.detach().requires_grad_() for name, one in out.items()})
+        return dict(kept)
+
+    twin.trunk.register_forward_hook(cut)
+    losses = twin.losses(batch())
+    rows = []
+    for loss in losses:
+        found = torch.autograd.grad(loss, [kept[name] for name in wanted], retain_graph=True, allow_unused=True)
+        parts = [torch.zeros_like(kept[n]) if g is None else g for n, g in zip(wanted, found, strict=True)]
+        rows.append(torch.cat([part.flatten() for part in parts]))
+    z = torch.stack(rows)
+    surgery = GradientSurgery(rules.Sum(), at="representation", modules=["trunk"])
+    fit(module, surgery, max_steps=1)
+    assert surgery.gramians is not None
+    torch.testing.assert_close(surgery.gramians[0], z @ z.T, rtol=1e-10, atol=1e-13)
+
+
+class Siamese(Foreign):
+    """The trunk is called twice."""
+
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        h = self.trunk(batch["x"]) - self.trunk(batch["x"].flip(0))
+        return [head(h).squeeze(1) for head in self.heads]
+
+
+class Kept(L.Callback):
+    """How many outputs are kept at the end of batches."""
+
+    def __init__(self, surgery: GradientSurgery) -> None:
+        self.surgery = surgery
+        self.numbers: list[int] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        assert self.surgery._taps is not None
+        self.numbers.append(len(self.surgery._taps.outputs))
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self.on_train_batch_end()
+
+
+class Validated(Siamese):
+    """Validation needs gradients, as force fields do."""
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        with torch.enable_grad():
+            assert self.losses(batch).requires_grad
+
+    def val_dataloader(self) -> Any:
+        return DataLoader([batch()] * 6, batch_size=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_no_graph_is_kept_after_its_step(every: int) -> None:
+    surgery = GradientSurgery(rules.MGDA(), at="representation", modules=["trunk"], every_n_steps=every)
+    kept, data = Kept(surgery), DataLoader([batch()] * 6, batch_size=None)  # type: ignore[arg-type, var-annotated]
+    fit(Validated(), surgery, data, max_steps=6, inference_mode=False, callbacks=[kept])
+    assert len(kept.numbers) == 6 + 2 + 6  # two to begin with
+    assert not any(kept.numbers)
+
+
+def test_taps_forget_and_take_up_again() -> None:
+    module = Siamese()
+    taps = Taps(module, ["trunk"])
+    for number in (0, 2, 0, 2):
+        (taps.start if number else taps.stop)()
+        (taps.start if number else taps.stop)()
+        module.outputs(batch(dtype=torch.float32))
+        assert len(taps.outputs) == number
+    taps.remove()
+    module.outputs(batch(dtype=torch.float32))
+    assert not taps.outputs
 
 
 class Nested(PartlyShared):
