@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlzoo.layers import demand
+from mtlzoo.precision import ExactBuffers, single
 
 
 class Encoder(nn.Module, ABC):
@@ -37,14 +38,14 @@ class Encoder(nn.Module, ABC):
                 part[0] = 0.0
 
     def forward(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors of some users and some items: int [n], [m] -> [n, width], [m, width]."""
+        """Vectors of some users and some items: int [n], [m] -> [n, width], [m, width], never half."""
         ids = torch.cat([users, items + self.users])
         # One table for both: an id that is too large would silently read another's row.
         demand(
             ((ids >= 0) & (users < self.users).all() & (ids < self.users + self.items)).all(),
             "an id of this batch is outside its table; prepare the data with the schema the model was built from",
         )
-        user, item = self.look_up(ids).split([len(users), len(items)])
+        user, item = single(self.look_up(ids)).split([len(users), len(items)])
         return user, item
 
     @abstractmethod
@@ -68,7 +69,7 @@ class MatrixFactorization(Encoder):
         return self.table.weight
 
 
-class GraphEncoder(Encoder):
+class GraphEncoder(ExactBuffers, Encoder):
     """An encoder that passes messages along the interactions of train.
 
     The gradient of its table is dense: every row near the batch is reached. The graph is kept in checkpoints.
@@ -81,6 +82,7 @@ class GraphEncoder(Encoder):
     """
 
     needs_interactions = True
+    exact_buffers = ("weights",)
     starts: Tensor
     neighbours: Tensor
     weights: Tensor
@@ -101,7 +103,7 @@ class GraphEncoder(Encoder):
         order = source.argsort(stable=True)
         self.starts = torch.cat([degree.new_zeros(1), degree.cumsum(0)])
         self.neighbours = target[order]
-        root = degree.clamp(min=1).to(self.table.weight.dtype).rsqrt()
+        root = degree.clamp(min=1).to(single(self.table.weight).dtype).rsqrt()
         self.weights = root[source[order]] * root[target[order]]
 
     def look_up(self, ids: Tensor) -> Tensor:

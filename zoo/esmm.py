@@ -10,6 +10,7 @@ from torch import Tensor
 from mtlzoo.embedding import FeatureEmbedding
 from mtlzoo.layers import Activation, Towers, demand
 from mtlzoo.module import MultiTaskModule, Schema
+from mtlzoo.precision import single
 from mtlzoo.schema import Batch
 
 
@@ -112,4 +113,5 @@ class ESMM(MultiTaskModule):
 
 def both(a: Tensor, b: Tensor) -> Tensor:
     """Logit of the product of two probabilities, from their logits."""
+    a, b = single(a), single(b)
     return -torch.logsumexp(torch.stack([-a, -b, -(a + b)]), 0)

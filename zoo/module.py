@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from mtlzoo import parallel
+from mtlzoo import parallel, precision
 from mtlzoo.callbacks import collectives
 from mtlzoo.layers import check_sizes
 from mtlzoo.metrics import TaskMetrics
@@ -26,7 +26,7 @@ Schema: TypeAlias = FeatureSchema | dict[str, Any]
 """A schema, or what its `to_dict` gives, as checkpoints hold it."""
 
 
-class MultiTaskModule(ResumableModule):
+class MultiTaskModule(precision.ExactBuffers, ResumableModule):
     """Base class: losses per task, manual optimisation, metrics, schedules. A model adds the network and `forward`.
 
     The optimisation is manual and lives here alone: `training_step` builds the vector of the tasks' losses and calls
@@ -57,6 +57,7 @@ class MultiTaskModule(ResumableModule):
     task_kinds: ClassVar[frozenset[TaskKind]] = frozenset(KINDS) - VECTOR_KINDS
     """Kinds of task that the model learns."""
 
+    exact_buffers = ("task_weights",)
     sums_losses: ClassVar[bool] = True
     """`backward` is no more than the sum of the losses: a callback may take its place."""
 
@@ -117,7 +118,8 @@ class MultiTaskModule(ResumableModule):
         self.hparams["schema"] = self.schema.to_dict()
         grouped = self.schema.group is not None
         self.evaluation = nn.ModuleList(TaskMetrics(task, grouped=grouped) for task in self.schema.tasks)
-        weights = torch.tensor([task.weight for task in self.schema.tasks])
+        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
+        weights = torch.tensor([task.weight for task in self.schema.tasks], dtype=dtype)
         self.task_weights: Tensor
         self.register_buffer("task_weights", weights, persistent=False)
         self.accumulating = False
@@ -271,6 +273,7 @@ class MultiTaskModule(ResumableModule):
                 schedule has no last step.
         """
         super().setup(stage)
+        precision.keep_exact(self)
         if stage == "fit":
             check_end(self.schedule, self.trainer.max_epochs, self.trainer.max_steps)
         if not self.sparse:
@@ -283,6 +286,11 @@ class MultiTaskModule(ResumableModule):
                 "train, which DDP does not wrap. Leave sparse out, or train in one process."
             )
         self._ddp_params_and_buffers_to_ignore = list(tables)
+
+    def teardown(self, stage: str) -> None:
+        """Leaves the trainer as it was."""
+        super().teardown(stage)
+        precision.give_back(self)
 
     def on_fit_start(self) -> None:
         """Starts every process from the same tables, as DDP does for the rest."""

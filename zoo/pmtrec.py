@@ -1,6 +1,6 @@
 """PMTRec: recommendation as the main one of several tasks of users and items (Yang et al., IEEE BigData 2024)."""
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from mtlzoo.encoders import NGCF, Encoder, GraphEncoder, LightGCN, MatrixFactori
 from mtlzoo.full_ranking import top_items
 from mtlzoo.layers import MLP, module_keys
 from mtlzoo.module import MultiTaskModule, Schema
+from mtlzoo.precision import single
 from mtlzoo.schema import Batch
 from mtlzoo.tasks import KINDS, VECTOR_KINDS, Task
 from mtlzoo.vector_losses import RANKINGS, AlignmentUniformity, Link, Ranking, VectorLoss, Vectors
@@ -141,7 +142,9 @@ class PMTRec(MultiTaskModule):
     def _logit(self, task: Task, both: Tensor, item: Tensor) -> Tensor:
         if task.name not in self.head_keys:
             return both.sum(-1)
-        logits: Tensor = self.heads[self.head_keys[task.name]](both if task.kind == "binary" else item)
+        head = cast(MLP, self.heads[self.head_keys[task.name]])
+        x = both if task.kind == "binary" else item
+        logits: Tensor = head(x.to(next(head.parameters()).dtype))
         return logits.squeeze(-1)
 
     # ---- training
@@ -227,7 +230,7 @@ class PMTRec(MultiTaskModule):
     def on_validation_epoch_start(self) -> None:
         """Encodes everything once."""
         with torch.no_grad():
-            self._everything = self.encoder.everything()
+            self._everything = single(self.encoder.everything())
 
     def on_validation_epoch_end(self) -> None:
         """Logs the metrics."""

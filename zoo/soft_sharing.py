@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mtlzoo.embedding import FeatureEmbedding
 from mtlzoo.layers import MLP, Activation, Towers
 from mtlzoo.module import MultiTaskModule, Schema
+from mtlzoo.precision import single
 from mtlzoo.schema import Batch
 
 
@@ -88,7 +89,7 @@ class SoftSharing(MultiTaskModule):
         weights = [list(bottom.parameters()) for bottom in self.bottoms]
         others = [other for t, other in enumerate(weights) if t != task]
         squares = [
-            (mine - theirs.detach()).square().sum()
+            single(mine - theirs.detach()).square().sum()
             for other in others
             for mine, theirs in zip(weights[task], other, strict=True)
         ]

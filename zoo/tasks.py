@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtlzoo.options import Range, check_options
+from mtlzoo.precision import single
 
 TaskKind: TypeAlias = Literal["binary", "regression", "multiclass", "multilabel", "ranking", "link", "alignment"]
 Weight: TypeAlias = Annotated[float, Range(0)]
@@ -93,7 +94,7 @@ class Task:
             )
         observed = ~torch.isnan(labels)
         known = torch.where(observed, labels, 0.0)
-        logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        logits = single(logits)
         if self.kind == "multiclass":
             target = known.squeeze(-1).long()
             losses = F.cross_entropy(logits, target, reduction="none").unsqueeze(-1)
@@ -111,6 +112,7 @@ class Task:
 
     def predict(self, logits: Tensor) -> Tensor:
         """Probabilities; a regression's values in its label's units, float64; a ranking's scores. Shape of `logits`."""
+        logits = single(logits)
         if self.kind == "regression":
             return logits.double() * self.scale + self.center
         if self.kind in VECTOR_KINDS:

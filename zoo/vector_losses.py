@@ -127,7 +127,7 @@ def _uniformity(x: Tensor, observed: Tensor) -> Tensor:
     value = (total / (number * (number - 1)).clamp(min=1)).clamp(min=torch.finfo(x.dtype).tiny).log()
     value = torch.where(number > 1, value, 0.0)
     if collectives.world_size() > 1:
-        share = seen.sum() / seen[own].sum().clamp(min=1)
+        share = number / weight[own].sum().clamp(min=1)
         value = value + (share - 1) * (value - value.detach())
     return value
 

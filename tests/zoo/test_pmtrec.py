@@ -188,6 +188,21 @@ def test_low_precision_trains(data: Friends, tmp_path: Path, precision: Any) -> 
     assert float(trainer.callback_metrics["val/recommend/recall@20"]) > 0
 
 
+def test_half_precision_rounds_weights_alone(data: Friends, tmp_path: Path) -> None:
+    """Losses, ranking and metrics are those of single precision with the same weights."""
+    rounded = model(data).bfloat16().float()
+    batch = next(iter(data.train_dataloader()))
+    expected = rounded.task_losses(batch)
+    torch.testing.assert_close(model(data).bfloat16().task_losses(batch), expected, rtol=1e-6, atol=0)
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    runs: list[tuple[Any, PMTRec]] = [("32-true", rounded), ("bf16-true", model(data))]
+    found = []
+    for precision, module in runs:
+        trainer = L.Trainer(default_root_dir=tmp_path, accelerator="cpu", precision=precision, **quiet)
+        found += trainer.test(module, data, verbose=False)
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
 def test_a_checkpoint_holds_the_graph(data: Friends, tmp_path: Path) -> None:
     module = model(data, encoder="lightgcn")
     trainer = trained(data, tmp_path, module, max_epochs=1)

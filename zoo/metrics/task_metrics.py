@@ -16,6 +16,7 @@ from mtlzoo.metrics.observed import observed
 from mtlzoo.metrics.ranking import RankingMetrics
 from mtlzoo.metrics.regression import RegressionError
 from mtlzoo.metrics.ties import RESOLUTION
+from mtlzoo.precision import single
 from mtlzoo.tasks import Task
 
 
@@ -63,8 +64,7 @@ class TaskMetrics(nn.Module):
             weight: Sample weights [B]; every metric counts rows by them.
             group: Group of each row, int [B]; needed where `grouped`.
         """
-        if logits.dtype in (torch.float16, torch.bfloat16):
-            logits = logits.float()
+        logits = single(logits)
         predictions = self.task.predict(logits)
         if self.task.outputs == 1:
             logits, predictions = logits.reshape(-1), predictions.reshape(-1)
