@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.gramians import by_group, write_gramians
+from mtlzoo.callbacks.reals import real, restore, width
 from mtlzoo.callbacks.rules.base import GradientRule
 from mtlzoo.callbacks.task_gradients import ParameterGradients
 
@@ -52,7 +53,7 @@ class Groups:
         """The same for neighbours that are worked on together: all at level ``model``; tables of one width."""
         if self.level == "model":
             return None
-        return parameter.shape[1] if parameter in self.tables else id(parameter)
+        return width(parameter) if parameter in self.tables else id(parameter)
 
     def ruled(self, parameter: Tensor) -> bool:
         """Whether the rule decides about a parameter that tasks share."""
@@ -122,10 +123,11 @@ def transform(
             f"{type(rule).__name__} keeps something of every row of a table, and this module has tables with "
             "sparse=True. Use dense ones, or a rule without such a state, such as SDMGrad."
         )
-    every = {p: torch.stack([spread(p, shared[p], one) for one in block]) for p, block in blocks.items()}
-    whole = ruled(torch.cat([block.reshape(len(losses), -1) for block in every.values()], 1))
-    parts = whole.split([parameter.numel() for parameter in every])
-    return {p: part.view_as(p) for p, part in zip(every, parts, strict=True)}
+    every = {
+        p: torch.stack([real(spread(p, shared[p], one)).flatten() for one in block]) for p, block in blocks.items()
+    }
+    parts = ruled(torch.cat(list(every.values()), 1)).split([block.shape[1] for block in every.values()])
+    return {p: restore(p, part) for p, part in zip(every, parts, strict=True)}
 
 
 def private(parameter: Tensor, entry: ParameterGradients) -> Tensor | None:
@@ -141,19 +143,19 @@ def private(parameter: Tensor, entry: ParameterGradients) -> Tensor | None:
 def _block(parameter: Tensor, entry: ParameterGradients, tasks: int) -> Tensor:
     """Gradients of all tasks, [T, ...] or, by row, [T, U, dim]; zero for tasks that don't reach it."""
     found = entry.rows[0].values if entry.rows else entry.dense
-    zeros = None if len(found) == tasks else torch.zeros_like(next(iter(found.values()), parameter))
-    return torch.stack([found.get(task, zeros) for task in range(tasks)])  # type: ignore[misc]  # zeros where needed
+    none = None if len(found) == tasks else torch.zeros_like(next(iter(found.values()), real(parameter.detach())))
+    return torch.stack([found.get(task, none) for task in range(tasks)])  # type: ignore[misc]  # zeros where needed
 
 
 def _matrix(shared: Mapping[Tensor, ParameterGradients], tasks: int) -> tuple[Tensor, dict[Tensor, int]]:
     """The gradients of all tasks, [T, columns], parameter after parameter, and how many columns each has."""
     found = {p: entry.rows[0].values if entry.rows else entry.dense for p, entry in shared.items()}
     sizes = {p: next(iter(by_task.values())).numel() for p, by_task in found.items()}
-    zeros = {p: torch.zeros_like(next(iter(found[p].values()))) for p in found if len(found[p]) < tasks}
-    dtype = reduce(torch.promote_types, (p.dtype for p in shared))
+    none = {p: torch.zeros_like(next(iter(found[p].values()))) for p in found if len(found[p]) < tasks}
+    dtype = reduce(torch.promote_types, (p.dtype.to_real() for p in shared))
     matrix = torch.empty(tasks, sum(sizes.values()), dtype=dtype, device=next(iter(shared)).device)
     for task, row in enumerate(matrix):
-        pieces = [by_task.get(task, zeros.get(p)) for p, by_task in found.items()]
+        pieces = [by_task.get(task, none.get(p)) for p, by_task in found.items()]
         torch.cat([piece.reshape(-1) for piece in pieces], out=row)  # type: ignore[union-attr]  # zeros where needed
         # The matrix takes the place of what it was made of: nothing is held twice.
         for by_task, part in zip(found.values(), row.split(list(sizes.values())), strict=True):
@@ -185,7 +187,7 @@ def _numbers(members: Sequence[Tensor], shared: Mapping[Tensor, ParameterGradien
 def spread(parameter: Tensor, entry: ParameterGradients, gradient: Tensor) -> Tensor:
     """The gradient in the shape of the parameter, from that of its touched rows."""
     if not entry.rows:
-        return gradient.view_as(parameter)
+        return restore(parameter, gradient)
     gradient = gradient.view(-1, parameter.shape[1])
     index = entry.rows[0].index.long()
     if entry.sparse:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mtlzoo.callbacks.collectives import gather, world_size
 from mtlzoo.callbacks.combine import spread
+from mtlzoo.callbacks.reals import real, zeros
 from mtlzoo.callbacks.rows import Rows, merge
 from mtlzoo.callbacks.task_gradients import ParameterGradients, TaskGradients
 
@@ -40,7 +41,7 @@ def average(gradients: TaskGradients, parameters: Sequence[Tensor], tasks: int) 
         present = [task for task in range(tasks) if reached[task]]
         if has_dense and present:
             if entry.rows:  # another process reads the table otherwise than by lookups
-                entry.dense.setdefault(present[0], torch.zeros_like(parameter))
+                entry.dense.setdefault(present[0], zeros(parameter))
                 entry.settle(parameter)
             dense.append((parameter, entry, present))
         elif has_rows and present:
@@ -61,7 +62,7 @@ def average_grads(parameters: Sequence[Tensor]) -> None:
             whole = parameter.grad.coalesce()
             entry.rows = [Rows(whole.indices()[0], {0: whole.values()})]
         else:
-            entry.dense = {0: parameter.grad}
+            entry.dense = {0: real(parameter.grad)}
     average(gradients, parameters, 1)
     for parameter, entry in gradients:
         parameter.grad = spread(parameter, entry, (entry.rows[0].values if entry.rows else entry.dense)[0])
@@ -84,7 +85,7 @@ def _average_dense(dense: Sequence[tuple[Tensor, ParameterGradients, list[int]]]
     if not dense:
         return
     pieces = [
-        entry.dense.get(task, torch.zeros_like(parameter)).reshape(-1)
+        (entry.dense[task] if task in entry.dense else zeros(parameter)).reshape(-1)
         for parameter, entry, tasks in dense
         for task in tasks
     ]
@@ -94,5 +95,5 @@ def _average_dense(dense: Sequence[tuple[Tensor, ParameterGradients, list[int]]]
         buffer /= world_size()
         parts = iter(buffer.split([piece.numel() for piece in pieces if piece.dtype == dtype]))
         for parameter, entry, tasks in dense:
-            if parameter.dtype == dtype:
-                entry.dense = {task: next(parts).view(parameter.shape) for task in tasks}
+            if parameter.dtype.to_real() == dtype:
+                entry.dense = {task: next(parts).view_as(real(parameter.detach())) for task in tasks}

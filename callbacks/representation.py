@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.gramians import gramian
 from mtlzoo.callbacks.graph import TaskGraph, alone
+from mtlzoo.callbacks.reals import real
 
 
 class Taps:
@@ -125,7 +126,7 @@ def tapped_gramian(tapped: Sequence[Mapping[int, Tensor]], tasks: int, device: t
         if by_task:
             zeros = None if len(by_task) == tasks else torch.zeros_like(next(iter(by_task.values())))
             rows = [by_task.get(task, zeros) for task in range(tasks)]
-            total += gramian(torch.atleast_1d(*[row for row in rows if row is not None]))
+            total += gramian(torch.atleast_1d(*[real(row) for row in rows if row is not None]))
     if collectives.world_size() > 1:
         dist.all_reduce(total)
         total /= collectives.world_size() ** 2

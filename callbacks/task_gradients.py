@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from mtlzoo.callbacks.graph import Leaf, Mask, TaskGraph
+from mtlzoo.callbacks.reals import real, zeros
 from mtlzoo.callbacks.rows import Lookup, Rows, RowSums, merge, touched_rows
 
 
@@ -20,7 +21,7 @@ class ParameterGradients:
 
     Args:
         tasks: Tasks that reach the parameter.
-        dense: By task, the gradient, shaped as the parameter.
+        dense: By task, the gradient, shaped as the parameter; of a complex one its parts, [..., 2].
         rows: Gradients by touched row, where lookups alone read the parameter.
         sparse: Whether its lookups ask for sparse gradients.
         certain: Whether the graph tells which tasks reach it. If not, those are in `tasks` that have shown it in this
@@ -47,7 +48,7 @@ class ParameterGradients:
         if self.rows and self.dense:
             for part in self.rows:
                 for task, values in part.values.items():
-                    self.add(task, torch.zeros_like(parameter).index_copy_(0, part.index, values))
+                    self.add(task, zeros(parameter).index_copy_(0, part.index, values))
             self.rows = []
         if self.rows:
             self.rows = [merge(self.rows)]
@@ -120,7 +121,7 @@ class TaskGradients:
 
     def _add(self, leaf: Leaf, task: int, gradient: Tensor) -> None:
         entry = self._at(leaf.parameter, 1 << task)
-        gradient = gradient.to_dense() if gradient.is_sparse else gradient
+        gradient = real(gradient.to_dense() if gradient.is_sparse else gradient)
         index = touched_rows(gradient) if leaf.inside else None
         if index is None:
             entry.add(task, gradient)
