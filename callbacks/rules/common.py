@@ -145,7 +145,8 @@ def project_on_simplex(values: Tensor, active: Tensor) -> Tensor:
     ordered = torch.where(active, values, -torch.inf).sort(-1, descending=True).values
     finite = ordered > -torch.inf
     counts = torch.arange(1, values.shape[-1] + 1, dtype=values.dtype, device=values.device)
-    excess = torch.where(finite, ordered, 0.0).cumsum(-1) - 1.0
+    # Sums from the first to each, as a product: a GPU's `cumsum` adds in an order that differs from run to run.
+    excess = torch.where(finite, ordered, 0.0) @ torch.ones_like(counts).expand(len(counts), -1).triu() - 1.0
     inside = finite & (ordered * counts > excess)
     last = inside.sum(-1, keepdim=True).clamp(min=1)
     shift = excess.gather(-1, last - 1) / last

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mtlzoo.callbacks.rules.common import EPS, TINY, check, read_state, write_state
 from mtlzoo.callbacks.rules.orders import OrderedRule
+from mtlzoo.callbacks.rules.running import Running, weights_of
 
 
 class GradVac(OrderedRule):
@@ -71,24 +72,31 @@ def vaccinate(gramian: Tensor, active: Tensor, targets: Tensor, orders: Tensor, 
     Returns:
         [..., T] and [..., T, T].
     """
-    tasks = gramian.shape[-1]
+    shape, tasks = gramian.shape, gramian.shape[-1]
+    gramian, active = gramian.reshape(-1, tasks, tasks), active.reshape(-1, tasks)
+    running = Running(gramian, orders)
+    places = (orders + tasks * torch.arange(tasks, device=gramian.device)[:, None]).T.flatten()
+    targets = targets.reshape(-1, tasks * tasks)
+    target = targets[:, places].unflatten(1, orders.T.shape).transpose(0, 1).contiguous()  # [K, n, T], as what follows
+    sine = (1 - target.square()).clamp_min(0.0).sqrt()
     norms = gramian.diagonal(dim1=-2, dim2=-1).clamp_min(TINY).sqrt()
-    eye = torch.eye(tasks, dtype=gramian.dtype, device=gramian.device)
-    coefficients, products = eye.expand_as(gramian), gramian
-    own = torch.arange(tasks, device=gramian.device)
-    for other in orders.unbind(-1):
-        square = (coefficients * products).sum(-1)
+    lengths = norms[:, orders.T].transpose(0, 1).contiguous()
+    # The step is |c_i J| (up sqrt(1 - f^2) - down f).
+    up, down = (part / (lengths * sine.clamp_min(EPS**0.5)) for part in (target, sine))
+    both = active & active[:, orders.T].transpose(0, 1)
+    squares, parts = norms.square(), norms
+    cosines, factors = torch.empty_like(target), gramian.new_empty(*orders.T.shape, len(gramian))
+    for number in range(len(factors)):
         # What is left of a gradient that was cancelled is the rounding of its parts.
-        parts = (coefficients.abs() * norms[..., None, :]).sum(-1)
-        alive = active & active[..., other] & (square > 256 * tasks * EPS * parts.square())
-        norm = torch.where(alive, square, 1.0).sqrt()
-        cosine = (products[..., own, other] / norm / norms[..., other]).clamp(-1.0, 1.0)
-        target = targets[..., own, other]
-        sine, target_sine = (1 - cosine.square()).sqrt(), (1 - target.square()).clamp_min(0.0).sqrt()
-        step = norm * (target * sine - cosine * target_sine) / (norms[..., other] * target_sine.clamp_min(EPS**0.5))
-        step = torch.where(alive & (cosine < target), step, 0.0)
-        coefficients = torch.addcmul(coefficients, step[..., None], eye[other])
-        products = torch.addcmul(products, step[..., None], gramian[..., other, :])
-        moved = torch.where(alive, (1 - beta) * target + beta * cosine, target)
-        targets = torch.where(eye[other] != 0, moved[..., None], targets)
-    return coefficients.sum(-2), targets
+        alive = both[number] & (squares > 256 * tasks * EPS * parts.square())
+        norm, length, inner = torch.where(alive, squares, 1.0).sqrt(), lengths[number], running.inner(number)
+        cosine = (inner / norm / length).clamp(-1.0, 1.0)
+        step = norm * (up[number] * (1 - cosine.square()).sqrt() - down[number] * cosine)
+        step = torch.where(alive & (cosine < target[number]), step, 0.0)
+        running.add(number, step)
+        squares = squares + step * (2 * inner + step * length.square())
+        parts = parts + step * length
+        cosines[number] = torch.where(alive, cosine, target[number])
+        factors[number] = step.T
+    moved = targets.index_copy(1, places, target.lerp_(cosines, beta).transpose(0, 1).flatten(1))
+    return weights_of(factors, orders, tasks).reshape(shape[:-1]), moved.reshape(shape)

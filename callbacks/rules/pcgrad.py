@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mtlzoo.callbacks.rules.common import TINY
 from mtlzoo.callbacks.rules.orders import OrderedRule
+from mtlzoo.callbacks.rules.running import Running, weights_of
 
 MOST_TASKS = 9
 CHUNK = 2**22
@@ -62,6 +63,9 @@ class PCGrad(OrderedRule):
         return total / count
 
 
+FEW_TASKS = 12
+"""Up to so many, a step is fastest from the steps before it; with more, from running inner products."""
+
 _BLOCK = 1 << 16
 """Projections at a time on a CPU, so that they stay in its cache."""
 
@@ -77,27 +81,40 @@ def project(gramian: Tensor, orders: Tensor) -> Tensor:
         [..., T], or [..., P, T].
     """
     tasks, flat = gramian.shape[-1], gramian.flatten(0, -3) if gramian.dim() > 2 else gramian[None]
-    rows = orders.reshape(-1, orders.shape[-1])
-    block = _BLOCK // len(rows) if gramian.device.type == "cpu" else len(flat)
-    parts = [_project(part, rows) for part in flat.split(max(block, 1))]
+    rows = orders.flatten(0, -2)
+    some, size = (_few, len(rows)) if tasks <= FEW_TASKS else (_many, rows.numel())
+    block = _BLOCK // size if gramian.device.type == "cpu" else len(flat)
+    parts = [some(part, rows) for part in flat.split(max(block, 1))]
     return torch.cat(parts).reshape(*gramian.shape[:-2], *orders.shape[:-2], tasks)
 
 
-def _project(gramian: Tensor, orders: Tensor) -> Tensor:
+def _few(gramian: Tensor, orders: Tensor) -> Tensor:
     """[n, T, T] and [P T, K] -> [n, P T]."""
     tasks = gramian.shape[-1]
     # Groups last: every operation runs over contiguous numbers, and a step costs only the steps before it.
     products = gramian.permute(1, 2, 0).reshape(tasks * tasks, -1)
-    rows = torch.arange(len(orders), device=orders.device)
-    own, first = rows % tasks, rows - rows % tasks
-    weights = products.new_ones(len(orders), products.shape[1])
-    squares = products[:: tasks + 1].clamp_min(TINY)
-    steps: list[tuple[Tensor, Tensor]] = []
-    for other in orders.unbind(-1):
-        inner = products[own * tasks + other]
-        for before, step in steps:
-            inner.addcmul_(step, products[before * tasks + other])
-        step = inner.clamp_max_(0.0).div_(squares[other]).neg_()
-        steps.append((other, step))
-        weights.index_add_(0, first + other, step)
-    return weights.T
+    own = torch.arange(len(orders), device=orders.device) % tasks
+    others, factors = orders.unbind(-1), products.new_empty(*orders.T.shape, products.shape[1])
+    for number, other in enumerate(others):
+        inner = torch.index_select(products, 0, own * tasks + other, out=factors[number])
+        for before, factor in zip(others[:number], factors, strict=False):
+            inner.addcmul_(factor, products[before * tasks + other])
+        _end_conflicts(inner, products[other * (tasks + 1)])
+    return weights_of(factors, orders, tasks)
+
+
+def _many(gramian: Tensor, orders: Tensor) -> Tensor:
+    """The same for many tasks."""
+    running = Running(gramian, orders)
+    squares = gramian.diagonal(dim1=-2, dim2=-1)
+    factors = gramian.new_empty(*orders.T.shape, len(gramian))
+    for number, other in enumerate(running.others):
+        factor = _end_conflicts(running.inner(number), squares.index_select(1, other))
+        running.add(number, factor)
+        factors[number] = factor.T
+    return weights_of(factors, orders, gramian.shape[-1])
+
+
+def _end_conflicts(inner: Tensor, square: Tensor) -> Tensor:
+    """How much of the gradient that is met ends a conflict with it, in place of their inner product."""
+    return inner.clamp_max_(0.0).div_(square.clamp_min(TINY)).neg_()

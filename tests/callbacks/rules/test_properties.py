@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mtlzoo.callbacks import rules
-from mtlzoo.callbacks.rules import GramianRule
+from mtlzoo.callbacks.rules import GradientRule, GramianRule
 
 Build = Callable[[int], GramianRule]
 SIZES = (2, 3, 7, 16)
@@ -300,3 +301,30 @@ def test_stays_on_its_device(build: Build) -> None:
     losses = {"losses": torch.ones(tasks, device="meta")} if rule.needs_losses else {}
     places = torch.arange(7, device="meta")
     assert rule(torch.zeros(7, tasks, tasks, device="meta"), groups=places, **losses).device.type == "meta"
+
+
+class Additions(TorchDispatchMode):
+    """Refuses operations whose sums depend on the order in which a GPU happens to add."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__.rstrip("_")
+        assert name not in ("scatter_add", "scatter_reduce", "index_reduce", "put"), name
+        if name == "index_add":
+            assert len(args[2].unique()) == len(args[2]), "several additions to one place"
+        assert name != "index_put" or not (args[3:] and args[3]), "several additions to one place"
+        assert name != "cumsum" or not args[0].dtype.is_floating_point
+        return func(*args, **(kwargs or {}))
+
+
+@each_rule
+@pytest.mark.parametrize("tasks", [4, 20])
+def test_sums_in_one_order(build: Build, tasks: int) -> None:
+    rule, rows = built(build, 10, tasks), torch.randn(10, tasks, 9, dtype=torch.float64)
+    with Additions():  # type: ignore[no-untyped-call]
+        solve(rule, rows @ rows.mT)
+
+
+@pytest.mark.parametrize("rule", [rules.MoCo(), rules.GradDrop()], ids=repr)
+def test_sums_of_gradients_in_one_order(rule: GradientRule) -> None:
+    with Additions():  # type: ignore[no-untyped-call]
+        rule(torch.randn(4, 9), losses=torch.ones(4) if rule.needs_losses else None)
