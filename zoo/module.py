@@ -210,10 +210,10 @@ class MultiTaskModule(precision.ExactBuffers, ResumableModule):
         if self.accumulate == 1:
             yield batch, True
             return
-        pieces = {name: column.chunk(self.accumulate) for name, column in batch.items()}
-        number = len(next(iter(pieces.values())))
-        for i in range(number):
-            yield {name: piece[i] for name, piece in pieces.items()}, i == number - 1
+        # Not `chunk`, which makes fewer of some numbers of rows: processes with a row more or less would lose step.
+        pieces = {name: column.tensor_split(self.accumulate) for name, column in batch.items()}
+        for i in range(self.accumulate):
+            yield {name: piece[i] for name, piece in pieces.items()}, i == self.accumulate - 1
 
     def _record(self, losses: Tensor) -> None:
         """Keeps sums on the device and logs their mean every `log_every_n_steps`: a log costs 0.5 ms a number.

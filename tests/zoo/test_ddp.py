@@ -52,11 +52,12 @@ CASES: dict[str, dict[str, Any]] = {
         "rows": 65,
         "arguments": {"units": [8], "sparse": True, "optimizer": "adagrad", "schedule": "plateau"},
     },
-    # One of the ranks has nothing to validate, test and predict.
-    "shared_bottom_one_row_held_out": {
+    # One of the ranks has nothing to train, validate, test and predict.
+    "shared_bottom_one_row": {
         "model": "SharedBottom",
+        "rows": 1,
         "held_out": 1,
-        "arguments": {"bottom_units": [8], "tower_units": [4]},
+        "arguments": {"bottom_units": [8], "tower_units": [4], "accumulate": 3},
     },
 }
 

@@ -134,6 +134,14 @@ def test_a_task_that_nobody_observed_contributes_nothing(toy: ModuleType) -> Non
     assert not any(p.grad.any() for p in towers[1].parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 4, 5, 6, 7])
+def test_processes_with_unequal_shares_make_as_many_micro_batches(toy: ModuleType, rows: int) -> None:
+    """Batch norm over processes (`sync_batchnorm`) waits for the others in every one of them."""
+    parts = list(build(toy, accumulate=3)._micro_batches(toy.columns(rows, 0)))
+    assert [last for _, last in parts] == [False, False, True]
+    assert sum(len(part["labels"]) for part, _ in parts) == rows
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"sparse": True, "table_optimizer": "adagrad"}, {"model": "MMoE", "clip_norm": 0.05}]
 )

@@ -75,7 +75,7 @@ class AUC(DoubleMetric):
         return {name: torch.where(self.broken, torch.nan, value.to(self.device)) for name, value in values.items()}
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather the sketches of all ranks (torchmetrics calls it in `compute`)."""
+        """Gather the sketches of all ranks."""
         self._flush()
         super().sync(*args, **kwargs)
 

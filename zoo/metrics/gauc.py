@@ -63,7 +63,7 @@ class GAUC(DoubleMetric):
         }
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather the rows of all ranks; torchmetrics calls it in `compute`."""
+        """Gather the rows of all ranks."""
         self._compact()
         super().sync(*args, **kwargs)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, distributed
 
-from mtlzoo.metrics import AUC, TaskMetrics
+from mtlzoo.metrics import AUC, TaskMetrics, gauc
 from mtlzoo.tasks import Task
 
 Batch = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
@@ -74,6 +74,7 @@ def numbers(metrics: TaskMetrics) -> dict[str, float]:
 def main(rank: int, world: int, init: str, out: str) -> None:
     warnings.simplefilter("ignore")  # a rank without rows, a small capacity
     torch.set_num_threads(1)
+    gauc.BLOCK = 64  # so that the ranks keep different numbers of blocks
     # Rows of rank 0 in the first and in the second half of the data; the rest is rank 1's.
     splits = {"unequal": (520, 1100), "rank 1 empty, then all": (750, 750), "rank 0 empty": (0, 750)}
     results: dict[str, list[dict[str, float]]] = {}
