@@ -5,11 +5,12 @@ from collections.abc import Sequence as Seq
 import torch
 from torch import Tensor, nn
 
+from mtlzoo.constants import Constants
 from mtlzoo.layers import MLP, demand, module_keys
 from mtlzoo.schema import Batch, Categorical, FeatureSchema, Sequence
 
 
-class FeatureEmbedding(nn.Module):
+class FeatureEmbedding(Constants):
     """Embeds every feature of a schema and concatenates the vectors.
 
     The tables of all id features are the row ranges of one `nn.Embedding`, so that a batch costs one lookup and one
@@ -30,6 +31,8 @@ class FeatureEmbedding(nn.Module):
 
     Shape: batch -> [B, width]; categorical features first, then sequences, then numbers, each in the schema's order.
     """
+
+    constants = ("first", "cardinality")
 
     def __init__(self, schema: FeatureSchema, dim: int, *, sparse: bool = False) -> None:
         super().__init__()

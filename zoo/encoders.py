@@ -6,8 +6,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mtlzoo.constants import Constants
 from mtlzoo.layers import demand
-from mtlzoo.precision import ExactBuffers, single
+from mtlzoo.precision import single
 
 
 class Encoder(nn.Module, ABC):
@@ -69,7 +70,7 @@ class MatrixFactorization(Encoder):
         return self.table.weight
 
 
-class GraphEncoder(ExactBuffers, Encoder):
+class GraphEncoder(Constants, Encoder):
     """An encoder that passes messages along the interactions of train.
 
     The gradient of its table is dense: every row near the batch is reached. The graph is kept in checkpoints.
@@ -82,7 +83,7 @@ class GraphEncoder(ExactBuffers, Encoder):
     """
 
     needs_interactions = True
-    exact_buffers = ("weights",)
+    constants = ("starts", "neighbours", "weights")
     starts: Tensor
     neighbours: Tensor
     weights: Tensor

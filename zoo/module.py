@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from mtlzoo import parallel, precision
 from mtlzoo.callbacks import collectives
+from mtlzoo.constants import Constants, constant_buffers
 from mtlzoo.layers import check_sizes
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
@@ -26,7 +27,7 @@ Schema: TypeAlias = FeatureSchema | dict[str, Any]
 """A schema, or what its `to_dict` gives, as checkpoints hold it."""
 
 
-class MultiTaskModule(precision.ExactBuffers, ResumableModule):
+class MultiTaskModule(Constants, ResumableModule):
     """Base class: losses per task, manual optimisation, metrics, schedules. A model adds the network and `forward`.
 
     The optimisation is manual and lives here alone: `training_step` builds the vector of the tasks' losses and calls
@@ -57,7 +58,7 @@ class MultiTaskModule(precision.ExactBuffers, ResumableModule):
     task_kinds: ClassVar[frozenset[TaskKind]] = frozenset(KINDS) - VECTOR_KINDS
     """Kinds of task that the model learns."""
 
-    exact_buffers = ("task_weights",)
+    constants = ("task_weights",)
     sums_losses: ClassVar[bool] = True
     """`backward` is no more than the sum of the losses: a callback may take its place."""
 
@@ -266,7 +267,9 @@ class MultiTaskModule(precision.ExactBuffers, ResumableModule):
         }
 
     def setup(self, stage: str) -> None:
-        """Meets the data, and takes sparse tables away from DDP, whose reducer makes them dense or (NCCL) fails.
+        """Meets the data, and takes away from DDP what is not for it: constants and sparse tables.
+
+        The constants it would send with every forward; of sparse tables its reducer makes dense ones or (NCCL) fails.
 
         Raises:
             ValueError: Data that mean something else than those of the training; nothing is left for DDP, or a
@@ -276,6 +279,7 @@ class MultiTaskModule(precision.ExactBuffers, ResumableModule):
         precision.keep_exact(self)
         if stage == "fit":
             check_end(self.schedule, self.trainer.max_epochs, self.trainer.max_steps)
+        self._ddp_params_and_buffers_to_ignore = constant_buffers(self)
         if not self.sparse:
             return
         tables = self.tables()
@@ -285,7 +289,7 @@ class MultiTaskModule(precision.ExactBuffers, ResumableModule):
                 f"{type(self).__name__}: sparse=True in {self.trainer.world_size} processes, and nothing but tables to "
                 "train, which DDP does not wrap. Leave sparse out, or train in one process."
             )
-        self._ddp_params_and_buffers_to_ignore = list(tables)
+        self._ddp_params_and_buffers_to_ignore += tables
 
     def teardown(self, stage: str) -> None:
         """Leaves the trainer as it was."""
@@ -297,6 +301,20 @@ class MultiTaskModule(precision.ExactBuffers, ResumableModule):
         super().on_fit_start()
         if self.sparse:
             parallel.broadcast(self.tables().values())
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Lets the step begin with the first process's buffers."""
+        parallel.send_buffers(self.trainer.strategy.model)
+
+    def on_validation_start(self) -> None:
+        """Lets the validation begin with the first process's buffers."""
+        super().on_validation_start()
+        parallel.send_buffers(self.trainer.strategy.model)
+
+    def on_train_end(self) -> None:
+        """Gives every process the buffers of the first: a test that follows has no DDP to do so."""
+        constant = set(constant_buffers(self))
+        parallel.broadcast(buffer for name, buffer in self.named_buffers() if name not in constant)
 
     # ---- optimisers
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from mtlzoo.callbacks.collectives import gather, world_size
 from mtlzoo.optim import coalesce
@@ -28,11 +29,17 @@ def mean_sparse_gradients(tables: Iterable[Tensor]) -> None:
         table.grad = torch.sparse_coo_tensor(rows.unsqueeze(0), values, table.shape, check_invariants=False)
 
 
-def broadcast(tables: Iterable[Tensor]) -> None:
-    """Gives every process the tables of the first."""
+def send_buffers(model: nn.Module | None) -> None:
+    """Has DDP send the first process's buffers with the next forward, which it ends after a step by hand."""
+    if isinstance(model, DistributedDataParallel):
+        model.require_forward_param_sync = True
+
+
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Gives every process the tensors of the first."""
     if world_size() > 1:
-        for table in tables:
-            dist.broadcast(table.detach(), 0)
+        for tensor in tensors:
+            dist.broadcast(tensor.detach(), 0)
 
 
 def random_states(device: torch.device) -> dict[str, list[Tensor]]:

@@ -5,10 +5,10 @@ Lightning's ``precision="bf16-true"`` and ``"16-true"`` convert the module and e
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 if TYPE_CHECKING:
     import lightning as L
@@ -21,22 +21,6 @@ EXACT = ("labels", "weight")
 def single(values: Tensor) -> Tensor:
     """Float32 in place of half precision; other types as they are."""
     return values.float() if values.dtype in HALF else values
-
-
-class ExactBuffers(nn.Module):
-    """A module with buffers that stay float32 where it is made half: `half`, ``to(torch.bfloat16)``."""
-
-    exact_buffers: ClassVar[tuple[str, ...]] = ()
-    """Their names."""
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        before = {name: self._buffers[name] for name in self.exact_buffers}
-        result = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, exact in before.items():
-            now = self._buffers[name]
-            if now is not None and exact is not None and now.dtype in HALF:
-                self._buffers[name] = exact.to(now.device, torch.float32)
-        return result
 
 
 class _ExactInput:

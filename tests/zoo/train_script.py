@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import mtlzoo
+from mtlzoo.callbacks import GradientSurgery, PCGrad
 from mtlzoo.datamodules.loader import BatchLoader
 from mtlzoo.schema import Categorical, FeatureSchema, Numeric, Sequence
 from mtlzoo.tasks import Task
@@ -75,9 +76,21 @@ class InMemory(L.LightningDataModule):
         return self.loader(2, shuffle=False)
 
 
+class Buffers(L.Callback):
+    """Keeps the module's buffers as every validation sees them."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Tensor]] = []
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self.seen.append({name: buffer.clone() for name, buffer in pl_module.named_buffers()})
+
+
 def made(options: dict[str, Any], world_size: int, max_steps: int = -1) -> tuple[Any, L.Trainer]:
     """A fresh model and its trainer."""
     model = getattr(mtlzoo, options["model"])(SCHEMA, embedding_dim=4, lr=0.01, **options.get("arguments", {}))
+    level = options.get("surgery")
     trainer = L.Trainer(
         accelerator="cpu",
         devices=world_size,
@@ -90,6 +103,8 @@ def made(options: dict[str, Any], world_size: int, max_steps: int = -1) -> tuple
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        limit_val_batches=None if options.get("validate", True) else 0,
+        callbacks=[Buffers(), *([GradientSurgery(PCGrad(), level=level)] if level else [])],
     )
     return model, trainer
 
@@ -111,10 +126,9 @@ def main(out: Path, options: dict[str, Any]) -> None:
     trainer.test(model, data, verbose=False)
     seen["test"] = dict(trainer.callback_metrics)
     predictions = trainer.predict(model, data)
-    torch.save(
-        {"weights": model.state_dict(), "metrics": seen, "predictions": predictions, "steps": trainer.global_step},
-        out / f"rank{trainer.global_rank}.pt",
-    )
+    found = {"weights": model.state_dict(), "metrics": seen, "predictions": predictions, "steps": trainer.global_step}
+    buffers = next(callback.seen for callback in trainer.callbacks if isinstance(callback, Buffers))  # type: ignore[attr-defined]
+    torch.save({**found, "buffers": buffers}, out / f"rank{trainer.global_rank}.pt")
 
 
 if __name__ == "__main__":
