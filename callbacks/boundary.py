@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
-from mtlzoo.callbacks.graph import TaskGraph, alone
+from mtlzoo.callbacks.graph import Mask, TaskGraph, alone
 
 Place: TypeAlias = tuple[Node, int]
 """A node and the number of its output."""
@@ -68,6 +68,7 @@ def descend(graph: TaskGraph, parameters: Iterable[Tensor], taps: Sequence[Gradi
     """
     boundary, wanted = Boundary(tapped=[{} for _ in taps]), set(parameters)
     shared_taps = [tap for tap in taps if not alone(graph.masks.get(tap.node, 0))]
+    leaving = _crossings(graph)
     with _closed(shared_taps):
         for task, root in enumerate(graph.roots):
             if root is None:
@@ -77,7 +78,7 @@ def descend(graph: TaskGraph, parameters: Iterable[Tensor], taps: Sequence[Gradi
                 _meet(boundary, task, (root.edge.node, root.edge.output_nr), root.gradient)
             own = [leaf.parameter for leaf in graph.leaves if leaf.tasks == mask and leaf.parameter in wanted]
             reached = [number for number, tap in enumerate(taps) if graph.masks.get(tap.node, 0) & mask]
-            crossings = _crossings(graph, mask)
+            crossings = leaving.get(mask, {})
             inputs: list[Any] = [*own, *(taps[number] for number in reached)]
             inputs += [GradientEdge(*place) for place in dict.fromkeys(p for ps in crossings.values() for _, p in ps)]
             if not inputs:
@@ -91,18 +92,18 @@ def descend(graph: TaskGraph, parameters: Iterable[Tensor], taps: Sequence[Gradi
     return boundary
 
 
-def _crossings(graph: TaskGraph, mask: int) -> dict[Node, list[tuple[int, Place]]]:
-    """Nodes that one task alone reaches, with those of their edges that lead to what others reach, too."""
-    found: dict[Node, list[tuple[int, Place]]] = {}
-    for node, one in graph.masks.items():
-        if one == mask:
+def _crossings(graph: TaskGraph) -> dict[Mask, dict[Node, list[tuple[int, Place]]]]:
+    """By task: nodes that it alone reaches, with those of their edges that lead to what others reach, too."""
+    found: dict[Mask, dict[Node, list[tuple[int, Place]]]] = {}
+    for node, mask in graph.masks.items():
+        if alone(mask):
             edges = [
                 (i, (child, nr))
                 for i, (child, nr) in enumerate(node.next_functions)
                 if child is not None and not alone(graph.masks[child])
             ]
             if edges:
-                found[node] = edges
+                found.setdefault(mask, {})[node] = edges
     return found
 
 

@@ -1,9 +1,11 @@
 """The gradients of every task, from one pass of autograd per task."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import compress, islice
+from functools import reduce
+from itertools import islice
+from operator import or_
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from mtlzoo.callbacks.graph import Leaf, Mask, TaskGraph
+from mtlzoo.callbacks.passes import Target, one_by_one, together
 from mtlzoo.callbacks.reals import real, zeros
 from mtlzoo.callbacks.rows import Lookup, Rows, RowSums, merge, touched_rows
 
@@ -88,36 +91,38 @@ class TaskGradients:
         others = [leaf for leaf in leaves if leaf.dense or not leaf.lookups]
         # Nodes that autograd can't see into run for the sake of inputs as well: parameters may be hidden in them.
         driving = [leaf for leaf in graph.leaves if leaf.parameter not in wanted] if graph.opaque else []
-        reached = [any(leaf.tasks >> task & 1 for leaf in [*leaves, *driving]) for task in range(len(graph.roots))]
-        passes = [(t, root) for t, root in enumerate(graph.roots) if root is not None and reached[t]]
-        for number, (task, root) in enumerate(passes):
-            dense = [leaf for leaf in others if leaf.tasks >> task & 1]
-            looked_up = [group for group in groups if group.tasks >> task & 1]
-            inputs: list[Any] = [leaf.parameter for leaf in dense]
-            inputs += [edge for group in looked_up for edge in group.edges]
-            certain = [leaf.certain for leaf in dense] + [group.certain for group in looked_up for _ in group.edges]
-            inputs += [leaf.parameter for leaf in driving if leaf.tasks >> task & 1]
-            with self._passes_within(task, wanted if graph.opaque else ()):
-                gradients = torch.autograd.grad(
-                    [root.edge],
-                    inputs,
-                    [root.gradient],
-                    retain_graph=retain_graph or number < len(passes) - 1,
-                    allow_unused=True,
-                )
-            found = _shown(gradients[: len(certain)], certain)
-            for leaf, gradient in zip(dense, found, strict=False):
-                if gradient is not None:
-                    self._add(leaf, task, gradient)
-            rest = iter(found[len(dense) :])
-            for group in looked_up:
-                group.add(task, list(islice(rest, len(group.edges))))
+        targets = [target for group in groups for target in group.targets]
+        targets += [Target(leaf.parameter, leaf.tasks, leaf.certain) for leaf in [*others, *driving]]
+        reached = reduce(or_, (target.tasks for target in targets), 0)
+        tasks = [task for task, root in enumerate(graph.roots) if root is not None and reached >> task & 1]
+        passes = together(graph, targets, tasks)
+        if passes is None:
+            passes = one_by_one(graph, targets, tasks, retain_graph=retain_graph)
+        with _passes_within(wanted if graph.opaque else ()) as within:
+            for task, found in passes:
+                self._take(task, found, groups, others)
+                for parameter, gradient in within():
+                    self._at(parameter, 0, certain=False)
+                    self._add(Leaf(parameter), task, gradient)
         for group in groups:
             for leaf, rows, sparse in zip(group.leaves, group.rows, group.sparse, strict=True):
                 entry = self._at(leaf.parameter, sum(1 << task for task in rows.values))
                 entry.sparse = sparse
                 if rows.values:
                     entry.rows.append(rows)
+
+    def _take(
+        self, task: int, found: Mapping[int, Tensor], groups: Sequence["_Tables"], others: Sequence[Leaf]
+    ) -> None:
+        """Adds what a task's pass found, numbered through the groups' lookups and then the other leaves."""
+        start = 0
+        for group in groups:
+            end = start + len(group.targets)
+            group.add(task, [found.get(number) for number in range(start, end)])
+            start = end
+        for number, leaf in enumerate(others, start):
+            if number in found:
+                self._add(leaf, task, found[number])
 
     def _add(self, leaf: Leaf, task: int, gradient: Tensor) -> None:
         entry = self._at(leaf.parameter, 1 << task)
@@ -128,22 +133,6 @@ class TaskGradients:
         else:
             entry.rows.append(Rows(index, {task: gradient[index]}))
 
-    @contextmanager
-    def _passes_within(self, task: int, parameters: Iterable[Tensor]) -> Iterator[None]:
-        """What a function's own pass, within that of a task, puts into ``.grad`` is a gradient of the task."""
-        before = {parameter: parameter.grad for parameter in parameters}
-        for parameter in before:
-            parameter.grad = None
-        try:
-            yield
-            found = [(parameter, parameter.grad) for parameter in before if parameter.grad is not None]
-        finally:
-            for parameter, gradient in before.items():
-                parameter.grad = gradient
-        for parameter, gradient in found:
-            self._at(parameter, 0, certain=False)
-            self._add(Leaf(parameter), task, gradient)
-
     def _at(self, parameter: Tensor, tasks: Mask, certain: bool = True) -> ParameterGradients:
         entry = self.of.setdefault(parameter, ParameterGradients())
         entry.tasks |= tasks
@@ -151,15 +140,23 @@ class TaskGradients:
         return entry
 
 
-def _shown(gradients: Sequence[Tensor | None], certain: Sequence[bool]) -> Sequence[Tensor | None]:
-    """The gradients, None for those that are no evidence that a task reaches what the graph is not certain about."""
-    if all(certain):
-        return gradients
-    asked = [not sure and gradient is not None for gradient, sure in zip(gradients, certain, strict=True)]
-    numbers = [one._values() if one.is_sparse else one for one in compress(gradients, asked) if one is not None]
-    # The host waits for the device once.
-    there = iter(torch.stack([one.any() for one in numbers]).tolist() if numbers else ())
-    return [None if doubt and not next(there) else one for one, doubt in zip(gradients, asked, strict=True)]
+@contextmanager
+def _passes_within(parameters: Iterable[Tensor]) -> Iterator[Callable[[], list[tuple[Tensor, Tensor]]]]:
+    """What a function's own pass, within that of a task, puts into ``.grad``: it is a gradient of the task."""
+    before = {parameter: parameter.grad for parameter in parameters}
+
+    def taken() -> list[tuple[Tensor, Tensor]]:
+        found = [(parameter, parameter.grad) for parameter in before if parameter.grad is not None]
+        for parameter, _ in found:
+            parameter.grad = None
+        return found
+
+    taken()
+    try:
+        yield taken
+    finally:
+        for parameter, gradient in before.items():
+            parameter.grad = gradient
 
 
 class _Tables:
@@ -170,9 +167,11 @@ class _Tables:
     """
 
     def __init__(self, leaves: Sequence[Leaf]) -> None:
-        self.leaves, self.tasks, self.certain = leaves, leaves[0].tasks, leaves[0].certain
+        self.leaves = leaves
         lookups = [[Lookup(node, len(leaf.parameter)) for node, _ in leaf.lookups] for leaf in leaves]
-        self.edges = [GradientEdge(node, 0) for leaf in leaves for node, _ in leaf.lookups]
+        self.targets = [
+            Target(GradientEdge(node, 0), tasks, leaf.certain) for leaf in leaves for node, tasks in leaf.lookups
+        ]
         self.sparse = [all(lookup.sparse for lookup in own) for own in lookups]
         table = leaves[0].parameter
         self._sums = RowSums(lookups, table.shape[1], table.dtype)
