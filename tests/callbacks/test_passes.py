@@ -69,7 +69,7 @@ class Many(Foreign):
         self.head = nn.Linear(6, self.tasks)
 
     def losses(self, batch: Batch) -> Tensor:
-        output = self.head(self.trunk(torch.cat([self.table(batch["ids"][:, 0]), batch["x"]], 1)))
+        output: Tensor = self.head(self.trunk(torch.cat([self.table(batch["ids"][:, 0]), batch["x"]], 1)))
         return ((output - batch["y"].repeat(1, 7)[:, : self.tasks]) ** 2).mean(0)
 
 
@@ -77,7 +77,7 @@ class ManyStacked(Many):
     """The same with a node per task."""
 
     def losses(self, batch: Batch) -> Tensor:
-        output = self.head(self.trunk(torch.cat([self.table(batch["ids"][:, 0]), batch["x"]], 1)))
+        output: Tensor = self.head(self.trunk(torch.cat([self.table(batch["ids"][:, 0]), batch["x"]], 1)))
         targets = batch["y"].repeat(1, 7)
         return torch.stack([((output[:, t] - targets[:, t]) ** 2).mean() for t in range(self.tasks)])
 
