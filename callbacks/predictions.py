@@ -9,6 +9,7 @@ import lightning as L
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from mtlzoo.callbacks.atomic import PARTS, own_folder, whole_file
@@ -23,13 +24,14 @@ class ParquetPredictions(L.Callback):
 
     Works with any module whose `predict_step` returns a mapping of column name to tensor: [B] becomes a column of
     numbers, [B, K] one of lists. With `ids`, the module must also return ``row``, the position of each row in `ids`;
-    the identifying columns then stand in front. Files appear under their names when they are complete, and then
-    take the place of an earlier prediction. Nothing is written or removed where the folder is a link.
+    the identifying columns then stand in front. Where there are several dataloaders, a column ``dataloader`` says which
+    one a row is of. Files appear under their names when they are complete, and then take the place of an earlier
+    prediction as a whole. Nothing is written or removed where the folder is a link.
 
     Args:
         folder: Folder of the parts.
-        ids: Called when prediction starts; returns the raw identifying columns of all rows: a frame of polars, or
-            anything else that `pyarrow.table` takes.
+        ids: Called when prediction starts; returns the raw identifying columns of all rows of the one dataloader: a
+            frame of polars, or anything else that `pyarrow.table` takes.
     """
 
     __repr__ = described
@@ -41,9 +43,27 @@ class ParquetPredictions(L.Callback):
         self._writer: pq.ParquetWriter | None = None
         self._file = ExitStack()
         self._held: list[pa.Table] = []
+        self._several = False
+        self._wrote = False
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Agrees on the folder, and opens the ids; earlier predictions stay until these are complete."""
+        """Agrees on the folder, and opens the ids; earlier predictions stay until these are complete.
+
+        Raises:
+            ValueError: Ids of one dataloader, and several.
+        """
+        self._abandon(None)  # another callback's error may have kept from us that a former prediction was cut
+        self._several = len(trainer.num_predict_batches) > 1
+        if self._several and self.ids is not None:
+            raise ValueError(
+                f"ParquetPredictions: ids= names the rows of one dataloader, and there are "
+                f"{len(trainer.num_predict_batches)}. Predict one at a time, each to a folder of its own."
+            )
+        if self._wrote:
+            rank_zero_warn(
+                f"ParquetPredictions replaces the predictions that it wrote to {self.folder} before. To keep both, "
+                "give each a callback with a folder of its own."
+            )
         self.folder = trainer.strategy.broadcast(self.folder)
         if trainer.is_global_zero:
             own_folder(self.folder)
@@ -70,7 +90,7 @@ class ParquetPredictions(L.Callback):
         """Adds a batch.
 
         Raises:
-            ValueError: A prediction has the name of an identifying column.
+            ValueError: A prediction has the name of an identifying column, or of that of the dataloaders.
         """
         columns = {name: _column(values) for name, values in outputs.items()}
         if self._table is not None:
@@ -82,18 +102,28 @@ class ParquetPredictions(L.Callback):
                     f"ParquetPredictions: {both} are both identifying columns and predictions; rename one."
                 )
             columns = dict(zip(taken.column_names, taken.columns, strict=True)) | columns | own
-        self._held.append(pa.table(columns))
+        table = pa.table(columns)
+        if self._several:
+            if "dataloader" in columns:
+                raise ValueError(
+                    "ParquetPredictions: a prediction is called 'dataloader', as the column that says which of several "
+                    "dataloaders a row is of; rename it."
+                )
+            table = table.add_column(0, "dataloader", pa.repeat(dataloader_idx, len(table)))
+        self._held.append(table)
         if sum(table.num_rows for table in self._held) >= ROW_GROUP:
             self._write()
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Completes the file, in place of an earlier one; a process that had no row writes none."""
         self._write()
+        if self._writer is not None:
+            self._writer.close()  # what the disk does not take, it refuses before any process has replaced its file
         trainer.strategy.barrier()
         if self._writer is None:
             self._path.unlink(missing_ok=True)
         self._file.close()
-        self._writer, self._table = None, None
+        self._writer, self._table, self._wrote = None, None, True
         trainer.strategy.barrier()
         for old in self.folder.glob("part-*.parquet") if trainer.is_global_zero else []:
             if old.name >= f"part-{trainer.world_size:05d}":
@@ -101,9 +131,13 @@ class ParquetPredictions(L.Callback):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Takes away what is not complete."""
+        self._abandon(exception)
+
+    def _abandon(self, error: BaseException | None) -> None:
         self._held, self._writer, self._table = [], None, None
+        error = error or RuntimeError("cut")
         with suppress(Exception):  # the first error counts: a disk that is full is so for the end of the file, too
-            self._file.__exit__(type(exception), exception, exception.__traceback__)
+            self._file.__exit__(type(error), error, error.__traceback__)
 
     def _write(self) -> None:
         rows = [table for table in self._held if table.num_rows]

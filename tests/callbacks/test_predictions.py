@@ -1,5 +1,6 @@
 """`ParquetPredictions` with a module that is not ours."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from mtlzoo.callbacks import ParquetPredictions, predictions
 class Foreign(L.LightningModule):
     """Predicts functions of the row number."""
 
-    def predict_step(self, batch: Tensor) -> dict[str, Tensor]:
+    def predict_step(self, batch: Tensor, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:
         row = batch.long()
         classes = torch.stack([row * 2, row * 3], 1).to(torch.bfloat16)
         return {"row": row, "click": row.float() / 8, "kind": classes}
@@ -36,17 +37,20 @@ class Rows:
         return iter(self.batches)
 
 
-def predict(folder: Path, rows: Rows, ids: Any = None) -> None:
-    trainer = L.Trainer(
+def silent(callbacks: list[L.Callback]) -> L.Trainer:
+    return L.Trainer(
         accelerator="cpu",
         devices=1,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
-        callbacks=[ParquetPredictions(folder, ids)],
+        callbacks=callbacks,
     )
-    trainer.predict(Foreign(), rows, return_predictions=False)
+
+
+def predict(folder: Path, rows: Rows, ids: Any = None) -> None:
+    silent([ParquetPredictions(folder, ids)]).predict(Foreign(), rows, return_predictions=False)
 
 
 def test_columns_are_predictions_after_ids(tmp_path: Path) -> None:
@@ -132,3 +136,66 @@ def test_a_folder_that_is_a_link_keeps_what_is_in_it(tmp_path: Path) -> None:
 def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\['click'\] are both identifying columns and predictions"):
         predict(tmp_path, Rows(0, 3), lambda: pl.DataFrame({"click": [1, 2, 3]}))
+
+
+class Loud(L.Callback):
+    """Fails where others would tidy up after an error."""
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        raise OSError("no space for the report")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("others", [[], [Loud()]], ids=["alone", "unheard"])
+@pytest.mark.parametrize("written", [4, 1000])
+def test_a_predict_after_a_cut_one_has_its_own_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], others: list[Any], written: int
+) -> None:
+    monkeypatch.setattr(predictions, "ROW_GROUP", written)
+    before = signal.getsignal(signal.SIGINT)
+    callback = ParquetPredictions(tmp_path)
+
+    class Cut(Foreign):
+        def predict_step(self, batch: Tensor, batch_idx: int = 0, dataloader_idx: int = 0) -> dict[str, Tensor]:
+            if batch_idx == 2:
+                raise error("cut")
+            return super().predict_step(batch)
+
+    with pytest.raises((error, SystemExit, OSError)):
+        silent([*others, callback]).predict(Cut(), Rows(0, 20), return_predictions=False)
+    signal.signal(signal.SIGINT, before)  # Lightning turns Ctrl-C off
+    silent([callback]).predict(Foreign(), Rows(5, 12), return_predictions=False)
+    assert pl.read_parquet(tmp_path)["row"].to_list() == list(range(5, 12))
+    assert [path.name for path in tmp_path.iterdir()] == ["part-00000.parquet"]
+
+
+def test_rows_of_several_dataloaders_are_told_apart(tmp_path: Path) -> None:
+    silent([ParquetPredictions(tmp_path)]).predict(Foreign(), [Rows(0, 5), Rows(0, 3)], return_predictions=False)
+    table = pl.read_parquet(tmp_path)
+    assert table.columns == ["dataloader", "row", "click", "kind"]
+    assert table["dataloader"].to_list() == [0] * 5 + [1] * 3
+    assert table["row"].to_list() == [*range(5), *range(3)]
+
+
+def test_a_prediction_named_like_the_column_of_dataloaders_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Foreign, "predict_step", lambda self, batch, batch_idx, dataloader_idx=0: {"dataloader": batch})
+    with pytest.raises(ValueError, match="a prediction is called 'dataloader'"):
+        silent([ParquetPredictions(tmp_path)]).predict(Foreign(), [Rows(0, 5)] * 2, return_predictions=False)
+    predict(tmp_path, Rows(0, 5))
+    assert pl.read_parquet(tmp_path).columns == ["dataloader"]
+
+
+def test_ids_are_those_of_one_dataloader(tmp_path: Path) -> None:
+    writer = ParquetPredictions(tmp_path, lambda: pl.DataFrame({"user": range(9)}))
+    with pytest.raises(ValueError, match="ids= names the rows of one dataloader, and there are 2"):
+        silent([writer]).predict(Foreign(), [Rows(0, 5), Rows(0, 3)], return_predictions=False)
+
+
+def test_replacing_what_it_wrote_itself_is_said(tmp_path: Path) -> None:
+    writer = ParquetPredictions(tmp_path)
+    silent([writer]).predict(Foreign(), Rows(0, 5), return_predictions=False)
+    with pytest.warns(UserWarning, match="replaces the predictions that it wrote to"):
+        silent([writer]).predict(Foreign(), Rows(7, 9), return_predictions=False)
+    assert pl.read_parquet(tmp_path)["row"].to_list() == [7, 8]
