@@ -10,7 +10,10 @@ the first step. torchjd refuses sparse tables, so it gets dense ones. `T passes`
 backward pass per task through the shared part, and nothing with what it finds. `--busy` is for a machine that others
 use meanwhile: one thread, and its CPU time.
 
-Result: benchmarks/results/surgery.json.
+`many` are 100 tasks of a small network, as chemists have them: 32-64-64 and one layer for all tasks, batch 64, the loss
+the mean error by column. `--rows` without a number measures these alone.
+
+Results: benchmarks/results/surgery.json and surgery_many.json.
 """
 
 import argparse
@@ -43,6 +46,7 @@ WAYS = {
     ),
     "PCGrad model, every 4": lambda: GradientSurgery(rules.PCGrad(), every_n_steps=4),
 }
+MANY = {"many PCGrad": lambda: GradientSurgery(rules.PCGrad()), "many UPGrad": lambda: GradientSurgery(rules.UPGrad())}
 OTHERS = ("T passes", "torchjd PCGrad", "autograd PCGrad")
 
 
@@ -73,9 +77,13 @@ class Module(L.LightningModule):
         logits = [tower(m).squeeze(1) for tower, m in zip(self.towers, mixed, strict=True)]
         return [F.binary_cross_entropy_with_logits(o, labels[:, t]) for t, o in enumerate(logits)]
 
+    def vector(self, losses: list[Tensor]) -> Tensor:
+        """One entry per task."""
+        return torch.stack(losses)
+
     def gradients(self, losses: list[Tensor]) -> None:
         """Fills ``.grad``."""
-        self.manual_backward(torch.stack(losses))
+        self.manual_backward(self.vector(losses))
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Descends the sum."""
@@ -93,7 +101,7 @@ class Module(L.LightningModule):
         assert self.twin is not None
         twin, plain = self.twin
         plain.zero_grad()
-        torch.stack(twin.losses(*batch)).sum().backward()
+        twin.vector(twin.losses(*batch)).sum().backward()
         plain.step()
         self.plain.append(interleave.clock() - end)
 
@@ -104,6 +112,22 @@ class Module(L.LightningModule):
     def shared(self) -> list[nn.Parameter]:
         """What two tasks or more reach."""
         return [*self.tables.parameters(), *self.experts.parameters()]
+
+
+class Many(Module):
+    """One layer gives what all tasks predict."""
+
+    def __init__(self, tasks: int, rows: int, *, sparse: bool = True) -> None:
+        super().__init__(0, TABLES)
+        self.network = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, tasks))
+
+    def losses(self, batch: Tensor, labels: Tensor) -> list[Tensor]:
+        """The whole vector, in one."""
+        return [(self.network(batch) - labels).square().mean(0)]
+
+    def vector(self, losses: list[Tensor]) -> Tensor:
+        """As it is."""
+        return losses[0]
 
 
 class Passes(Module):
@@ -160,11 +184,14 @@ def measure(way: str, tasks: int, rows: int, repeats: int) -> None:
     """Prints seconds of a step, of a plain step, and peak memory as JSON."""
     torch.manual_seed(0)
     kinds: dict[str, type[Module]] = {"T passes": Passes, "torchjd PCGrad": TorchJD, "autograd PCGrad": Autograd}
+    kinds |= dict.fromkeys(MANY, Many)
     module = kinds.get(way, Module)(tasks, rows, sparse=not way.endswith("PCGrad") or way in WAYS)
-    twin = Module(tasks, rows)
+    twin = (Many if way in MANY else Module)(tasks, rows)
     module.twin = twin, torch.optim.SGD(twin.parameters(), lr=0.01)
-    make = WAYS.get(way)
+    make = (WAYS | MANY).get(way)
     data = [(torch.randint(0, rows // TABLES, (BATCH, TABLES)), torch.rand(BATCH, tasks).round()) for _ in range(4)]
+    if way in MANY:
+        data = [(torch.randn(64, 32), torch.randn(64, tasks)) for _ in range(4)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     trainer = L.Trainer(
         accelerator="cpu",
@@ -205,14 +232,19 @@ def run(way: str, tasks: int, rows: int, repeats: int, busy: bool) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--tasks", type=int, nargs="+", default=[2, 4, 8])
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000, 10_000_000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 1_000_000, 10_000_000])
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--busy", action="store_true", help="one thread's CPU time, where others use the machine")
-    parser.add_argument("--measure", choices=[*WAYS, *OTHERS], help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=[*WAYS, *MANY, *OTHERS], help=argparse.SUPPRESS)
     options = parser.parse_args()
     interleave.busy(options.busy)
     if options.measure:
         measure(options.measure, options.tasks[0], options.rows[0], options.repeats)
+        return
+    many = [{"tasks": 100, "way": way, **run(way, 100, TABLES, options.repeats, options.busy)} for way in MANY]
+    show("Surgery: ms of a step with many tasks", many)
+    write("surgery_many", vars(options), many)
+    if not options.rows:
         return
     table: list[dict[str, Any]] = []
     for rows in options.rows:
