@@ -7,7 +7,8 @@ from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
 from mtlzoo.callbacks.rules.common import check
-from mtlzoo.callbacks.rules.qp import EPSILON, above, by_chunks, noise, poison, sweep, swept, unit
+from mtlzoo.callbacks.rules.pivoting import EPSILON, many, noise, pivot
+from mtlzoo.callbacks.rules.qp import above, by_chunks, poison, sweep, swept, unit
 
 Rescale = Literal["none", "1+c", "1+c^2"]
 
@@ -71,12 +72,34 @@ class CAGrad(GramianRule):
         first = first & (first.cumsum(-1) == 1)
         start = torch.where(beyond & (total > 0), way / torch.where(total > 0, total, 1.0), first.double())
 
-        x = by_chunks(self._minimum, matrix, inverse, toward, start)
+        x = self._found(matrix, inverse, toward, start)
         squared = (x * (cosines @ x[..., None]).squeeze(-1)).sum(-1, keepdim=True)
         size = x.abs().sum(-1, keepdim=True)
         stationary = squared <= 64 * tasks * EPSILON * size * size
         raised = x / norms * self.c * length / torch.where(stationary, 1.0, squared).sqrt()
         return torch.where(stationary, projected, mean + raised + poison(gramian)) / self._divisor
+
+    def _found(self, matrix: Tensor, inverse: Tensor, toward: Tensor, start: Tensor) -> Tensor:
+        """The minimum [..., T]; arguments as those of `_minimum`, groups first."""
+        if not many(matrix):
+            return by_chunks(self._minimum, matrix, inverse, toward, start)
+        tasks = matrix.shape[-1]
+        flat = matrix.reshape(-1, tasks, tasks)
+        rows = [vector.reshape(-1, tasks) for vector in (inverse, toward, start)]
+        vectors, above_zero = torch.stack(rows[:2], 1)[:, None], rows[2][:, None] > 0
+        x, solved = (part.squeeze(1) for part in pivot(flat, vectors, above_zero, self._judge))
+        rest = (~solved).nonzero().squeeze(1)
+        x[rest] = by_chunks(self._minimum, flat[rest], *(row[rest] for row in rows))
+        return x.reshape(inverse.shape)
+
+    def _judge(self, values: Tensor, left: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """For `pivot`; where g_w is nearly 0 the function has a kink, which the walk alone knows."""
+        (a, b), (inverse, toward) = values.permute(1, 2, 0), vectors.permute(1, 2, 0)
+        stage = _Stage(a, b, inverse, toward, self.c)
+        far = self.c * stage.ratio > 1e-4 * stage.minimum.abs().sum(0)
+        # Where it has no minimum, those go out that its way down without end makes smaller.
+        x = torch.where(stage.bounded, stage.minimum, stage.drift)
+        return x.T, (stage.slope(*left.permute(1, 2, 0)) > 0).T, stage.bounded & far
 
     def _minimum(self, matrix: Tensor, inverse: Tensor, toward: Tensor, start: Tensor) -> Tensor:
         """Minimises ``h'x + c sqrt(x'Cx)`` over ``p'x = 1``, ``x >= 0``: the walk of `mtlzoo.callbacks.rules.qp`.
@@ -97,37 +120,67 @@ class CAGrad(GramianRule):
     def _walk(
         self, table: Tensor, x: Tensor, passive: Tensor, inverse: Tensor, toward: Tensor, turns: int
     ) -> tuple[Tensor, Tensor]:
-        tasks = len(x)
-        small = noise(tasks)
+        tasks, asks = len(x), many(table[:, : len(x)].permute(2, 0, 1))
         places = torch.arange(tasks, device=x.device)[:, None]
         schur = table.diagonal(dim1=0, dim2=1).T
         for turn in range(turns + 1):
-            # a = inv(Q_PP) p, b = inv(Q_PP) h; with g_w = 0 within reach, a'p is 1 and the minimum over P is a.
             a, b = torch.where(passive[:, None], table[:, tasks:], 0.0).unbind(1)
-            one, both, square = (inverse * a).sum(0), (inverse * b).sum(0), (toward * b).sum(0)
-            one = torch.where(one > 0, one, 1.0)
-            curvature = both * both + one * (self.c**2 - square)
-            bounded = curvature > small * (both * both + one * (self.c**2 + square.abs()))
-            ratio = ((1.0 - one).clamp(min=0.0) / torch.where(bounded, curvature, 1.0)).sqrt()  # |g_w| / c
-            drift = both / one * a - b
-            direction = torch.where(bounded, a / one + drift * ratio - x, drift)
+            stage = _Stage(a, b, inverse, toward, self.c)
+            bounded = stage.bounded
+            direction = torch.where(bounded, stage.minimum - x, stage.drift)
             # Towards that minimum, or down without end, until a weight would be negative: that one leaves.
             falls = passive & (direction < 0) & (bounded.logical_not() | (x + direction < 0))
             step, leaving = torch.where(falls, -x / direction, torch.inf).min(0)
             leave = torch.isfinite(step)
             step = torch.where(leave, step, torch.where(bounded, 1.0, 0.0))
             moved = (x + step * direction).clamp(min=0.0)
-            if turn == turns:
-                return torch.where(passive, moved, 0.0), passive
-            # The derivative along every task outside, times the ratio; the steepest comes in.
-            rest = torch.where(passive[:, None], 0.0, table[:, tasks:])
-            slope = rest[:, 0] * ((1.0 + both * ratio) / one) - ratio * rest[:, 1]
-            rounding = (inverse + a.abs().sum(0)) * (1.0 + both.abs() * ratio) / one + ratio * (1.0 + b.abs().sum(0))
-            fit = bounded & (slope > small * rounding) & (schur > small) & (inverse > 0)
+            # The task outside along which it falls most steeply comes in.
+            slope = stage.slope(*torch.where(passive[:, None], 0.0, table[:, tasks:]).unbind(1))
+            fit = (slope > 0) & (schur > noise(tasks))
             best, entering = torch.where(fit, slope * slope / schur, 0.0).max(0)
             go = leave | (best > 0)
+            if turn == turns or (asks and not go.any()):
+                return torch.where(passive, moved, 0.0), passive
             index = torch.where(leave, leaving, entering)
             passive = passive ^ ((places == index) & go)
             x = torch.where(passive, moved, 0.0)
             sweep(table, index, go, torch.where(leave, -1.0, 1.0))
         raise AssertionError  # the loop returns
+
+
+class _Stage:
+    """What CAGrad's function is on the tasks above zero: its minimum there, and how it falls along the others.
+
+    Args:
+        a: [T, N], ``inv(Q_PP) p``, and 0 outside.
+        b: [T, N], ``inv(Q_PP) h``.
+        inverse: [T, N], p.
+        toward: [T, N], h.
+        c: Radius.
+    """
+
+    def __init__(self, a: Tensor, b: Tensor, inverse: Tensor, toward: Tensor, c: float) -> None:
+        self.a, self.b, self.inverse = a, b, inverse
+        one, both, square = (inverse * a).sum(0), (inverse * b).sum(0), (toward * b).sum(0)
+        one = torch.where(one > 0, one, 1.0)
+        curvature = both * both + one * (c**2 - square)
+        self.one, self.both = one, both
+        self.bounded = curvature > noise(len(a)) * (both * both + one * (c**2 + square.abs()))
+        # |g_w| / c. With g_w = 0 within reach, a'p is 1 and the minimum is a.
+        self.ratio = ((1.0 - one).clamp(min=0.0) / torch.where(self.bounded, curvature, 1.0)).sqrt()
+        self.drift = both / one * a - b
+        self.minimum = a / one + self.drift * self.ratio
+
+    def slope(self, p: Tensor, h: Tensor) -> Tensor:
+        """The derivative down along every task, times the ratio, where it is more than rounding; else 0.
+
+        Args:
+            p: [T, N], what a leaves of p.
+            h: [T, N], what b leaves of h.
+        """
+        one, ratio = self.one, self.ratio
+        slope = p * ((1.0 + self.both * ratio) / one) - ratio * h
+        rounding = (self.inverse + self.a.abs().sum(0)) * (1.0 + self.both.abs() * ratio) / one
+        rounding = rounding + ratio * (1.0 + self.b.abs().sum(0))
+        falls = self.bounded & (slope > noise(len(p)) * rounding) & (self.inverse > 0)
+        return torch.where(falls, slope, 0.0)

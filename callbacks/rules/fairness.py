@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.rules import pivoting
 from mtlzoo.callbacks.rules.qp import by_chunks, poison, unit
 
 RIDGE = 1e-13
@@ -84,8 +85,14 @@ def _line(
 
 def _solve(matrix: Tensor, vector: Tensor) -> Tensor:
     """The solution [T, N] of positive definite systems [T, T, N], by elimination."""
-    table = torch.cat([matrix, vector[:, None]], 1)
     tasks = len(vector)
+    if tasks > pivoting.FEW_TASKS:
+        # Lengths of 1 on the diagonal: LAPACK's pivots then are those of the angles.
+        scale = matrix.diagonal(dim1=0, dim2=1).T.rsqrt()
+        systems, right = (matrix * scale * scale[:, None]).permute(2, 0, 1), (vector * scale).T[..., None]
+        found: Tensor = torch.linalg.solve_ex(systems, right).result
+        return found.squeeze(-1).T * scale
+    table = torch.cat([matrix, vector[:, None]], 1)
     for i in range(tasks - 1):
         factors = table[i + 1 :, i] / table[i, i]
         table[i + 1 :, i + 1 :].addcmul_(factors[:, None], table[i, i + 1 :], value=-1.0)

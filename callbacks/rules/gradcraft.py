@@ -2,9 +2,11 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mtlzoo.callbacks.rules.base import GramianRule
 from mtlzoo.callbacks.rules.common import check, cosines_of, norms_of, solve_psd
+from mtlzoo.callbacks.rules.pivoting import many, solve_some
 
 
 class GradCraft(GramianRule):
@@ -45,9 +47,30 @@ class GradCraft(GramianRule):
         largest = torch.where(active, norms, 0.0).amax(-1, keepdim=True)
         lengths = torch.where(active, self.tau * largest + (1 - self.tau) * norms, 0.0)
         conflicts = cosines < 0
-        among = conflicts[..., :, None] & conflicts[..., None, :]  # [..., i, j, k]
-        systems = torch.where(among, cosines[..., None, :, :], 0.0)
-        added = solve_psd(systems, torch.where(conflicts, self.eps - cosines, 0.0))
+        added = _solve(cosines, conflicts, torch.where(conflicts, self.eps - cosines, 0.0))
         # In unit gradients: h_i' = |h_i| (u_i + sum_j added_ij u_j).
         units = lengths + (lengths[..., :, None] * added).sum(-2)
         return units / norms / gramian.shape[-1]
+
+
+REGULAR = 1e-6
+"""Pivots above this are of systems that have one solution, the one that `solve_psd` gives."""
+
+
+def _solve(cosines: Tensor, chosen: Tensor, right: Tensor) -> Tensor:
+    """For every task the shortest best solution of the system of some: [..., T, T] each."""
+    tasks = cosines.shape[-1]
+    if not many(cosines):
+        return _solve_dense(cosines[..., None, :, :], chosen, right)
+    flat, some, vectors = cosines.reshape(-1, tasks, tasks), chosen.reshape(-1, tasks), right.reshape(-1, 1, tasks)
+    owner = torch.arange(len(flat)).repeat_interleave(tasks)
+    found, pivots = solve_some(F.pad(flat, (0, 1, 0, 1)), owner, vectors, some)
+    added = found.squeeze(1)
+    for rest in (~(pivots > REGULAR)).nonzero().squeeze(1).split(tasks):
+        added[rest] = _solve_dense(flat[owner[rest]], some[rest], vectors[rest, 0])
+    return added.reshape(right.shape)
+
+
+def _solve_dense(cosines: Tensor, chosen: Tensor, right: Tensor) -> Tensor:
+    among = chosen[..., :, None] & chosen[..., None, :]  # [..., i, j, k]
+    return solve_psd(torch.where(among, cosines, 0.0), right)

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
 from mtlzoo.callbacks.rules.common import check, read_state, write_state
+from mtlzoo.callbacks.rules.pivoting import EPSILON
 from mtlzoo.callbacks.rules.preference import task_number
-from mtlzoo.callbacks.rules.qp import EPSILON, min_norm, nonnegative, poison, unit
+from mtlzoo.callbacks.rules.qp import min_norm, nonnegative, poison, unit
 
 
 class PCD(GramianRule):
@@ -73,7 +74,7 @@ class PCD(GramianRule):
         squared = (hull * (matrix @ hull[..., None]).squeeze(-1)).sum(-1, keepdim=True)
         possible = (squared > 64 * tasks * EPSILON) | (self.tau == 0) | ~taking.any(-1, keepdim=True)
         size = wanted.abs().amax(-1, keepdim=True).clamp(min=1.0)
-        multiples = nonnegative(matrix, torch.where(possible, wanted, 0.0) / size) * size
+        multiples = nonnegative(matrix, (torch.where(possible, wanted, 0.0) / size)[..., None, :]).squeeze(-2) * size
         direction = torch.where(others, multiples, 1.0)
         product = (direction * (cosines @ direction[..., None]).squeeze(-1)).sum(-1, keepdim=True)
         still = product <= 64 * tasks * EPSILON * direction.abs().sum(-1, keepdim=True) ** 2

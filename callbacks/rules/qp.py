@@ -3,7 +3,8 @@
 Both problems of the rules, the shortest combination of gradients in the simplex and the shortest above lower bounds,
 are one problem, ``min x'Qx/2 - b'x`` over ``x >= 0``, solved by the active-set method of Lawson and Hanson (1974) on
 the sweep tableau of Q: each turn moves one variable in or out, and every number of a turn is a tensor over all
-problems. The number of turns is fixed, so nothing waits for a value; a problem that is solved stands still. Every
+problems. The number of turns is fixed, so nothing waits for a value; a problem that is solved stands still. (Many tasks
+on a CPU first try many variables at a time, see `mtlzoo.callbacks.rules.pivoting`, and stop when none moves.) Every
 point on the way is feasible and better than the one before: one that needs more turns than there are ends at a
 feasible point, whose distance from the optimum `simplex_gap` and `bound_gap` tell.
 
@@ -16,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-EPSILON = torch.finfo(torch.float64).eps
+from mtlzoo.callbacks.rules.pivoting import EPSILON, many, noise, pivot
 
 
 def unit(gramian: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,8 +59,8 @@ def min_norm(gramian: Tensor, active: Tensor, norms: Tensor | None = None) -> Te
     shortest = torch.where(active, norms, torch.inf).amin(-1, keepdim=True)
     inverse = torch.where(active, shortest / norms, 0.0)
     # With x = s w: min s^2 (w'Gw + 1) / 2 - s = -1 / (2 (1 + w'Gw)). Opposite gradients do not make this singular.
-    x = nonnegative(cosines + inverse[..., :, None] * inverse[..., None, :], inverse)
-    weights = x * inverse
+    x = nonnegative(cosines + inverse[..., :, None] * inverse[..., None, :], inverse[..., None, :])
+    weights = x.squeeze(-2) * inverse
     total = weights.sum(-1, keepdim=True)
     return weights / torch.where(total == 0, 1.0, total) + poison(gramian)
 
@@ -84,7 +85,7 @@ def above(gramian: Tensor, active: Tensor, bounds: Tensor) -> Tensor:
     largest = torch.where(largest == 0, 1.0, largest)
     lengths = lengths / largest
     masked = torch.where(active[..., None, :], lengths @ cosines, 0.0)
-    raised = nonnegative(cosines[..., None, :, :].expand(*bounds.shape, bounds.shape[-1]), -masked)
+    raised = nonnegative(cosines, -masked)
     return bounds + raised * largest / norms[..., None, :] + poison(gramian)[..., None]
 
 
@@ -121,12 +122,32 @@ def nonnegative(matrix: Tensor, linear: Tensor) -> Tensor:
 
     Args:
         matrix: [..., T, T].
-        linear: [..., T].
+        linear: [..., K, T]: K problems of one matrix.
 
     Returns:
-        [..., T].
+        [..., K, T].
     """
-    return by_chunks(_nonnegative, matrix, linear)
+    if not many(matrix):
+        return by_chunks(_nonnegative, matrix[..., None, :, :].expand(*linear.shape, linear.shape[-1]), linear)
+    flat = matrix.flatten(0, -3) if matrix.dim() > 2 else matrix[None]
+    right = linear.reshape(len(flat), *linear.shape[-2:])
+    x, solved = pivot(flat, right[:, :, None], right > 0, _judge)
+    for one in (~solved).nonzero().split(_together(matrix)):
+        group, problem = one.unbind(1)
+        x[group, problem] = by_chunks(_nonnegative, flat[group], right[group, problem])
+    return x.reshape(linear.shape)
+
+
+def _judge(values: Tensor, left: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For `pivot`: a variable should rise where its derivative is more than rounding."""
+    x, slope, size = values[:, 0], left[:, 0], vectors[:, 0].abs().amax(-1, keepdim=True)
+    rising = slope > noise(x.shape[-1]) * (size + x.clamp(min=0).sum(-1, keepdim=True))
+    return x, rising, torch.ones_like(size[:, 0], dtype=torch.bool)
+
+
+def _together(matrix: Tensor) -> int:
+    """How many problems [..., T, T] fit the cache."""
+    return max(1, (2**17 if matrix.device.type == "cpu" else 2**25) // matrix.shape[-1] ** 2)
 
 
 def by_chunks(solver: Callable[..., Tensor], matrix: Tensor, *vectors: Tensor) -> Tensor:
@@ -134,7 +155,7 @@ def by_chunks(solver: Callable[..., Tensor], matrix: Tensor, *vectors: Tensor) -
     shape, tasks = matrix.shape[:-1], matrix.shape[-1]
     flat = matrix.reshape(-1, tasks, tasks)
     rows = [vector.reshape(-1, vector.shape[-1]) for vector in vectors]
-    size = max(1, (2**17 if matrix.device.type == "cpu" else 2**25) // tasks**2)
+    size = _together(matrix)
     pieces = [
         solver(flat[i : i + size].permute(1, 2, 0), *(row[i : i + size].T.contiguous() for row in rows)).T
         for i in range(0, len(flat), size)
@@ -179,11 +200,6 @@ def swept(matrix: Tensor, vectors: list[Tensor], passive: Tensor) -> tuple[Tenso
     return table, torch.stack(inside)
 
 
-def noise(tasks: int) -> float:
-    """What counts as the rounding of numbers near 1 that were made from T of their kind."""
-    return 8 * tasks * EPSILON
-
-
 def _nonnegative(matrix: Tensor, linear: Tensor) -> Tensor:
     """`nonnegative` for [T, T, N] and [T, N]."""
     tasks = len(matrix)
@@ -202,7 +218,7 @@ def _walk(table: Tensor, x: Tensor, passive: Tensor, size: Tensor, turns: int) -
     small = noise(tasks)
     places = torch.arange(tasks, device=x.device)[:, None]
     schur = table.diagonal(dim1=0, dim2=1).T
-    value = table[:, tasks]
+    value, asks = table[:, tasks], many(table[:, :tasks].permute(2, 0, 1))
     for _ in range(turns):
         # Towards the solution of the passive ones, until one of them would be negative: that one leaves.
         target = torch.where(passive, value, 0.0)
@@ -215,6 +231,8 @@ def _walk(table: Tensor, x: Tensor, passive: Tensor, size: Tensor, turns: int) -
         best, entering = torch.where(fit, slope * slope / schur, 0.0).max(0)
         go = leave | (best > 0)
         index = torch.where(leave, leaving, entering)
+        if asks and not go.any():
+            break
         passive = passive ^ ((places == index) & go)
         x = torch.where(passive, x, 0.0)
         sweep(table, index, go, torch.where(leave, -1.0, 1.0))

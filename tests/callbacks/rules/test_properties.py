@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mtlzoo.callbacks import rules
-from mtlzoo.callbacks.rules import GradientRule, GramianRule
+from mtlzoo.callbacks.rules import GradientRule, GramianRule, pcgrad, pivoting
 
 Build = Callable[[int], GramianRule]
 SIZES = (2, 3, 7, 16)
@@ -174,6 +174,18 @@ def test_degree(build: Build, tasks: int) -> None:
         expected = solve(rule, rows @ rows.mT)
         assert torch.equal(solve(other, 2.0**34 * (rows @ rows.mT)), 2.0 ** (34 * rule.degree) * expected)
         same_gradient(solve(similar, 3.7 * (rows @ rows.mT)), 3.7**rule.degree * expected, rows, names)
+
+
+@each_rule
+def test_many_tasks_as_few(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ways that are only taken for many tasks, against those for few."""
+    names, rows = catalogue(tasks := 24)
+    found = []
+    for few in (1, 1000):
+        monkeypatch.setattr(pivoting, "FEW_TASKS", few)
+        monkeypatch.setattr(pcgrad, "FEW_TASKS", few)
+        found.append(solve(built(build, len(rows), tasks), rows @ rows.mT))
+    same_gradient(found[0], found[1], rows, names)
 
 
 @each_rule
