@@ -51,6 +51,7 @@ class ParquetPredictions(L.Callback):
 
         Raises:
             ValueError: Ids of one dataloader, and several.
+            OSError: The folder is a link, or can't be made.
         """
         self._abandon(None)  # another callback's error may have kept from us that a former prediction was cut
         self._several = len(trainer.num_predict_batches) > 1
@@ -65,11 +66,9 @@ class ParquetPredictions(L.Callback):
                 "give each a callback with a folder of its own."
             )
         self.folder = trainer.strategy.broadcast(self.folder)
-        if trainer.is_global_zero:
-            own_folder(self.folder)
-            for left in self.folder.glob(PARTS):
-                left.unlink()  # of a process that was killed
-        trainer.strategy.barrier()
+        refused = trainer.strategy.broadcast(self._opened() if trainer.is_global_zero else None)
+        if refused is not None:
+            raise refused  # on all processes: the others would wait for the first
         self._path = self.folder / f"part-{trainer.global_rank:05d}.parquet"
         if self.ids is not None:
             ids = pa.table(self.ids())
@@ -77,6 +76,16 @@ class ParquetPredictions(L.Callback):
             text = {f.name: pa.large_string() for f in ids.schema if pa.types.is_string_view(f.type)}
             ids = ids.cast(pa.schema([f.with_type(text.get(f.name, f.type)) for f in ids.schema]))
             self._table = ids if ids.num_columns else None
+
+    def _opened(self) -> OSError | None:
+        """Makes the folder ready, or says why it can't be."""
+        try:
+            own_folder(self.folder)
+            for left in self.folder.glob(PARTS):
+                left.unlink()  # of a process that was killed
+        except OSError as error:
+            return error
+        return None
 
     def on_predict_batch_end(
         self,

@@ -1,5 +1,6 @@
 """The preparation against plain Python: ids, numbers, sequences, labels, groups; what is written, what refused."""
 
+import errno
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from mtlzoo.datamodules.columns import (
     UserSplit,
 )
 from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.files import SplitFiles
 from mtlzoo.datamodules.prepare import prepare
 from mtlzoo.datamodules.prepared import PreparedData
 
@@ -496,4 +498,19 @@ def test_an_error_while_reading_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="disk gone"):
         prepare(Recipe((CategoricalColumn("x"),), (CLICK,), SPLIT), broken, tmp_path / "x", name="Test")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
+
+
+def test_an_error_of_the_disk_that_a_thread_meets_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: SplitFiles) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(SplitFiles, "flush", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        prepare(
+            Recipe((CategoricalColumn("x"),), (CLICK,), SPLIT),
+            lambda: iter([pl.DataFrame(FINE)]),
+            tmp_path / "x",
+            name="T",
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
