@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
-from mtlzoo.callbacks.opaque import certain_masks, opaque
+from mtlzoo.callbacks.certainty import certain_masks, hiding, opaque
 from mtlzoo.callbacks.roots import Root, roots_of
 
 Mask: TypeAlias = int
@@ -82,8 +82,8 @@ def read(losses: Tensor) -> TaskGraph:
     starts = [(root.edge, 1 << t) for t, root in enumerate(roots) if root is not None]
     order, edges = _order([edge.node for edge, _ in starts])
     masks, leaves = _reach(starts, order, edges)
-    blind = any(opaque(node) for node in order)
-    certain = certain_masks(starts, order) if blind else masks
+    blind, apart = hiding(masks)
+    certain = certain_masks(starts, order, masks) if separate and (blind or apart) else masks
     for node, leaf in leaves.items():
         leaf.certain = separate and certain[node] == masks[node]
     return TaskGraph(roots, list(leaves.values()), separate, masks, edges, blind)

@@ -9,7 +9,7 @@ from torch.autograd.graph import GradientEdge
 
 _LEAF = "torch::autograd::AccumulateGrad"
 # One number in, one number out: what scaling, casting and averaging over micro-batches put above the losses.
-_ELEMENTWISE = frozenset(
+ELEMENTWISE = frozenset(
     f"{name}Backward0"
     for name in (
         *("Abs", "Add", "Alias", "Clamp", "ClampMax", "ClampMin", "Clone", "Div", "Exp", "Log", "Log1P", "Mul", "Neg"),
@@ -45,7 +45,7 @@ def roots_of(losses: Tensor) -> tuple[list[Root | None], bool]:
     if whole.node is not losses.grad_fn:
         (gradient,) = torch.autograd.grad(losses, [whole], gradient, retain_graph=True)
     return [
-        None if edge is None else _single(edge, one.reshape(_shape(edge)))
+        None if edge is None else _single(edge, one.reshape(shape(edge)))
         for edge, one in zip(inputs, gradient.reshape(-1), strict=True)
     ], True
 
@@ -62,7 +62,7 @@ def _single(edge: GradientEdge, gradient: Tensor) -> Root:
 def _origin(edge: GradientEdge) -> GradientEdge | None:
     """The tensor that a number was stacked from, if it is an entry of a vector made by `stack` or `cat`."""
     node: Any = edge.node
-    while node.name() in _ELEMENTWISE:
+    while node.name() in ELEMENTWISE:
         (child, nr), *others = [one for one in node.next_functions if one[0] is not None] or [(None, 0)]
         if child is None or others or child.name() == _LEAF or _size(GradientEdge(child, nr)) != 1:
             return None
@@ -80,7 +80,7 @@ def _origin(edge: GradientEdge) -> GradientEdge | None:
 
 def _inputs(node: Any, size: int) -> tuple[GradientEdge, list[GradientEdge | None]] | None:
     """The `stack` or `cat` of single numbers that a vector was made by, with nothing but scaling above, if it was."""
-    while node.name() in _ELEMENTWISE:
+    while node.name() in ELEMENTWISE:
         below = [child for child, _ in node.next_functions if child is not None]
         if len(below) != 1 or below[0].name() == _LEAF or _size(GradientEdge(below[0], 0)) != size:
             return None
@@ -95,9 +95,10 @@ def _inputs(node: Any, size: int) -> tuple[GradientEdge, list[GradientEdge | Non
 
 
 def _size(edge: GradientEdge) -> int:
-    return torch.Size(_shape(edge)).numel()
+    return torch.Size(shape(edge)).numel()
 
 
-def _shape(edge: GradientEdge) -> tuple[int, ...]:
+def shape(edge: GradientEdge) -> tuple[int, ...]:
+    """Of the tensor that an edge leads to."""
     node: Any = edge.node
     return tuple(int(length) for length in node._input_metadata[edge.output_nr].shape)

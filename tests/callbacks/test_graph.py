@@ -206,6 +206,70 @@ def test_a_function_whose_outputs_all_tasks_read_hides_nothing() -> None:
     assert not read(torch.stack([whole.sum(), found[0].sum()])).certain
 
 
+class PutTogether(Foreign):
+    """The heads' outputs are put together, and each loss takes its own part of them."""
+
+    join: Any = staticmethod(lambda outputs: torch.cat([o[:, None] for o in outputs], 1).sigmoid())
+    take: Any = staticmethod(lambda whole, t: whole[:, t])
+
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        whole = type(self).join(super().outputs(batch))
+        return [type(self).take(whole, t) for t in range(TASKS)]
+
+
+class Apart(Foreign):
+    """The same outputs, each by itself."""
+
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        return [output.sigmoid() for output in super().outputs(batch)]
+
+
+WAYS: dict[str, tuple[Any, Any]] = {
+    "cat": (lambda outputs: torch.cat([o[:, None] for o in outputs], 1).sigmoid(), lambda whole, t: whole[:, t]),
+    "slice": (
+        lambda outputs: torch.cat([o[:, None] for o in outputs], -1).sigmoid(),
+        lambda w, t: w[:, t : t + 1][:, 0],
+    ),
+    "stack": (lambda outputs: torch.stack(outputs).sigmoid(), lambda whole, t: whole[t]),
+    "last": (lambda outputs: torch.stack(outputs, -1).sigmoid(), lambda whole, t: whole[..., t - TASKS]),
+    "unbind": (lambda outputs: torch.stack(outputs, 1).sigmoid().unbind(1), lambda parts, t: parts[t]),
+    "split": (lambda outputs: torch.cat(outputs).sigmoid().split(12), lambda parts, t: parts[t]),
+    "index": (lambda outputs: torch.stack(outputs, 1).sigmoid(), lambda whole, t: whole[:, [t]].squeeze(1)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_outputs_that_are_put_together_and_taken_apart_are_exact(way: str, level: Any) -> None:
+    join, take = WAYS[way]
+    module_class: Any = type("Put", (PutTogether,), {"join": staticmethod(join), "take": staticmethod(take)})
+    torch.manual_seed(0)
+    as_eager(module_class(), Apart(), rules.UPGrad, level)
+
+
+class Mixture(Foreign):
+    """Experts and features are put together, and all tasks read the whole; gates are parts of one layer's output."""
+
+    def build(self) -> None:
+        self.table = nn.Embedding(20, 3)
+        self.experts = nn.ModuleList(nn.Linear(6, 4) for _ in range(2))
+        self.gates = nn.Linear(6, 2 * TASKS)
+        self.heads = nn.ModuleList(nn.Linear(4, 1) for _ in range(TASKS))
+
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        x = torch.cat([self.table(batch["ids"][:, 0]), batch["x"]], 1)[:, :6]
+        h = torch.stack([expert(x) for expert in self.experts], 1)
+        gates = self.gates(x).view(-1, TASKS, 2).softmax(2)
+        return [head((gates[:, t, :, None] * h).sum(1)).squeeze(1) for t, head in enumerate(self.heads)]
+
+
+def test_parts_that_hide_nothing_leave_the_graph_certain() -> None:
+    for module in (Mixture(), Foreign(), Apart()):
+        assert read(module.double().losses(batch())).certain
+    graph = read(PutTogether().double().losses(batch()))
+    assert not any(leaf.certain for leaf in graph.leaves)
+
+
 class Within(torch.autograd.Function):
     """Computes again in its backward pass and runs a pass of its own there, as reversible layers do."""
 
