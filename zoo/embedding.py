@@ -98,7 +98,8 @@ class FeatureEmbedding(Constants):
             for sequence, items in zip(self.sequences, sequences, strict=True):
                 parts.append(self._pool(sequence, batch[sequence.name], items, categorical))
         if self.numeric is not None:
-            parts.append((batch["numeric"].unsqueeze(-1) * self.numeric).flatten(1))
+            numbers = batch["numeric"].to(self.numeric.dtype)
+            parts.append((numbers.unsqueeze(-1) * self.numeric).flatten(1))
         return torch.cat(parts, 1)
 
     def _pool(self, sequence: Sequence, ids: Tensor, items: Tensor, categorical: Tensor) -> Tensor:

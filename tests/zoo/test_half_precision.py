@@ -143,6 +143,15 @@ def test_counts_and_factors_keep_their_digits() -> None:
     assert module.double().task_weights.dtype == torch.float64
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_halved_model_takes_batches_as_they_are(model: str) -> None:
+    module = getattr(mtlzoo, model)(SCHEMA, embedding_dim=4, **OPTIONS.get(model, {})).bfloat16().eval()
+    rows = columns(7)
+    for name, each in module({**rows, "numeric": rows["numeric"].bfloat16()}).items():
+        assert torch.equal(module(rows)[name], each)
+    assert module.task_losses(rows).dtype == torch.float32
+
+
 def test_a_graph_keeps_its_weights() -> None:
     encoder: Any = mtlzoo.PMTRec(SCHEMA, encoder="lightgcn").bfloat16().encoder
     encoder.connect(torch.full((257,), 2), torch.arange(257) % 28 + 2)  # 257 is 256 in 8 bits
