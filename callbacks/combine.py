@@ -154,13 +154,13 @@ def _matrix(shared: Mapping[Tensor, ParameterGradients], tasks: int) -> tuple[Te
     none = {p: torch.zeros_like(next(iter(found[p].values()))) for p in found if len(found[p]) < tasks}
     dtype = reduce(torch.promote_types, (p.dtype.to_real() for p in shared))
     matrix = torch.empty(tasks, sum(sizes.values()), dtype=dtype, device=next(iter(shared)).device)
-    for (parameter, by_task), columns in zip(found.items(), matrix.split(list(sizes.values()), 1), strict=True):
-        pieces = [by_task.get(task, none.get(parameter)) for task in range(tasks)]
-        torch.stack([piece.reshape(-1) for piece in pieces], out=columns)  # type: ignore[union-attr]  # zeros where needed
+    for task, row in enumerate(matrix):
+        pieces = [by_task.get(task, none.get(p)) for p, by_task in found.items()]
+        torch.cat([piece.reshape(-1) for piece in pieces], out=row)  # type: ignore[union-attr]  # zeros where needed
         # The matrix takes the place of what it was made of: nothing is held twice.
-        for task, row in enumerate(columns.unbind()):
+        for by_task, part in zip(found.values(), row.split(list(sizes.values())), strict=True):
             if task in by_task:
-                by_task[task] = row.view_as(by_task[task])
+                by_task[task] = part.view_as(by_task[task])
     return matrix, sizes
 
 

@@ -119,7 +119,9 @@ def _at_once(graph: TaskGraph, targets: Sequence[Target], tasks: Sequence[int]) 
     found: list[tuple[int, dict[int, Tensor]]] = [(task, {}) for task in tasks]
     for number, gradient in enumerate(gradients):
         if gradient is not None:
-            evident = (gradient.reshape(len(roots), -1).abs().sum(1) != 0).tolist()
+            rows = gradient.reshape(len(roots), -1)
+            evident = (torch.linalg.vector_norm(rows, dim=1) != 0).tolist()
+            evident = evident if all(evident) else rows.any(1).tolist()  # squares of small numbers are zero, too
             for (_, mine), one, there in zip(found, gradient.unbind(), evident, strict=True):
                 if there:
                     mine[number] = one

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 _LEAF = "torch::autograd::AccumulateGrad"
+_SINK = "_DDPSinkBackward"  # DDP that looks for unused parameters passes what training_step returns through it
 # One number in, one number out: what scaling, casting and averaging over micro-batches put above the losses.
 ELEMENTWISE = frozenset(
     f"{name}Backward0"
@@ -36,9 +37,9 @@ def roots_of(losses: Tensor) -> tuple[list[Root | None], bool]:
     tasks = len(losses)
     if losses.grad_fn is None:
         return [None] * tasks, True
-    edges = _inputs(losses.grad_fn, tasks)
+    edge = GradientEdge(losses.grad_fn, losses.output_nr)
+    edges = _inputs(edge, tasks)
     if edges is None:
-        edge = GradientEdge(losses.grad_fn, losses.output_nr)
         return [Root(edge, row) for row in torch.eye(tasks, dtype=losses.dtype, device=losses.device)], False
     whole, inputs = edges
     gradient = torch.ones_like(losses)
@@ -61,37 +62,48 @@ def _single(edge: GradientEdge, gradient: Tensor) -> Root:
 
 def _origin(edge: GradientEdge) -> GradientEdge | None:
     """The tensor that a number was stacked from, if it is an entry of a vector made by `stack` or `cat`."""
-    node: Any = edge.node
-    while node.name() in ELEMENTWISE:
-        (child, nr), *others = [one for one in node.next_functions if one[0] is not None] or [(None, 0)]
-        if child is None or others or child.name() == _LEAF or _size(GradientEdge(child, nr)) != 1:
-            return None
-        node, edge = child, GradientEdge(child, nr)
+    edge, node = _source(edge)
     if node.name() not in ("UnbindBackward0", "SelectBackward0") or node.next_functions[0][0] is None:
         return None
     vector, nr = node.next_functions[0]
     size = _size(GradientEdge(vector, nr))
-    found = _inputs(vector, size)
+    found = _inputs(GradientEdge(vector, nr), size)
     if found is None:
         return None
     place = edge.output_nr if node.name() == "UnbindBackward0" else node._saved_index
     return found[1][place - 2**64 if place >= 2**63 else place]
 
 
-def _inputs(node: Any, size: int) -> tuple[GradientEdge, list[GradientEdge | None]] | None:
+def _source(edge: GradientEdge) -> tuple[GradientEdge, Any]:
+    """The tensor that one was made of number by number, with nothing but scaling and the like between."""
+    while (below := _below(edge)) is not None:
+        edge = below
+    return edge, edge.node
+
+
+def _below(edge: GradientEdge) -> GradientEdge | None:
+    node: Any = edge.node
+    found: list[Any] = []
+    if node.name() in ELEMENTWISE:
+        found = [one for one in node.next_functions if one[0] is not None]
+    elif node.name() == _SINK and len(node.next_functions) == len(node._input_metadata):
+        found = [node.next_functions[edge.output_nr]]
+    if len(found) != 1 or found[0][0] is None or found[0][0].name() == _LEAF:
+        return None
+    below = GradientEdge(*found[0])
+    return below if _size(below) == _size(edge) else None
+
+
+def _inputs(edge: GradientEdge, size: int) -> tuple[GradientEdge, list[GradientEdge | None]] | None:
     """The `stack` or `cat` of single numbers that a vector was made by, with nothing but scaling above, if it was."""
-    while node.name() in ELEMENTWISE:
-        below = [child for child, _ in node.next_functions if child is not None]
-        if len(below) != 1 or below[0].name() == _LEAF or _size(GradientEdge(below[0], 0)) != size:
-            return None
-        node = below[0]
+    edge, node = _source(edge)
     inputs = [GradientEdge(child, nr) if child is not None else None for child, nr in node.next_functions]
     if node.name() not in ("StackBackward0", "CatBackward0") or len(inputs) != size:
         return None
     edges = [(edge.node, edge.output_nr) for edge in inputs if edge is not None]
     if len(set(edges)) < len(edges) or any(_size(edge) != 1 for edge in inputs if edge is not None):
         return None
-    return GradientEdge(node, 0), inputs
+    return edge, inputs
 
 
 def _size(edge: GradientEdge) -> int:

@@ -1,5 +1,6 @@
 """What the graph of the losses tells about anyone's network: checkpointed, compiled, with functions of their own."""
 
+import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from reference import jacobian
 from test_surgery import LEVELS, NAMED, fit, reference
 from test_surgery_ddp import case, compare
 from torch import Tensor, nn
+from torch.nn.parallel.distributed import _DDPSink
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from mtlzoo.callbacks import GradientSurgery, rules
@@ -268,6 +270,27 @@ def test_parts_that_hide_nothing_leave_the_graph_certain() -> None:
         assert read(module.double().losses(batch())).certain
     graph = read(PutTogether().double().losses(batch()))
     assert not any(leaf.certain for leaf in graph.leaves)
+
+
+class Sink:
+    """What DDP's own node asks of DDP."""
+
+    reducer = static_graph = None
+    _ddp_sink_clone = True
+
+
+def test_ddp_that_looks_for_unused_parameters_hides_nothing() -> None:
+    module, ddp = Foreign().double(), Sink()
+    losses, outputs = module.losses(batch()), module.outputs(batch())
+    _, passed = _DDPSink.apply(weakref.ref(ddp), outputs[0], losses)
+    wanted, found = read(losses), read(passed / 2)
+    assert found.certain
+    assert not found.opaque
+    for one, other in zip(found.roots, wanted.roots, strict=True):
+        assert one is not None
+        assert other is not None
+        assert one.edge.node is other.edge.node
+        torch.testing.assert_close(one.gradient, other.gradient / 2)
 
 
 class Within(torch.autograd.Function):
