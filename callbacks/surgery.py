@@ -230,9 +230,9 @@ class GradientSurgery(L.Callback):
         if self._accumulates() or step.losses.any() or not graph.certain:
             raise ValueError(
                 "GradientSurgery(at='representation') needs all rows of a step in one backward pass, losses made by "
-                "torch.stack of one tensor per task, and heads outside of compiled blocks and one's own functions, with "
-                "outputs that are not put together (cat, stack) before the losses take them apart. Use at='parameters', "
-                "or take the accumulation out; of a compiled network compile the trunk alone."
+                "torch.stack of one tensor per task, and heads outside of compiled blocks and one's own functions, "
+                "whose outputs are not put together (cat, stack) before losses take them apart. Use "
+                "at='parameters', or take the accumulation out; of a compiled network compile the trunk alone."
             )
         step.losses += losses.detach().double() / self._scale()
         weigh = self._weigher(step, collectives.mean(step.losses) if collectives.world_size() > 1 else step.losses)
