@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 FEW_TASKS = 16
-TURNS, PATIENCE = 30, 3
+TURNS, PATIENCE = 30, 5
 """The most turns, and those after which a problem is left that came no nearer: so many do where gradients depend."""
 
 RIDGE = 1e-10

@@ -131,11 +131,29 @@ def nonnegative(matrix: Tensor, linear: Tensor) -> Tensor:
         return by_chunks(_nonnegative, matrix[..., None, :, :].expand(*linear.shape, linear.shape[-1]), linear)
     flat = matrix.flatten(0, -3) if matrix.dim() > 2 else matrix[None]
     right = linear.reshape(len(flat), *linear.shape[-2:])
-    x, solved = pivot(flat, right[:, :, None], right > 0, _judge)
+    x, solved = pivot(flat, right[:, :, None], _guess(flat, right), _judge)
     for one in (~solved).nonzero().split(_together(matrix)):
         group, problem = one.unbind(1)
         x[group, problem] = by_chunks(_nonnegative, flat[group], right[group, problem])
     return x.reshape(linear.shape)
+
+
+NEAR = 8.0
+"""Sums of a row's cosines up to this: of gradients that are so nearly at right angles that descent gets somewhere."""
+
+
+def _guess(matrix: Tensor, linear: Tensor) -> Tensor:
+    """Which variables may be above zero: those of positive slope, or what some steps of accelerated descent leave.
+
+    These steps are cheaper than a turn of `pivot`, of which they save one or two.
+    """
+    lengths = matrix.abs().sum(-1)
+    near = lengths.amax(-1) < NEAR
+    x = ahead = linear.clamp(min=0.0)
+    for number in range(10 if near.any() else 0):
+        moved = (ahead + (linear - ahead @ matrix) / lengths[:, None]).clamp(min=0.0)
+        x, ahead = moved, moved + number / (number + 3.0) * (moved - x)
+    return torch.where(near[:, None, None], x, linear) > 0
 
 
 def _judge(values: Tensor, left: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
