@@ -179,6 +179,11 @@ class MultiTaskModule(Constants, ResumableModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One step of the optimiser on one batch."""
+        self._step(batch)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _step(self, batch: Batch) -> None:
+        """The step; where the module is compiled, its network is, and not what optimisers, callbacks and logs do."""
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         optimizer.zero_grad()

@@ -216,6 +216,7 @@ class PMTRec(MultiTaskModule):
             if task.kind not in VECTOR_KINDS:
                 metrics.update(logits[task.name], batch["labels"][:, columns], batch.get("weight"), batch.get("group"))
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _rank(self, batch: Batch) -> None:
         assert self._everything is not None
         users, items = self._everything.split([self.encoder.users, self.encoder.items])

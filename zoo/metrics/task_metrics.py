@@ -54,6 +54,8 @@ class TaskMetrics(nn.Module):
         """The task and the names of its metrics."""
         return f"TaskMetrics({self.task.name} ({self.task.kind}): {', '.join(self.metrics)})"
 
+    # Not traced: lists that grow would be, again and again.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def update(self, logits: Tensor, labels: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> None:
         """Add a batch; nothing here waits for the device.

@@ -64,7 +64,7 @@ def cases() -> Iterator[tuple[str, Make, Batch]]:
 def feed(metrics: TaskMetrics, data: Batch, start: int, end: int) -> None:
     for at in range(start, end, BATCH):
         part = slice(at, min(at + BATCH, end))
-        metrics.update(*(None if column is None else column[part] for column in data))  # type: ignore[arg-type]
+        metrics.update(*(None if column is None else column[part] for column in data))
 
 
 def numbers(metrics: TaskMetrics) -> dict[str, float]:
