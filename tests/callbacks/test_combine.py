@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mtlzoo.callbacks.combine import Groups, combine
+from mtlzoo.callbacks.combine import Groups, combine, private
 from mtlzoo.callbacks.rows import Rows
 from mtlzoo.callbacks.task_gradients import ParameterGradients
 
@@ -59,3 +59,21 @@ def test_combine_in_one_matrix_as_parameter_by_parameter(level: str) -> None:
             weight = model if level == "model" else weights(block)
             expected = (weight @ block.flatten(1)).view_as(parameter)
         torch.testing.assert_close(made[parameter], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_tasks_that_an_earlier_step_showed_count_as_zero() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(3)) for _ in range(3)]
+    first, second = (ParameterGradients(0b01, dense={0: torch.ones(3)}, certain=False) for _ in range(2))
+    third = ParameterGradients(0b00, certain=False)
+    first.tasks |= 0b10  # what the steps before have shown
+    third.tasks |= 0b10
+    assert first.shared
+    groups = Groups.of("parameter", parameters, [])
+    made = combine({parameters[0]: first}, 2, groups, lambda gramians, numbers: gramians.new_tensor([[2.0, 5.0]]))
+    assert made[parameters[0]].tolist() == [2, 2, 2]
+    for parameter, entry, wanted in ((parameters[1], second, 1.0), (parameters[2], third, 0.0)):
+        gradient = private(parameter, entry)
+        assert not entry.shared
+        assert gradient is not None
+        assert gradient.tolist() == [wanted] * 3
+    assert private(parameters[2], ParameterGradients(0b10)) is None
