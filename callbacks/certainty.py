@@ -1,8 +1,8 @@
 """Where the graph does not tell which tasks reach what lies below: there its masks are upper bounds.
 
-Two places hide it. Nodes that autograd can't see into (functions defined in Python, blocks that `torch.compile` made
-one of): all that such a node has below it lies below each of its outputs. And tensors that are put together, as heads'
-outputs by `cat` or `stack`, of which each task takes its own part: the node has all parts below it.
+Two places hide it. Nodes that autograd can't see into (functions of one's own, blocks that `torch.compile` or
+TorchScript made one of): all that such a node has below it lies below each of its outputs. And tensors that are put
+together, as heads' outputs by `cat` or `stack`, of which each task takes its own part: the node has all parts below it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,17 +28,20 @@ _BY_ELEMENT = ELEMENTWISE | {
 }
 
 
-def opaque(node: Node) -> bool:
-    """Whether autograd runs it as one piece that may hold anything."""
-    return isinstance(node, BackwardCFunction)
+_BLOCKS = ("DifferentiableGraphBackward", "CppNode")  # of TorchScript, and functions that C++ defines
+
+
+def opaque(node: Node, name: str) -> bool:
+    """Whether autograd runs a node, of this name, as one piece that may hold anything."""
+    return isinstance(node, BackwardCFunction) or ("::" in name and any(block in name for block in _BLOCKS))
 
 
 def hiding(masks: Mapping[Node, int]) -> tuple[bool, bool]:
     """Whether there are opaque nodes, and whether tensors that several tasks read are put together and taken apart."""
     blind, joined, taken = False, False, False
     for node, mask in masks.items():
-        blind = blind or opaque(node)
         name = node.name()
+        blind = blind or opaque(node, name)
         if name in JOINING:
             joined = joined or mask & (mask - 1) != 0
         elif name in NARROWING and not taken:
@@ -95,7 +98,7 @@ class _Reached:
 def _pass_on(node: Node, reached: _Reached, masks: Mapping[Node, int]) -> None:
     """Tells the nodes below which tasks come through this one."""
     name = node.name()
-    if opaque(node):
+    if opaque(node, name):
         reached.whole[node], reached.parts[node] = reached.of_all_outputs(node), {}
     below = [(child, number) for child, number in node.next_functions if child is not None]
     mask, parts = reached.all(node), reached.parts.get(node, {})

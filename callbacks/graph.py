@@ -118,7 +118,7 @@ def _reach(
             if child.name() == _LEAF:
                 leaf = leaves.setdefault(child, Leaf(_variable(child)))
                 leaf.dense = True
-                leaf.inside |= opaque(node)
+                leaf.inside |= opaque(node, name)
     return masks, leaves
 
 

@@ -161,6 +161,39 @@ def test_a_network_compiled_as_a_whole_is_exact(module_class: type[Whole], level
     as_eager(module, module_class(), rules.UPGrad, level)
 
 
+class Scripted(Whole):
+    """TorchScript makes one node of the network once it has seen it run."""
+
+    def build(self) -> None:
+        super().build()
+        network: Any = torch.jit.script(ScriptedNetwork(self.network))
+        object.__setattr__(self, "compiled", network)
+        for _ in range(2):
+            network(torch.zeros(4, 3, dtype=torch.int64), torch.zeros(4, 5))
+
+
+class ScriptedNetwork(nn.Module):
+    """The same, with as many heads as can be written out."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.table, self.trunk = network.table, network.trunk
+        self.a, self.b, self.c = network.heads
+
+    def forward(self, ids: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        h = self.trunk(torch.cat([self.table(ids[:, 0]), x], 1))
+        return self.a(h).squeeze(1), self.b(h).squeeze(1), self.c(h).squeeze(1)
+
+
+@pytest.mark.filterwarnings("ignore")  # TorchScript is out of use
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_scripted_network_is_exact(level: Any) -> None:
+    torch.manual_seed(0)
+    module = Scripted()
+    assert read(module.losses(batch(dtype=torch.float32))).opaque
+    as_eager(module, Whole(), rules.UPGrad, level)
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_function_of_ones_own_with_several_outputs_is_exact(level: Any) -> None:
     torch.manual_seed(0)
