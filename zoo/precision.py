@@ -29,11 +29,12 @@ class _ExactInput:
     def __init__(self, convert: Callable[[Any], Any], module: "L.LightningModule") -> None:
         self.convert = convert
         self.module = module
+        self.trainer = module.trainer
 
     def __call__(self, data: Any) -> Any:
         converted = self.convert(data)
         # A trainer that ended by an error has given nothing back, and may train something else.
-        if self.module.trainer.lightning_module is not self.module or not isinstance(data, Mapping):
+        if self.trainer.lightning_module is not self.module or not isinstance(data, Mapping):
             return converted
         rounded = [name for name in EXACT if name in data and converted[name].itemsize < data[name].itemsize]
         return {**converted, **{name: data[name] for name in rounded}} if rounded else converted

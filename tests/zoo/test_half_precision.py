@@ -176,6 +176,8 @@ def test_the_trainer_treats_others_as_ever(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(mtlzoo.MMoE, "test_step", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             one.test(module, loader(5, 5), verbose=False)
+        monkeypatch.undo()
+        trainer(tmp_path, "32-true").test(module.float(), loader(5, 5), verbose=False)
     else:
         one.test(module, loader(5, 5), verbose=False)
         assert one.precision_plugin.convert_input == plain
