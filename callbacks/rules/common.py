@@ -145,9 +145,16 @@ def project_on_simplex(values: Tensor, active: Tensor) -> Tensor:
     ordered = torch.where(active, values, -torch.inf).sort(-1, descending=True).values
     finite = ordered > -torch.inf
     counts = torch.arange(1, values.shape[-1] + 1, dtype=values.dtype, device=values.device)
-    # Sums from the first to each, as a product: a GPU's `cumsum` adds in an order that differs from run to run.
-    excess = torch.where(finite, ordered, 0.0) @ torch.ones_like(counts).expand(len(counts), -1).triu() - 1.0
+    excess = _running_sums(torch.where(finite, ordered, 0.0)) - 1.0
     inside = finite & (ordered * counts > excess)
     last = inside.sum(-1, keepdim=True).clamp(min=1)
     shift = excess.gather(-1, last - 1) / last
     return torch.where(active, (values - shift).clamp(min=0.0), 0.0)
+
+
+def _running_sums(values: Tensor) -> Tensor:
+    """The sums [..., T] from the first to each."""
+    if values.device.type == "cpu":
+        return values.cumsum(-1)
+    # A GPU's `cumsum` may add in another order in every run, and is refused by trainers that are deterministic.
+    return values @ values.new_ones(values.shape[-1], values.shape[-1]).triu()

@@ -94,19 +94,20 @@ def _few(gramian: Tensor, orders: Tensor) -> Tensor:
     # Groups last: every operation runs over contiguous numbers, and a step costs only the steps before it.
     products = gramian.permute(1, 2, 0).reshape(tasks * tasks, -1)
     own = torch.arange(len(orders), device=orders.device) % tasks
+    squares = products[:: tasks + 1].clamp_min(TINY)
     others, factors = orders.unbind(-1), products.new_empty(*orders.T.shape, products.shape[1])
     for number, other in enumerate(others):
         inner = torch.index_select(products, 0, own * tasks + other, out=factors[number])
         for before, factor in zip(others[:number], factors, strict=False):
             inner.addcmul_(factor, products[before * tasks + other])
-        _end_conflicts(inner, products[other * (tasks + 1)])
+        _end_conflicts(inner, squares[other])
     return weights_of(factors, orders, tasks)
 
 
 def _many(gramian: Tensor, orders: Tensor) -> Tensor:
     """The same for many tasks."""
     running = Running(gramian, orders)
-    squares = gramian.diagonal(dim1=-2, dim2=-1)
+    squares = gramian.diagonal(dim1=-2, dim2=-1).clamp_min(TINY)
     factors = gramian.new_empty(*orders.T.shape, len(gramian))
     for number, other in enumerate(running.others):
         factor = _end_conflicts(running.inner(number), squares.index_select(1, other))
@@ -117,4 +118,4 @@ def _many(gramian: Tensor, orders: Tensor) -> Tensor:
 
 def _end_conflicts(inner: Tensor, square: Tensor) -> Tensor:
     """How much of the gradient that is met ends a conflict with it, in place of their inner product."""
-    return inner.clamp_max_(0.0).div_(square.clamp_min(TINY)).neg_()
+    return inner.clamp_max_(0.0).div_(square).neg_()
