@@ -36,17 +36,17 @@ def opaque(node: Node, name: str) -> bool:
     return isinstance(node, BackwardCFunction) or ("::" in name and any(block in name for block in _BLOCKS))
 
 
-def hiding(masks: Mapping[Node, int]) -> tuple[bool, bool]:
+def hiding(names: Iterable[tuple[Node, str]], masks: Mapping[Node, int]) -> tuple[bool, bool]:
     """Whether there are opaque nodes, and whether tensors that several tasks read are put together and taken apart."""
     blind, joined, taken = False, False, False
-    for node, mask in masks.items():
-        name = node.name()
-        blind = blind or opaque(node, name)
+    for node, name in names:
         if name in JOINING:
-            joined = joined or mask & (mask - 1) != 0
-        elif name in NARROWING and not taken:
+            joined = joined or masks[node] & (masks[node] - 1) != 0
+        elif name in NARROWING:
             below = masks[node.next_functions[0][0]] if node.next_functions[0][0] is not None else 0
-            taken = below & (below - 1) != 0
+            taken = taken or below & (below - 1) != 0
+        else:
+            blind = blind or opaque(node, name)
     return blind, joined and taken
 
 

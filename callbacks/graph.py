@@ -81,8 +81,8 @@ def read(losses: Tensor) -> TaskGraph:
     roots, separate = roots_of(losses)
     starts = [(root.edge, 1 << t) for t, root in enumerate(roots) if root is not None]
     order, edges = _order([edge.node for edge, _ in starts])
-    masks, leaves = _reach(starts, order, edges)
-    blind, apart = hiding(masks)
+    masks, leaves, names = _reach(starts, order, edges)
+    blind, apart = hiding(names, masks)
     certain = certain_masks(starts, order, masks) if separate and (blind or apart) else masks
     for node, leaf in leaves.items():
         leaf.certain = separate and certain[node] == masks[node]
@@ -91,8 +91,9 @@ def read(losses: Tensor) -> TaskGraph:
 
 def _reach(
     roots: Sequence[tuple[GradientEdge, Mask]], order: Sequence[Node], edges: Mapping[Node, Sequence[Node]]
-) -> tuple[dict[Node, Mask], dict[Node, Leaf]]:
-    """Carries the roots' masks down the graph, each node once."""
+) -> tuple[dict[Node, Mask], dict[Node, Leaf], list[tuple[Node, str]]]:
+    """Carries the roots' masks down the graph, each node once; also the names of nodes that are no parameters."""
+    names: list[tuple[Node, str]] = []
     masks: dict[Node, Mask] = dict.fromkeys(order, 0)
     starts = {edge.node for edge, _ in roots}
     for edge, mask in roots:
@@ -107,6 +108,7 @@ def _reach(
             continue
         if _REENTRANT in name:
             raise ValueError(_hidden(name))
+        names.append((node, name))
         below = edges[node]
         for child in below:
             masks[child] |= mask
@@ -119,7 +121,7 @@ def _reach(
                 leaf = leaves.setdefault(child, Leaf(_variable(child)))
                 leaf.dense = True
                 leaf.inside |= opaque(node, name)
-    return masks, leaves
+    return masks, leaves, names
 
 
 def _order(roots: Sequence[Node]) -> tuple[list[Node], dict[Node, list[Node]]]:
