@@ -100,7 +100,7 @@ def solve_some(
     """
     values, pivots = torch.zeros_like(vectors), torch.zeros_like(vectors[:, 0, 0])
     # Sets of about the same size together, in the cache: the largest is the width of all.
-    for some in chosen.sum(-1).argsort().split(max(1, 2**18 // padded.shape[-1] ** 2)):
+    for some in chosen.sum(-1).argsort().split(max(1, 2**20 // padded.shape[-1] ** 2)):
         values[some], pivots[some] = _cholesky(padded, owner[some], vectors[some], chosen[some], ridge)
     return values, pivots
 
@@ -116,8 +116,8 @@ def _cholesky(padded: Tensor, owner: Tensor, vectors: Tensor, chosen: Tensor, ri
     )
     block = rows.gather(2, places[:, None].expand(-1, width, -1))
     block.diagonal(dim1=1, dim2=2).add_(missing.double() + ridge)
-    factor, failed = torch.linalg.cholesky_ex(block)
+    factor, failed = torch.linalg.cholesky_ex(block, upper=True)
     at = places[:, None].expand(-1, vectors.shape[1], -1)
-    found = torch.cholesky_solve(F.pad(vectors, (0, 1)).gather(2, at).mT, factor).mT
+    found = torch.cholesky_solve(F.pad(vectors, (0, 1)).gather(2, at).mT, factor, upper=True).mT
     values = vectors.new_zeros(*vectors.shape[:2], side).scatter_(2, at, found)
     return values[..., :-1], torch.where(failed == 0, factor.diagonal(dim1=1, dim2=2).square().amin(-1), 0.0)
