@@ -10,9 +10,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mtlzoo.callbacks import collectives
+from mtlzoo.callbacks.batches import rows_of
 from mtlzoo.callbacks.described import described
+from mtlzoo.callbacks.graph import read
+from mtlzoo.callbacks.handover import arranged, task_names
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
-from mtlzoo.callbacks.takeover import Backward, check_losses
+from mtlzoo.callbacks.said import check_not_rows, warn_of_no_losses
+from mtlzoo.callbacks.takeover import Backward, scale_of, scaler_of
 
 
 class LossBalancing(L.Callback):
@@ -68,6 +72,8 @@ class LossBalancing(L.Callback):
         self._names: list[str] = []
         self._epoch: int | None = None
         self._passes = 0
+        self._rows = 0
+        self._trained = False
         self._stepped = False
         self._before: tuple[float, dict[str, Any]] | None = None
 
@@ -83,8 +89,8 @@ class LossBalancing(L.Callback):
                 f"LossBalancing: {rule} needs the losses of a batch again after the optimiser's step. Give {module} a "
                 "method task_losses(batch) that returns the vector which training_step weighs, or take another rule."
             )
-        self._backward.take(trainer, pl_module, self._run)
-        self._trainer, self._module = trainer, pl_module
+        self._backward.take(trainer, pl_module, self._run, self._single, replaces=False)
+        self._trainer, self._module, self._trained = trainer, pl_module, False
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Moves the state of the rule to the module's device."""
@@ -97,6 +103,7 @@ class LossBalancing(L.Callback):
 
         Not in a hook of epochs: a training resumed from around the end of one may run them twice or not at all.
         """
+        self._rows, self._trained = rows_of(batch), True
         if self._epoch not in (None, trainer.current_epoch):
             self.rule.end_epoch()
         self._epoch = trainer.current_epoch
@@ -112,7 +119,7 @@ class LossBalancing(L.Callback):
         if not self._stepped:
             return
         before, self._before, self._passes, self._stepped = self._before, None, 0, False
-        if before is not None and self._scale() < before[0]:
+        if before is not None and scale_of(self._trainer) < before[0]:
             self.rule.load_state_dict(before[1])  # a scale that shrank says that the scaler skipped the step
         elif self.rule.needs_losses_after_step:
             self.rule.update(self._losses_again(batch))
@@ -121,6 +128,11 @@ class LossBalancing(L.Callback):
             pl_module.log_dict({f"balancing/weight/{name}": weight for name, weight in weights.items()})
             if self.loss is not None:
                 pl_module.log("train/balanced_loss", self.loss)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Warns where no losses of several tasks came."""
+        if trainer.current_epoch == 0 and self._trained:  # a resumed epoch may hold no batch any more
+            warn_of_no_losses(self, len(self._names))
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Gives `LightningModule.backward` back."""
@@ -142,10 +154,17 @@ class LossBalancing(L.Callback):
 
     # ---- one backward pass
 
-    def _run(self, losses: Tensor, *args: Any, **kwargs: Any) -> None:
-        check_losses(self, losses, kwargs | {str(i): argument for i, argument in enumerate(args)})
+    def _run(self, losses: Tensor, names: list[str] | None, retain: bool) -> None:
+        if not self._names:
+            self._prepare(losses, names)
+        if names is not None:
+            missing = self.tasks is not None
+            losses = arranged("LossBalancing", losses, names, self._names, missing=missing)
         if len(losses) != len(self._names):
-            self._prepare(len(losses))
+            raise ValueError(
+                f"LossBalancing: {len(losses)} losses, {len(self._names)} before, for the tasks {self._names}. Give "
+                "all tasks' in every step, one name per loss."
+            )
         self._passes += 1
         if self._passes > 1 and self.rule.needs_losses_after_step and not self._module.automatic_optimization:
             raise ValueError(
@@ -153,25 +172,32 @@ class LossBalancing(L.Callback):
                 "optimiser's step; found several manual_backward calls before one. Don't cut batches up: accumulate=1."
             )
         weights = self._weights(losses.detach()).to(losses.dtype)
-        type(self._module).backward(self._module, (weights * losses).sum(), *args, **kwargs)
+        self._single((weights * losses).sum(), **({"retain_graph": True} if retain else {}))
 
-    def _prepare(self, tasks: int) -> None:
-        names = list(self.tasks or getattr(self._module, "task_names", None) or map(str, range(tasks)))
-        if len(names) != tasks:
-            raise ValueError(f"LossBalancing: {tasks} losses for the tasks {names}. Give one name per loss.")
-        if self._names:
+    def _single(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        type(self._module).backward(self._module, loss, *args, **kwargs)
+
+    def _prepare(self, losses: Tensor, names: list[str] | None) -> None:
+        if not losses.requires_grad and collectives.world_size() == 1:
             raise ValueError(
-                f"LossBalancing: {tasks} losses, {len(self._names)} before. Give all tasks' in every step."
+                "LossBalancing: no loss has a gradient. Losses that went through detach(), item(), numpy or "
+                "torch.tensor(...) train nothing; stack the losses themselves: torch.stack([loss_a, loss_b])."
             )
-        self._names = names
-        self.rule.allocate(tasks)
+        declared = self.tasks or names or task_names(self._module)
+        if declared is None and losses.grad_fn is not None:
+            check_not_rows("LossBalancing", len(losses), self._rows, read(losses).separate)
+        found = list(declared or map(str, range(len(losses))))
+        if names is None and len(found) != len(losses):
+            raise ValueError(f"LossBalancing: {len(losses)} losses for the tasks {found}. Give one name per loss.")
+        self._names = found
+        self.rule.allocate(len(found))
         self.rule.to(self._module.device)
 
     def _weights(self, losses: Tensor) -> Tensor:
-        scale = self._scale()
+        scale = scale_of(self._trainer)
         # Lightning has divided the losses by the number of micro-batches, and multiplied them by the scale.
         losses = collectives.mean(losses.double() * (self._trainer.accumulate_grad_batches / scale))
-        if self._scaler() is not None:
+        if scaler_of(self._trainer) is not None:
             if self._before is None:
                 self._before = scale, copy.deepcopy(self.rule.state_dict())
             if not losses.isfinite().all():
@@ -190,10 +216,3 @@ class LossBalancing(L.Callback):
                 f"training_step weighs them; found {losses!r}."
             )
         return collectives.mean(losses.double())
-
-    def _scaler(self) -> Any:
-        return getattr(self._trainer.precision_plugin, "scaler", None)
-
-    def _scale(self) -> float:
-        scaler = self._scaler()
-        return 1.0 if scaler is None else float(scaler.get_scale())

@@ -1,5 +1,7 @@
 """What several processes of one training tell each other; with one process, nothing."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -17,6 +19,21 @@ def mean(values: Tensor) -> Tensor:
         dist.all_reduce(values)
         values /= world_size()
     return values
+
+
+def agree(tensors: Sequence[Tensor]) -> None:
+    """Gives all processes the numbers of the first one, in place: what each made of the same must be the same bits."""
+    if world_size() == 1:
+        return
+    by_type: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+        by_type.setdefault(real.dtype, []).append(real)
+    for some in by_type.values():
+        whole = torch.cat([tensor.reshape(-1) for tensor in some])
+        dist.broadcast(whole, 0)
+        for tensor, part in zip(some, whole.split([tensor.numel() for tensor in some]), strict=True):
+            tensor.copy_(part.view_as(tensor))
 
 
 def gather(mine: Tensor) -> list[Tensor]:

@@ -49,6 +49,14 @@ class Groups:
             total += 0 if level == "model" else len(parameter) if parameter in by_row else 1
         return Groups(level, first, max(total, 1), by_row, others)
 
+    def extended(self, parameters: Iterable[Tensor], tables: Iterable[Tensor]) -> "Groups":
+        """The same, and behind them the groups of parameters that were not there before."""
+        new = Groups.of(self.level, [p for p in parameters if p not in self.first], tables, self.others)
+        start = 0 if self.level == "model" else self.total
+        first = {**self.first, **{parameter: start + number for parameter, number in new.first.items()}}
+        total = 1 if self.level == "model" else start + (new.total if new.first else 0)
+        return Groups(self.level, first, total, self.tables | new.tables, self.others)
+
     def segment(self, parameter: Tensor) -> Any:
         """The same for neighbours that are worked on together: all at level ``model``; tables of one width."""
         if self.level == "model":

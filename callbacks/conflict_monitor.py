@@ -14,6 +14,7 @@ from torch import Tensor
 from mtlzoo.callbacks.atomic import append, whole_file
 from mtlzoo.callbacks.conflicts import ConflictMeans, facts_of_step
 from mtlzoo.callbacks.described import described
+from mtlzoo.callbacks.handover import task_names
 from mtlzoo.callbacks.heat_map import heat_map, pixels
 from mtlzoo.callbacks.rules.base import GradientRule
 from mtlzoo.callbacks.surgery import GradientSurgery
@@ -109,6 +110,11 @@ class ConflictMonitor(L.Callback):
     ) -> None:
         """Adds the step to the sums, and logs them when it is time."""
         gramians, weights = self._surgery.gramians, self._surgery.weights
+        if len(self._surgery.vectors) > 1:
+            raise ValueError(
+                "ConflictMonitor watches one vector of losses, and this module hands over several: "
+                f"{[vector.names for vector in self._surgery.vectors]}. Take the monitor out."
+            )
         if gramians is not None and gramians is not self._seen and weights is not None:
             self._seen = gramians
             facts = facts_of_step(gramians, weights)
@@ -151,8 +157,7 @@ class ConflictMonitor(L.Callback):
     # ---- what is written
 
     def _task_names(self, module: L.LightningModule, sums: Tensor) -> list[str]:
-        names = self._surgery.tasks or getattr(module, "task_names", None)
-        return list(names or map(str, range(sums.shape[-1])))
+        return list(self._surgery.names or self._surgery.tasks or task_names(module) or map(str, range(sums.shape[-1])))
 
     def _log(self, trainer: L.Trainer, means: ConflictMeans, names: list[str]) -> None:
         values: dict[str, float] = {}

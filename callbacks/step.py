@@ -5,13 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule
 from mtlzoo.callbacks.task_gradients import TaskGradients
 
 
 class Step:
-    """What belongs to one step of the optimiser: gradients so far, what was written, the rule's state before it.
+    """What belongs to one step of the optimiser: gradients and losses so far, and the rule's state before it.
 
     Args:
         tasks: T.
@@ -23,34 +22,10 @@ class Step:
         self.gradients = TaskGradients()
         self.losses = torch.zeros(tasks, dtype=torch.float64, device=device)
         self.reuse = reuse
-        self.base: dict[Tensor, Tensor | None] = {}
-        self.written: dict[Tensor, tuple[Tensor, int]] = {}
+        self.pending = False
+        """Whether micro-batches were collected that the rule has not seen."""
         self.extra: Any = None
         self.buffers: dict[str, tuple[Tensor | None, Tensor]] = {}
-
-    def touched(self) -> bool:
-        """Whether someone has changed, cleared or replaced what we wrote: then these gradients are used up."""
-        return any(
-            parameter.grad is not gradient or (not gradient.is_sparse and gradient._version != version)
-            for parameter, (gradient, version) in self.written.items()
-        )
-
-    def write(self, parameter: Tensor, gradient: Tensor) -> None:
-        """Adds to what ``.grad`` held before this step, in place of what this step wrote earlier."""
-        if parameter not in self.base:
-            base = parameter.grad
-            if base is not None and collectives.world_size() > 1:
-                if base.to_dense().any() if base.is_sparse else base.any():
-                    raise RuntimeError(
-                        "GradientSurgery found gradients from elsewhere before it wrote its own; under DDP nobody has "
-                        "averaged them. Call zero_grad() before manual_backward, and put every loss into the vector."
-                    )
-                base = None
-            self.base[parameter] = base
-        base = self.base[parameter]
-        gradient = gradient.to(parameter.dtype)
-        parameter.grad = gradient if base is None else base + gradient
-        self.written[parameter] = (parameter.grad, parameter.grad._version)
 
     def rewind(self, rule: GramianRule | GradientRule, groups: Tensor | None) -> None:
         """Brings the rule back to where this step began, if it was asked for this step before."""

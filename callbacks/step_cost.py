@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import lightning as L
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks import collectives
+from mtlzoo.callbacks.batches import rows_of
 from mtlzoo.callbacks.described import described
 
 Moment: TypeAlias = float | torch.cuda.Event
@@ -44,7 +45,7 @@ class StepCost(L.Callback):
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps={every_n_steps}; allowed are numbers >= 1.")
         self.every_n_steps = every_n_steps
-        self.rows = rows or _rows
+        self.rows = rows or rows_of
         self._on_gpu = False
         self._warm = False
         self._start: Moment = 0.0
@@ -151,11 +152,3 @@ class StepCost(L.Callback):
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB on Linux
-
-
-def _rows(batch: Any) -> int:
-    """Length of the first tensor in a batch, however nested."""
-    if isinstance(batch, Tensor):
-        return len(batch) if batch.dim() else 1
-    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, Sequence) else ()
-    return next((rows for part in parts if not isinstance(part, str) and (rows := _rows(part))), 0)

@@ -9,17 +9,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mtlzoo.callbacks import collectives, processes
+from mtlzoo.callbacks.batches import rows_of
 from mtlzoo.callbacks.boundary import descend
-from mtlzoo.callbacks.combine import Groups, Level, Others, Weigh, combine, private, transform
+from mtlzoo.callbacks.combine import Level, Others, Weigh, combine, private, transform
 from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.graph import TaskGraph, read
-from mtlzoo.callbacks.norms import NormLog
+from mtlzoo.callbacks.loss_vector import LossVector
+from mtlzoo.callbacks.loss_vectors import LossVectors
 from mtlzoo.callbacks.representation import Taps, tapped_gramian
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
+from mtlzoo.callbacks.said import names_of_bad, not_finite, say_first_step, warn_of_no_losses, warn_of_silent_tasks
 from mtlzoo.callbacks.step import Step
-from mtlzoo.callbacks.tables import find_tables
-from mtlzoo.callbacks.takeover import Backward, check_losses
+from mtlzoo.callbacks.takeover import Backward, scale_of, scaler_of
 from mtlzoo.callbacks.weighted import weighted_backward
+from mtlzoo.callbacks.written import Written
 
 # The command line offers subclasses of what a callable returns, and tensors are no rules: hence Any.
 Rule: TypeAlias = GramianRule | GradientRule | Callable[[Tensor], Any]
@@ -119,19 +122,23 @@ class GradientSurgery(L.Callback):
         self.tasks = None if tasks is None else list(tasks)
         self.tables = tables or ()
         self.others: Others = others
+        self.vectors = LossVectors(rule, level, self.tasks, self.tables, others)
+        """The vectors of losses that came so far, one in most modules."""
+        self.names: list[str] = []
+        """The tasks of the last step."""
         self.gramians: Tensor | None = None
         """Gramians of the last step, [G, T, T] in float64, of unscaled gradients of the global batch."""
         self.weights: Tensor | None = None
         """The weights that the rule gave for them, [G, T]."""
-        self._steps = 0
+        self._written = Written()
         self._backward = Backward(self)
-        # Known from `setup` to `teardown`; groups and steps only once losses have come.
+        # Known from `setup` to `teardown`.
         self._trainer: L.Trainer
         self._module: L.LightningModule
-        self._groups: Groups | None = None
-        self._open: Step | None = None
         self._taps: Taps | None = None
-        self._norms: NormLog | None = None
+        self._rows = 0
+        self._trained = False
+        self._bad: list[str] = []
 
     # ---- Lightning
 
@@ -139,8 +146,9 @@ class GradientSurgery(L.Callback):
         """Takes over `LightningModule.backward`."""
         if stage != "fit":
             return
-        self._backward.take(trainer, pl_module, self._run)
-        self._trainer, self._module = trainer, pl_module
+        self._backward.take(trainer, pl_module, self._run, self._single, replaces=True)
+        self._trainer, self._module, self._trained = trainer, pl_module, False
+        self.vectors.begin(pl_module, self._parameters)
         if self.at == "representation":
             names = self.modules if self.modules is not None else getattr(pl_module, "shared_modules", [])
             self._taps = Taps(pl_module, names)
@@ -149,6 +157,7 @@ class GradientSurgery(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Moves the state of the rule to the module's device."""
+        self._keep_reducer_out()
         if isinstance(self.rule, nn.Module):
             self.rule.to(pl_module.device)
 
@@ -157,16 +166,33 @@ class GradientSurgery(L.Callback):
     ) -> None:
         """Keeps DDP's reducer out, which would wait for gradients that never come, and tells the rule the epoch."""
         # Not at the start of the epoch: Lightning leaves that hook out after some resumes.
-        if hasattr(self.rule, "set_epoch"):
-            self.rule.set_epoch(trainer.current_epoch)
-        if isinstance(trainer.strategy.model, nn.parallel.DistributedDataParallel):
-            trainer.strategy.model.require_backward_grad_sync = False
+        for rule in self.vectors.rules():
+            if hasattr(rule, "set_epoch"):
+                rule.set_epoch(trainer.current_epoch)
+        self._keep_reducer_out()
+        self._rows, self._trained = rows_of(batch), True
         if self._taps is not None:
             self._taps.start()
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
-        """Ends the accumulation: the next losses are those of a new step."""
-        self._open = None
+        """Ends the accumulation: the next losses are those of a new step.
+
+        Raises:
+            FloatingPointError: A gradient that is not finite, where nobody has taken it out.
+        """
+        stepped = {p for group in optimizer.param_groups for p in group["params"]}
+        for vector in self.vectors:
+            # The last micro-batch of a step may have had no losses: `training_step` returned None.
+            step = vector.open
+            its = len(self.vectors) == 1 or not stepped.isdisjoint(vector.seen)
+            if step is not None and step.pending and its and scaler_of(trainer) is None:
+                self._write(vector, step)
+        if self._bad and any(p.grad is not None and not _finite(p.grad) for p in stepped):
+            raise not_finite(self._bad, trainer.global_step)
+        done = self._written.forget(stepped)
+        for vector in self.vectors:
+            if len(self.vectors) == 1 or vector.open in done:
+                vector.open = None
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -174,8 +200,22 @@ class GradientSurgery(L.Callback):
         """Logs how long the gradients are, for rules that depend on it."""
         if self._taps is not None:
             self._taps.stop()
-        if self._norms is not None:
-            self._norms.log(trainer, self.gramians)
+        if isinstance(trainer.strategy.model, nn.parallel.DistributedDataParallel):
+            # As after a backward pass of its own: the first rank's buffers go to all before the next forward pass.
+            trainer.strategy.model.require_forward_param_sync = True
+        for vector in self.vectors:
+            if vector.norms is not None:
+                vector.norms.log(trainer, vector.gramians)
+        # On a GPU, the host waits for the numbers only when it logs.
+        seen = trainer._logger_connector.should_update_logs and self._waits() and scaler_of(trainer) is None
+        if seen and self.gramians is not None and (bad := names_of_bad(self.names, self.gramians)):
+            raise not_finite(bad, trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Warns of tasks that never had a gradient."""
+        if trainer.current_epoch == 0 and self._trained:  # a resumed epoch may hold no batch any more
+            warn_of_silent_tasks(self.vectors)
+            warn_of_no_losses(self, len(self.vectors.state()))
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Gives `LightningModule.backward` back."""
@@ -183,50 +223,79 @@ class GradientSurgery(L.Callback):
         if self._taps is not None:
             self._taps.remove()
             self._taps = None
-        self._groups = self._open = self._norms = None
+        self.vectors.end()
+        self._written, self._bad = Written(), []
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Gives `LightningModule.backward` back."""
         self.teardown(trainer, pl_module, "fit")
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the rule, and the weights in use."""
-        rule = self.rule.state_dict() if hasattr(self.rule, "state_dict") else {}
-        return {"rule": rule, "weights": self.weights, "steps": self._steps}
+        """The state of the rule, and the weights in use, of every vector of losses."""
+        return {"rule": type(self.rule).__name__, "level": self.level, "vectors": self.vectors.state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues from `state_dict`."""
-        if hasattr(self.rule, "load_state_dict"):
-            self.rule.load_state_dict(state_dict["rule"])
-        self.weights, self._steps = state_dict["weights"], state_dict["steps"]
+        """Continues from `state_dict`.
+
+        Raises:
+            ValueError: It is another rule's, or of another level.
+        """
+        mine = {"rule": type(self.rule).__name__, "level": self.level}
+        saved = {key: state_dict.get(key) for key in mine}
+        if saved != mine:
+            raise ValueError(
+                f"GradientSurgery: the checkpoint was made with {saved}, and this training has {mine}. Go on with the "
+                "same, or begin a new training from the weights alone: load them into the module, and leave ckpt_path "
+                "out."
+            )
+        self.vectors.load(state_dict["vectors"])
+        self._written = Written()
 
     # ---- one backward pass
 
-    def _run(self, losses: Tensor, *args: Any, **kwargs: Any) -> None:
-        check_losses(self, losses, kwargs | {str(i): argument for i, argument in enumerate(args)})
-        if self._groups is None:
-            self._groups = self._prepare(len(losses))
-        if self._open is None or self._open.touched():
-            self._open = self._started(len(losses))
+    def _run(self, losses: Tensor, names: list[str] | None, retain: bool) -> None:
+        losses = self.vectors.arranged(losses, names)
         graph = read(losses)
-        retain = bool(kwargs.get("retain_graph"))
-        if self._open.reuse is not None and graph.certain:
+        vector = self.vectors.of(graph, names, self._rows)
+        if vector is None:
+            return
+        if vector.open is None or self._written.used(vector.open):
+            vector.open = self._started(vector)
+        step = vector.open
+        if step.reuse is not None and graph.certain and vector.knows(graph):
             if self._taps is not None:
                 self._taps.start()  # what it has kept so far is not needed
-            weighted_backward(graph, self._open.reuse, retain_graph=retain)
+            weighted_backward(graph, step.reuse, retain_graph=retain)
             if collectives.world_size() > 1:
                 processes.average_grads(self._parameters())
             return
         if self._taps is not None:
-            self._represent(graph, losses, self._open, self._taps, retain)
+            self._represent(graph, losses, vector, self._taps, retain)
             return
-        self._open.gradients.collect(graph, self._parameters(), retain_graph=retain)
-        self._open.losses += losses.detach().double() / self._scale()
+        step.gradients.collect(graph, self._parameters(), retain_graph=retain)
+        step.losses += losses.detach().double() / scale_of(self._trainer)
+        step.pending = True
         # A manual module that doesn't say gets the gradient anew with each call, from the state before the first.
         if not self._accumulates():
-            self._write(self._open, self._groups)
+            self._write(vector, step)
 
-    def _represent(self, graph: TaskGraph, losses: Tensor, step: Step, taps: Taps, retain: bool) -> None:
+    def _single(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """The ordinary gradient of one loss alone, beside what the rules made of others."""
+        parameters = self._parameters()
+        before = [p.grad for p in parameters]
+        for parameter in parameters:
+            parameter.grad = None
+        type(self._module).backward(self._module, loss, *args, **kwargs)
+        if collectives.world_size() > 1:
+            processes.average_grads(parameters)
+        for parameter, gradient in zip(parameters, before, strict=True):
+            own, parameter.grad = parameter.grad, gradient
+            if own is not None:
+                self._written.add(parameter, own)
+
+    def _represent(self, graph: TaskGraph, losses: Tensor, vector: LossVector, taps: Taps, retain: bool) -> None:
+        assert vector.open is not None  # `_run` sees to it
+        step = vector.open
         if self._accumulates() or step.losses.any() or not graph.certain:
             raise ValueError(
                 "GradientSurgery(at='representation') needs all rows of a step in one backward pass, losses made by "
@@ -234,8 +303,8 @@ class GradientSurgery(L.Callback):
                 "whose outputs are not put together (cat, stack) before losses take them apart. Use "
                 "at='parameters', or take the accumulation out; of a compiled network compile the trunk alone."
             )
-        step.losses += losses.detach().double() / self._scale()
-        weigh = self._weigher(step, collectives.mean(step.losses) if collectives.world_size() > 1 else step.losses)
+        step.losses += losses.detach().double() / scale_of(self._trainer)
+        weigh = self._weigher(vector, step, collectives.mean(step.losses))
         edges = taps.edges(graph)
         boundary = descend(graph, self._parameters(), edges)
         gramian = tapped_gramian(boundary.tapped, len(losses), losses.device)
@@ -251,34 +320,7 @@ class GradientSurgery(L.Callback):
             return self._trainer.fit_loop._should_accumulate()
         return bool(getattr(self._module, "accumulating", False))
 
-    def _started(self, tasks: int) -> Step:
-        reuse = self._steps % self.every_n_steps != 0 and self.weights is not None
-        self._steps += 1
-        return Step(tasks, self._module.device, self.weights[0] if reuse and self.weights is not None else None)
-
-    def _prepare(self, tasks: int) -> Groups:
-        names = list(self.tasks or getattr(self._module, "task_names", None) or map(str, range(tasks)))
-        if len(names) != tasks:
-            raise ValueError(f"GradientSurgery: {tasks} losses for the tasks {names}. Give one name per loss.")
-        rule: Any = self.rule
-        if isinstance(main := getattr(rule, "main_task", None), str):
-            if main not in names:
-                raise ValueError(f"{type(rule).__name__}: main_task={main!r}; allowed are {names}.")
-            rule.main_task = names.index(main)
-        tables = find_tables(self._module, self.tables)
-        if self.others == "sum" and not tables:
-            raise ValueError(
-                f"GradientSurgery(others='sum'): {type(self._module).__name__} has no nn.Embedding, so nothing is left "
-                "for the rule. Name the parameters that are its tables: tables=[...]."
-            )
-        groups = Groups.of(self.level, self._parameters(), tables, self.others)
-        if isinstance(rule, GramianRule):
-            rule.allocate(groups.total, tasks)
-            rule.to(self._module.device)
-            self._norms = NormLog(names) if rule.degree is None else None
-        return groups
-
-    def _write(self, step: Step, groups: Groups) -> None:
+    def _write(self, vector: LossVector, step: Step) -> None:
         """Puts the rule's gradient into ``.grad``."""
         gradients, tasks, losses = step.gradients, len(step.losses), step.losses
         for parameter, entry in gradients:
@@ -286,57 +328,82 @@ class GradientSurgery(L.Callback):
         if collectives.world_size() > 1:
             processes.average(gradients, self._parameters(), tasks)
             losses = collectives.mean(losses)
+        first = not vector.reached
+        overflows = scaler_of(self._trainer) is not None and not gradients.finite()
+        vector.remember(gradients, keep=not overflows)
+        if first and vector.reached:
+            say_first_step(vector, self._parameters())
+        step.pending = False
         for parameter, entry in gradients:
             if not entry.shared and (gradient := private(parameter, entry)) is not None:
-                step.write(parameter, gradient)
-        whole = getattr(self.rule, "whole", False)  # then what no task happened to reach in this step counts as zero
+                self._written.give(step, parameter, gradient)
+        for parameter, gradient in self._ruled(vector, step, losses, overflows=overflows).items():
+            self._written.give(step, parameter, gradient)
+
+    def _ruled(self, vector: LossVector, step: Step, losses: Tensor, *, overflows: bool) -> dict[Tensor, Tensor]:
+        """The rule's gradients of what tasks share."""
+        gradients, tasks = step.gradients, len(losses)
+        whole = getattr(vector.rule, "whole", False)  # then what no task happened to reach in this step counts as zero
         found = {p: entry for p, entry in gradients if entry.shared and (entry.rows or entry.dense or whole)}
-        shared = {p: found[p] for p in groups.first if p in found}  # in one order, whatever the graph's
+        if any(p not in vector.groups.first for p in found):
+            self.vectors.grow(vector)
+        shared = {p: found[p] for p in vector.groups.first if p in found}  # in one order, whatever the graph's
         if not shared:
-            return
+            return {}
+        scaled = scaler_of(self._trainer) is not None
+        if overflows:
+            return combine(shared, tasks, vector.groups, _ones)
+        if not isinstance(vector.rule, GradientRule):
+            return combine(shared, tasks, vector.groups, self._weigher(vector, step, losses))
+        self._bad = [] if scaled or self._waits() or gradients.finite() else vector.names
+        if not self._module.automatic_optimization:
+            step.rewind(vector.rule, None)
+        made = transform(shared, vector.rule, losses, scale_of(self._trainer))
+        collectives.agree([one._values() if one.is_sparse else one for one in made.values()])
+        return made
 
-        if self._scaler() is not None and not gradients.finite():
-            made = combine(shared, tasks, groups, _ones)
-        elif isinstance(self.rule, GradientRule):
-            if not self._module.automatic_optimization:
-                step.rewind(self.rule, None)
-            made = transform(shared, self.rule, losses, self._scale())
-        else:
-            made = combine(shared, tasks, groups, self._weigher(step, losses))
-        for parameter, gradient in made.items():
-            step.write(parameter, gradient)
-
-    def _weigher(self, step: Step, losses: Tensor) -> Weigh:
+    def _weigher(self, vector: LossVector, step: Step, losses: Tensor) -> Weigh:
         """The rule, for Gramians of gradients as they are: scaled, perhaps not finite."""
+        scaled = scaler_of(self._trainer) is not None
 
         def weigh(gramians: Tensor, numbers: Tensor) -> Tensor:
-            gramians = gramians if self._scaler() is None else gramians / self._scale() ** 2
+            gramians = gramians / scale_of(self._trainer) ** 2 if scaled else gramians
             if step.reuse is not None:
-                return step.reuse.expand(gramians.shape[:-1])
-            if self._scaler() is not None and not gramians.isfinite().all():
+                return step.reuse.to(gramians.device).expand(gramians.shape[:-1])
+            if scaled and not gramians.isfinite().all():
                 return _ones(gramians, numbers)
-            weights = self._weights(gramians, None if self.level == "model" else numbers, losses, step)
-            self.gramians, self.weights = gramians, weights
+            if not scaled and not self._waits():
+                self._bad = names_of_bad(vector.names, gramians)
+            weights = self._weights(vector, gramians, None if self.level == "model" else numbers, losses, step)
+            collectives.agree([weights])
+            vector.gramians, vector.weights = gramians, weights
+            self.names, self.gramians, self.weights = vector.names, gramians, weights
             return weights
 
         return weigh
 
-    def _weights(self, gramians: Tensor, numbers: Tensor | None, losses: Tensor, step: Step) -> Tensor:
-        if not isinstance(self.rule, GramianRule):
-            return torch.stack([self._call(gramian) for gramian in gramians])
+    def _weights(
+        self, vector: LossVector, gramians: Tensor, numbers: Tensor | None, losses: Tensor, step: Step
+    ) -> Tensor:
+        rule = vector.rule
+        if not isinstance(rule, GramianRule):
+            return torch.stack([_call(rule, gramian) for gramian in gramians])
         if not self._module.automatic_optimization:
-            step.rewind(self.rule, numbers)
-        weights: Tensor = self.rule(gramians, losses=losses if self.rule.needs_losses else None, groups=numbers)
-        return weights
+            step.rewind(rule, numbers)
+        weights: Tensor = rule(gramians, losses=losses if rule.needs_losses else None, groups=numbers)
+        return weights.contiguous()
 
-    def _call(self, gramian: Tensor) -> Tensor:
-        weights: Tensor = self.rule(gramian).detach()
-        if weights.shape != gramian.shape[:1]:
-            raise ValueError(
-                f"The rule {self.rule!r} made {tuple(weights.shape)} of a Gramian {tuple(gramian.shape)}; it must give "
-                "one weight per task, [T]. (Of torchjd take the ...Weighting classes, not the aggregators.)"
-            )
-        return weights.to(gramian)
+    # ---- the module and its trainer
+
+    def _started(self, vector: LossVector) -> Step:
+        reuse = vector.steps % self.every_n_steps != 0 and vector.weights is not None
+        vector.steps += 1
+        weights = vector.weights[0] if reuse and vector.weights is not None else None
+        return Step(len(vector.names), self._module.device, weights)
+
+    def _keep_reducer_out(self) -> None:
+        if isinstance(self._trainer.strategy.model, nn.parallel.DistributedDataParallel):
+            self._trainer.strategy.model.require_backward_grad_sync = False
 
     def _parameters(self) -> list[Tensor]:
         """What trains: parameters of the module, and any others that an optimiser holds."""
@@ -344,12 +411,24 @@ class GradientSurgery(L.Callback):
         held = (parameter for group in groups for parameter in group["params"])
         return list(dict.fromkeys([*self._module.parameters(), *held]))
 
-    def _scaler(self) -> Any:
-        return getattr(self._trainer.precision_plugin, "scaler", None)
+    def _waits(self) -> bool:
+        """Whether the host would wait for the device to see a number."""
+        return self._module.device.type != "cpu"
 
-    def _scale(self) -> float:
-        scaler = self._scaler()
-        return 1.0 if scaler is None else float(scaler.get_scale())
+
+def _call(rule: Callable[[Tensor], Any], gramian: Tensor) -> Tensor:
+    weights: Tensor = rule(gramian).detach()
+    if weights.shape != gramian.shape[:1]:
+        raise ValueError(
+            f"The rule {rule!r} made {tuple(weights.shape)} of a Gramian {tuple(gramian.shape)}; it must give one "
+            "weight per task, [T]. (Of torchjd take the ...Weighting classes, not the aggregators.)"
+        )
+    return weights.to(gramian)
+
+
+def _finite(gradient: Tensor) -> bool:
+    values = gradient._values() if gradient.is_sparse else gradient
+    return bool(values.isfinite().all())
 
 
 def _ones(gramians: Tensor, numbers: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from recorder import Recorder
 from torch import Tensor, nn
 
 from mtlzoo.callbacks import GradientSurgery, StepCost, rules, step_cost
+from mtlzoo.callbacks.batches import rows_of
 
 
 class Clock:
@@ -46,6 +47,8 @@ class Slow(L.LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> Any:
         self.clock.now += 102.0 if self.global_step == 0 else 2.0
         return {"loss": self.layer(batch).mean(0)}
+
+    sums_losses = True
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         self.clock.now += 6.0
@@ -153,7 +156,7 @@ def test_memory_is_the_peak_of_the_process(clock: Clock) -> None:
     ],
 )
 def test_rows_of_a_batch(batch: Any, rows: int) -> None:
-    assert step_cost._rows(batch) == rows
+    assert rows_of(batch) == rows
 
 
 def test_rows_can_be_said_and_unknown_ones_are_not_logged(clock: Clock) -> None:

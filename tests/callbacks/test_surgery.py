@@ -48,6 +48,7 @@ class Seed(L.Callback):
         torch.manual_seed(3)
 
 
+@pytest.mark.filterwarnings("ignore:.*had no gradient in the whole epoch")  # that is what Silent is for
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("rule", ["PCGrad", "UPGrad", "MGDA"])
 @pytest.mark.parametrize("module_class", MODULES)
@@ -182,6 +183,7 @@ def test_gradient_rules_work_element_by_element() -> None:
     torch.testing.assert_close(module.seen[0]["heads.0.weight"], plain.seen[0]["heads.0.weight"])
 
 
+@pytest.mark.filterwarnings("ignore:.*had no gradient in the whole epoch")  # that is what Silent is for
 @pytest.mark.parametrize("module_class", [one for one in MODULES if not one.sparse])
 def test_a_rule_of_whole_gradients_sees_all_that_is_shared(module_class: type[Foreign]) -> None:
     torch.manual_seed(0)

@@ -128,7 +128,9 @@ def test_an_overflowing_step_leaves_no_trace(kind: type[Foreign], options: dict[
         module = kind()
         surgery = GradientSurgery(rule(), **options)
         fit(module, surgery, scaled(2.0**12), steps)
-        states.append(({n: p.clone() for n, p in module.state_dict().items()}, surgery.state_dict()["rule"]))
+        states.append(
+            ({n: p.clone() for n, p in module.state_dict().items()}, surgery.state_dict()["vectors"][0]["rule"])
+        )
     (weights, state), (after, kept) = states
     assert all(torch.equal(after[name], weight) for name, weight in weights.items())
     assert set(kept) == set(state)

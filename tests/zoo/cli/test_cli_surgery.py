@@ -49,7 +49,7 @@ def test_the_config_of_a_run_says_all_and_a_resumed_run_ends_as_an_uninterrupted
     last = ["--ckpt_path", "last", "--trainer.max_epochs", "2"]
     main(["fit", "-c", str(parts / "config.yaml"), *last])
     ends = [torch.load(folder / "checkpoints/last.ckpt", weights_only=True) for folder in (whole, parts)]
-    states = [end["callbacks"]["GradientSurgery"]["rule"] for end in ends]
+    states = [end["callbacks"]["GradientSurgery"]["vectors"][0]["rule"] for end in ends]
     assert states[0]["targets"].any()
     for tensors in ([end["state_dict"] for end in ends], states):
         assert tensors[0].keys() == tensors[1].keys()
