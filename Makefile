@@ -56,6 +56,7 @@ bench: $(VENV)/.bench $(PEERS)
 	$(BIN)/python benchmarks/embedding.py
 	$(BIN)/python benchmarks/experts.py
 	$(BIN)/python benchmarks/kills.py
+	$(BIN)/python benchmarks/libraries.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/models.py --kuairand $(KUAIRAND) --census $(CENSUS) --out build/runs/models
 	$(BIN)/python benchmarks/comparable_samples.py --runs build/runs/models

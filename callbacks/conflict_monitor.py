@@ -8,7 +8,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from mtlzoo.callbacks.atomic import append, whole_file
@@ -93,7 +92,9 @@ class ConflictMonitor(L.Callback):
             self._sums, self._last, self._epoch = dict.fromkeys(self._sums), -1, -1
         if not trainer.is_global_zero:
             return
-        if trainer.loggers and isinstance(first := trainer.loggers[0], WandbLogger):
+        first: Any = trainer.loggers[0] if trainer.loggers else None
+        # By name: `lightning` and `pytorch_lightning` have one each.
+        if any(kind.__name__ == "WandbLogger" for kind in type(first).__mro__):
             folder = folder / str(first.name) / first.experiment.id  # all its runs have one `log_dir`
         self._folder, path, self._rows = folder, folder / "conflicts.csv", []
         if path.is_file() and self._last >= 0:
