@@ -259,7 +259,10 @@ class GradientSurgery(L.Callback):
         vector = self.vectors.of(graph, names, self._rows)
         if vector is None:
             return
-        if vector.open is None or self._written.used(vector.open):
+        if vector.open is not None and self._written.used(vector.open):
+            self._written.drop(vector.open)
+            vector.open = None
+        if vector.open is None:
             vector.open = self._started(vector)
         step = vector.open
         if step.reuse is not None and graph.certain and vector.knows(graph):

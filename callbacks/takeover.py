@@ -102,7 +102,7 @@ class Backward:
 
     def _handed(self, module: L.LightningModule, output: Any) -> Any:
         """Takes the losses out of what `training_step` returned; Lightning gets what it can work with."""
-        self._beside = None
+        self._beside, self._names = None, None
         if not module.automatic_optimization or output is None or isinstance(output, Tensor):
             return output
         if not isinstance(output, Mapping):

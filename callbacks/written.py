@@ -58,6 +58,10 @@ class Written:
             self._of.pop(step, None)
         return list(done)
 
+    def drop(self, step: object) -> None:
+        """Keeps no more of a step whose gradients are used up."""
+        self._of.pop(step, None)
+
     def _account(self, parameter: Tensor) -> _Account:
         account = self._accounts.get(parameter)
         if account is None or not _there(parameter, account):
