@@ -178,7 +178,14 @@ class LossVectors:
         if self._all or not self._saved:
             return
         named = dict(self._module.named_parameters())
+        declared = self.tasks or task_names(self._module)
         for saved in self._saved:
+            nameless = saved["names"] == [str(number) for number in range(len(saved["names"]))]
+            if declared and not nameless and sorted(declared) == sorted(saved["names"]) and declared != saved["names"]:
+                raise ValueError(
+                    f"GradientSurgery: the tasks are {declared}, and those of the training that goes on were "
+                    f"{saved['names']}; the state of the rule is by their order. Give them in the same order."
+                )
             vector = self._made(saved["names"], [named[name] for name in saved["order"] if name in named])
             if self._all and hasattr(vector.rule, "load_state_dict"):
                 vector.rule.load_state_dict(saved["rule"])

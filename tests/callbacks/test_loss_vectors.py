@@ -156,6 +156,15 @@ def test_another_rule_or_level_is_no_continuation() -> None:
             other.load_state_dict(surgery.state_dict())
 
 
+def test_tasks_in_another_order_are_no_continuation() -> None:
+    surgery = GradientSurgery(rules.GradVac(), tasks=["a", "b", "c"])
+    trained(Foreign, surgery)
+    other = GradientSurgery(rules.GradVac(), tasks=["b", "a", "c"])
+    other.load_state_dict(surgery.state_dict())
+    with pytest.raises(ValueError, match="Give them in the same order"):
+        trained(Foreign, other)
+
+
 class Critic(Two):
     """One loss alone for the second network."""
 
