@@ -15,7 +15,7 @@ from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.graph import read
 from mtlzoo.callbacks.handover import arranged, task_names
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
-from mtlzoo.callbacks.said import check_not_rows, warn_of_no_losses
+from mtlzoo.callbacks.said import check_not_rows, not_finite, warn_of_no_losses
 from mtlzoo.callbacks.takeover import Backward, scale_of, scaler_of
 
 
@@ -127,6 +127,7 @@ class LossBalancing(L.Callback):
             weights = dict(zip(self._names, self.weights.unbind(), strict=True))
             pl_module.log_dict({f"balancing/weight/{name}": weight for name, weight in weights.items()})
             if self.loss is not None:
+                self._check_finite(self.loss)  # on a GPU the host waits for a number only where it is logged
                 pl_module.log("train/balanced_loss", self.loss)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -202,9 +203,20 @@ class LossBalancing(L.Callback):
                 self._before = scale, copy.deepcopy(self.rule.state_dict())
             if not losses.isfinite().all():
                 return torch.ones_like(losses)  # what is not finite tells the scaler to skip this step
+        elif losses.device.type == "cpu":
+            self._check_finite(losses)
         self.weights = self.rule(losses)
         self.loss = self.weights @ losses
         return self.weights
+
+    def _check_finite(self, losses: Tensor) -> None:
+        if scaler_of(self._trainer) is None and not (finite := losses.isfinite()).all():
+            names = (
+                self._names
+                if finite.dim() == 0
+                else [n for n, good in zip(self._names, finite, strict=True) if not good]
+            )
+            raise not_finite("LossBalancing: the loss", names, self._trainer.global_step)
 
     def _losses_again(self, batch: Any) -> Tensor:
         module: Any = self._module

@@ -63,11 +63,11 @@ def names_of_bad(names: Sequence[str], gramians: Tensor) -> list[str]:
     return [name for name, good in zip(names, finite, strict=True) if not good]
 
 
-def not_finite(names: Sequence[str], step: int) -> FloatingPointError:
-    """The error for tasks with such gradients."""
+def not_finite(what: str, names: Sequence[str], step: int) -> FloatingPointError:
+    """The error for tasks whose loss or gradient is not."""
     return FloatingPointError(
-        f"GradientSurgery: the gradient of {list(names)} is not finite at step {step}, and would make all that the "
-        "tasks share so. Lower the learning rate, clip, or look for extreme or missing numbers in that task's targets."
+        f"{what} of {list(names)} is not finite at step {step}, and would make all that the tasks share so. Lower the "
+        "learning rate, clip, or look for extreme or missing numbers in that task's targets."
     )
 
 

@@ -188,7 +188,7 @@ class GradientSurgery(L.Callback):
             if step is not None and step.pending and its and scaler_of(trainer) is None:
                 self._write(vector, step)
         if self._bad and any(p.grad is not None and not _finite(p.grad) for p in stepped):
-            raise not_finite(self._bad, trainer.global_step)
+            raise not_finite("GradientSurgery: the gradient", self._bad, trainer.global_step)
         done = self._written.forget(stepped)
         for vector in self.vectors:
             if len(self.vectors) == 1 or vector.open in done:
@@ -209,7 +209,7 @@ class GradientSurgery(L.Callback):
         # On a GPU, the host waits for the numbers only when it logs.
         seen = trainer._logger_connector.should_update_logs and self._waits() and scaler_of(trainer) is None
         if seen and self.gramians is not None and (bad := names_of_bad(self.names, self.gramians)):
-            raise not_finite(bad, trainer.global_step)
+            raise not_finite("GradientSurgery: the gradient", bad, trainer.global_step)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Warns of tasks that never had a gradient."""

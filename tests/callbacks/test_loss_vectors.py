@@ -426,6 +426,8 @@ def test_a_gradient_that_is_not_finite_is_told_before_the_step() -> None:
     with pytest.raises(FloatingPointError, match="not finite at step 2"):
         fit(Bad(), GradientSurgery(rules.GradDrop()), steps=4)
     trained(Guarded, GradientSurgery(rules.PCGrad()))
+    with pytest.raises(FloatingPointError, match=r"LossBalancing: the loss of \['1'\] is not finite at step 2"):
+        fit(Bad(), LossBalancing(rules.UW()), steps=4)
 
 
 def test_the_first_step_says_what_was_found(caplog: pytest.LogCaptureFixture) -> None:
