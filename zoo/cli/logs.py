@@ -14,6 +14,7 @@ import yaml
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning_utilities.core import rank_zero as rank_zero_module
 
 from mtlzoo.callbacks.atomic import append, whole_file
 from mtlzoo.cli.run_folder import MARK
@@ -170,7 +171,7 @@ def without_anonymous(loggers: Iterable[Logger]) -> None:
 
 def quiet() -> None:
     """Drops Lightning's advertisements from its messages."""
-    messages = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    messages = rank_zero_module.log  # of `pytorch_lightning`, where somebody has imported that, too
     if _no_tips not in messages.filters:
         messages.addFilter(_no_tips)
 

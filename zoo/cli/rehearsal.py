@@ -1,6 +1,5 @@
 """What a command refuses before anything is prepared or written: all that would fail later, when that has cost time."""
 
-import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import Any
 import lightning as L
 import torch
 from jsonargparse import Namespace
+from lightning_utilities.core import rank_zero as rank_zero_module
 
 from mtlzoo.callbacks import ConflictMonitor, GradientSurgery, LossBalancing
 from mtlzoo.cli.parser import import_class
@@ -137,7 +137,7 @@ def _fits(rule: Any, tasks: list[str], accumulate: int) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps Lightning from saying twice which devices there are."""
-    messages = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    messages = rank_zero_module.log
     before, messages.disabled = messages.disabled, True
     try:
         with warnings.catch_warnings():

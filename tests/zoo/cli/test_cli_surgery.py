@@ -70,7 +70,7 @@ def test_rules_of_ones_own_go_by_their_path(
     surgery = [
         torch.load(f / "checkpoints/last.ckpt", weights_only=True)["callbacks"]["GradientSurgery"] for f in folders
     ]
-    assert [float(state["weights"].mean()) for state in surgery] == [1.0, 0.5]
+    assert [float(state["vectors"][0]["weights"].mean()) for state in surgery] == [1.0, 0.5]
     for folder in folders:
         main(["test", "-c", str(folder / "config.yaml"), "--ckpt_path", "last"])
         assert f'"rule": "{folder.parent.name.split("-")[2]}"' in (folder / "results.json").read_text()
