@@ -85,6 +85,8 @@ class Module(L.LightningModule):
         """Fills ``.grad``."""
         self.manual_backward(self.vector(losses))
 
+    sums_losses = True  # so that surgery may take its place
+
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Descends the sum."""
         loss.sum().backward(*args, **kwargs)
