@@ -241,7 +241,8 @@ class GradientSurgery(L.Callback):
             ValueError: It is another rule's, or of another level.
         """
         mine = {"rule": type(self.rule).__name__, "level": self.level}
-        saved = {key: state_dict.get(key) for key in mine}
+        known = "vectors" in state_dict
+        saved: Any = {key: state_dict[key] for key in mine} if known else "an older version of mtlzoo"
         if saved != mine:
             raise ValueError(
                 f"GradientSurgery: the checkpoint was made with {saved}, and this training has {mine}. Go on with the "

@@ -156,6 +156,11 @@ def test_another_rule_or_level_is_no_continuation() -> None:
             other.load_state_dict(surgery.state_dict())
 
 
+def test_a_checkpoint_of_an_older_version_is_refused_in_words() -> None:
+    with pytest.raises(ValueError, match="made with an older version of mtlzoo, and this training has"):
+        GradientSurgery(rules.GradVac()).load_state_dict({"rule": {}, "weights": None, "steps": 3})
+
+
 def test_tasks_in_another_order_are_no_continuation() -> None:
     surgery = GradientSurgery(rules.GradVac(), tasks=["a", "b", "c"])
     trained(Foreign, surgery)
