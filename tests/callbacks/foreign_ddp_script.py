@@ -100,7 +100,7 @@ def main(out: Path) -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     ends = {name: train(name) for name in CASES}
-    torch.save(ends, out / f"{WORLD}-{RANK}.pt")
+    torch.save(ends, out / f"rank{RANK}.pt")
     if dist.is_initialized():
         dist.destroy_process_group()
 

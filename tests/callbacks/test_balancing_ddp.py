@@ -1,16 +1,13 @@
 """Two gloo processes with loss balancing and monitors equal one process on the same global batches."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from ranks import run_on_ranks, saved_by_ranks
 
 from mtlzoo.callbacks import LossRule, rules
 
@@ -31,19 +28,8 @@ RULES = {
 def run(folder: Path, world_size: int) -> list[dict[str, Any]]:
     """What every rank saved."""
     folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    processes = []
-    for rank in range(world_size):
-        one = {"RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(world_size)}
-        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        environment = {**os.environ, **(one | where if world_size > 1 else {})}
-        command = [sys.executable, str(SCRIPT), str(folder), json.dumps(RULES)]
-        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL))
-    errors = [process.communicate(timeout=280)[1].decode() for process in processes]
-    assert all(process.returncode == 0 for process in processes), "\n".join(errors)
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(world_size)]
+    run_on_ranks(SCRIPT, world_size, str(folder), json.dumps(RULES))
+    return saved_by_ranks(folder, world_size)
 
 
 @pytest.mark.slow

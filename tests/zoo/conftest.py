@@ -2,17 +2,13 @@
 
 import importlib.util
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
+from ranks import run_on_ranks, saved_by_ranks
 
 SCRIPT = Path(__file__).with_name("train_script.py")
 
@@ -38,16 +34,5 @@ def run() -> Callable[..., list[dict[str, Any]]]:
 def _run(folder: Path, world_size: int, options: dict[str, Any], script: Path = SCRIPT) -> list[dict[str, Any]]:
     """What every rank saved."""
     folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    processes = []
-    for rank in range(world_size):
-        one = {"RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(world_size)}
-        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        environment = {**os.environ, **(one | where if world_size > 1 else {})}
-        command = [sys.executable, str(script), str(folder), json.dumps(options)]
-        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL))
-    errors = [process.communicate(timeout=240)[1].decode() for process in processes]
-    assert all(process.returncode == 0 for process in processes), "\n".join(errors)
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(world_size)]
+    run_on_ranks(script, world_size, str(folder), json.dumps(options))
+    return saved_by_ranks(folder, world_size)
