@@ -12,10 +12,10 @@ from torch.optim import Optimizer
 from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.batches import rows_of
 from mtlzoo.callbacks.described import described
+from mtlzoo.callbacks.diagnostics import check_not_rows, not_finite, warn_of_no_losses
 from mtlzoo.callbacks.graph import read
 from mtlzoo.callbacks.handover import arranged, task_names
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
-from mtlzoo.callbacks.said import check_not_rows, not_finite, warn_of_no_losses
 from mtlzoo.callbacks.takeover import Backward, scale_of, scaler_of
 
 
@@ -23,7 +23,8 @@ class LossBalancing(L.Callback):
     """Weighs the tasks' losses by a rule, in zoo models and any other module.
 
     The module hands over its losses as a vector [T], one per task, in automatic optimisation
-    (``return {"loss": torch.stack(losses)}``) or manual (``self.manual_backward(torch.stack(losses))``). What follows
+    (``return {"loss": torch.stack(losses)}``) or manual (``self.manual_backward(torch.stack(losses))``), or in any
+    other form that `GradientSurgery` takes. What follows
     is one ordinary backward pass of ``(weights * losses).sum()``: heads are weighted too, as in the rules' papers, and
     DDP, AMP and sparse gradients work as they do without us.
 

@@ -1,10 +1,10 @@
 """What several processes of one training tell each other; with one process, nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def world_size() -> int:
@@ -21,19 +21,32 @@ def mean(values: Tensor) -> Tensor:
     return values
 
 
-def agree(tensors: Sequence[Tensor]) -> None:
-    """Gives all processes the numbers of the first one, in place: what each made of the same must be the same bits."""
+_TOGETHER = 1 << 20
+"""Numbers of a tensor that is worth a message of its own."""
+
+
+def agree(tensors: Iterable[Tensor]) -> None:
+    """Gives all processes the first one's numbers, in place."""
     if world_size() == 1:
         return
-    by_type: dict[torch.dtype, list[Tensor]] = {}
+    together: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
-        real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-        by_type.setdefault(real.dtype, []).append(real)
-    for some in by_type.values():
+        real = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
+        if real.numel() > _TOGETHER and real.is_contiguous():
+            dist.broadcast(real, 0)
+        else:
+            together.setdefault(real.dtype, []).append(real)
+    for some in together.values():
         whole = torch.cat([tensor.reshape(-1) for tensor in some])
         dist.broadcast(whole, 0)
         for tensor, part in zip(some, whole.split([tensor.numel() for tensor in some]), strict=True):
             tensor.copy_(part.view_as(tensor))
+
+
+def send_buffers(model: nn.Module | None) -> None:
+    """Has DDP send the first process's buffers with the next forward pass, as after a backward pass of its own."""
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        model.require_forward_param_sync = True
 
 
 def gather(mine: Tensor) -> list[Tensor]:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.combine import Groups, Level, Others
+from mtlzoo.callbacks.diagnostics import check_not_rows
 from mtlzoo.callbacks.graph import Mask, TaskGraph
 from mtlzoo.callbacks.handover import arranged, task_names
 from mtlzoo.callbacks.loss_vector import LossVector, find
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.said import check_not_rows
 from mtlzoo.callbacks.tables import find_tables
 
 

@@ -11,14 +11,22 @@ from torch.optim import Optimizer
 from mtlzoo.callbacks import collectives, processes
 from mtlzoo.callbacks.batches import rows_of
 from mtlzoo.callbacks.boundary import descend
-from mtlzoo.callbacks.combine import Level, Others, Weigh, combine, private, transform
+from mtlzoo.callbacks.combinations import check_combination
+from mtlzoo.callbacks.combine import Level, Others, private
 from mtlzoo.callbacks.described import described
+from mtlzoo.callbacks.diagnostics import (
+    names_of_bad,
+    not_finite,
+    say_first_step,
+    warn_of_no_losses,
+    warn_of_silent_tasks,
+)
 from mtlzoo.callbacks.graph import TaskGraph, read
 from mtlzoo.callbacks.loss_vector import LossVector
 from mtlzoo.callbacks.loss_vectors import LossVectors
 from mtlzoo.callbacks.representation import Taps, tapped_gramian
-from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
-from mtlzoo.callbacks.said import names_of_bad, not_finite, say_first_step, warn_of_no_losses, warn_of_silent_tasks
+from mtlzoo.callbacks.rules.base import GradientRule, GramianRule
+from mtlzoo.callbacks.ruling import Ruling
 from mtlzoo.callbacks.step import Step
 from mtlzoo.callbacks.takeover import Backward, scale_of, scaler_of
 from mtlzoo.callbacks.weighted import weighted_backward
@@ -33,9 +41,13 @@ class GradientSurgery(L.Callback):
 
     The module hands over its losses as a vector [T], one per task, in automatic optimisation
     (``return {"loss": torch.stack(losses)}``) or manual (``self.manual_backward(torch.stack(losses))``); nothing else
-    is said or changed. Parameters that two tasks or more reach are shared, and get the rule's gradient; one that a
-    single task reaches gets that task's plain gradient, unweighted. The cost is one backward pass per task, each over
-    its own head and the shared part; gradients of embedding tables hold touched rows only, dense or ``sparse=True``.
+    is said or changed. A list or a dictionary by task will do as well, and where others want a number, both:
+    ``{"loss": number, "losses": vector}``. One loss alone in `manual_backward` is its ordinary
+    gradient.
+
+    Parameters that two tasks or more reach are shared, and get the rule's gradient; one that a single task reaches gets
+    that task's plain gradient, unweighted. The cost is one backward pass per task, each over its own head and the
+    shared part; gradients of embedding tables hold touched rows only, dense or ``sparse=True``.
 
     Under DDP the rule sees the gradients of the global batch, as one process would on it. With accumulation (automatic,
     or several `manual_backward` before a step) it sees their sums. Under fp16 it sees unscaled gradients, and a step
@@ -85,35 +97,7 @@ class GradientSurgery(L.Callback):
         tables: Sequence[str] | None = None,
         others: Others = "rule",
     ) -> None:
-        if isinstance(rule, LossRule):
-            raise ValueError(f"{type(rule).__name__} weighs losses; use LossBalancing({type(rule).__name__}(...)).")
-        if isinstance(rule, type) or not callable(rule):
-            raise ValueError(f"rule={rule!r}: give an object, as in GradientSurgery(PCGrad()).")
-        if any(base.__name__ == "Aggregator" for base in type(rule).__mro__):
-            name = type(rule).__name__
-            raise ValueError(f"{name} takes gradients, not a Gramian; use torchjd.aggregation.{name}Weighting.")
-        levels = ("model",) if getattr(rule, "whole", False) else ("model", "parameter", "row")
-        if level not in levels:
-            raise ValueError(f"level={level!r} with {type(rule).__name__}; allowed: {', '.join(levels)}.")
-        if every_n_steps < 1 or (every_n_steps > 1 and (level != "model" or isinstance(rule, GradientRule))):
-            raise ValueError(
-                f"every_n_steps={every_n_steps} with level={level!r} and {type(rule).__name__}; allowed are 1, or more "
-                "with level='model' and a rule that gives weights."
-            )
-        if at not in ("parameters", "representation"):
-            raise ValueError(f"at={at!r}; allowed are 'parameters' and 'representation'.")
-        if at == "representation" and (level != "model" or isinstance(rule, GradientRule)):
-            raise ValueError(
-                f"at='representation' with level={level!r} and {type(rule).__name__}; allowed is level='model' with a "
-                "rule that gives weights."
-            )
-        if others not in ("rule", "sum"):
-            raise ValueError(f"others={others!r}; allowed are 'rule' and 'sum'.")
-        if (others == "sum" or tables) and (level != "row" or isinstance(rule, GradientRule)):
-            raise ValueError(
-                f"others={others!r}, tables={tables} with level={level!r} and {type(rule).__name__}; allowed with "
-                "level='row' and a rule that gives weights: nothing else tells tables from other parameters."
-            )
+        check_combination(rule, level, at, every_n_steps, tables, others)
         self.rule = rule
         self.level: Level = level
         self.at = at
@@ -124,12 +108,7 @@ class GradientSurgery(L.Callback):
         self.others: Others = others
         self.vectors = LossVectors(rule, level, self.tasks, self.tables, others)
         """The vectors of losses that came so far, one in most modules."""
-        self.names: list[str] = []
-        """The tasks of the last step."""
-        self.gramians: Tensor | None = None
-        """Gramians of the last step, [G, T, T] in float64, of unscaled gradients of the global batch."""
-        self.weights: Tensor | None = None
-        """The weights that the rule gave for them, [G, T]."""
+        self._ruling = Ruling(level)
         self._written = Written()
         self._backward = Backward(self)
         # Known from `setup` to `teardown`.
@@ -138,7 +117,21 @@ class GradientSurgery(L.Callback):
         self._taps: Taps | None = None
         self._rows = 0
         self._trained = False
-        self._bad: list[str] = []
+
+    @property
+    def names(self) -> list[str]:
+        """The tasks of the last step."""
+        return self._ruling.names
+
+    @property
+    def gramians(self) -> Tensor | None:
+        """Gramians of the last step, [G, T, T] in float64, of unscaled gradients of the global batch."""
+        return self._ruling.gramians
+
+    @property
+    def weights(self) -> Tensor | None:
+        """The weights that the rule gave for them, [G, T]."""
+        return self._ruling.weights
 
     # ---- Lightning
 
@@ -149,6 +142,7 @@ class GradientSurgery(L.Callback):
         self._backward.take(trainer, pl_module, self._run, self._single, replaces=True)
         self._trainer, self._module, self._trained = trainer, pl_module, False
         self.vectors.begin(pl_module, self._parameters)
+        self._ruling.begin(trainer, pl_module)
         if self.at == "representation":
             names = self.modules if self.modules is not None else getattr(pl_module, "shared_modules", [])
             self._taps = Taps(pl_module, names)
@@ -187,8 +181,8 @@ class GradientSurgery(L.Callback):
             its = len(self.vectors) == 1 or not stepped.isdisjoint(vector.seen)
             if step is not None and step.pending and its and scaler_of(trainer) is None:
                 self._write(vector, step)
-        if self._bad and any(p.grad is not None and not _finite(p.grad) for p in stepped):
-            raise not_finite("GradientSurgery: the gradient", self._bad, trainer.global_step)
+        if self._ruling.bad and any(p.grad is not None and not _finite(p.grad) for p in stepped):
+            raise not_finite("GradientSurgery: the gradient", self._ruling.bad, trainer.global_step)
         done = self._written.forget(stepped)
         for vector in self.vectors:
             if len(self.vectors) == 1 or vector.open in done:
@@ -200,14 +194,12 @@ class GradientSurgery(L.Callback):
         """Logs how long the gradients are, for rules that depend on it."""
         if self._taps is not None:
             self._taps.stop()
-        if isinstance(trainer.strategy.model, nn.parallel.DistributedDataParallel):
-            # As after a backward pass of its own: the first rank's buffers go to all before the next forward pass.
-            trainer.strategy.model.require_forward_param_sync = True
+        collectives.send_buffers(trainer.strategy.model)
         for vector in self.vectors:
             if vector.norms is not None:
                 vector.norms.log(trainer, vector.gramians)
         # On a GPU, the host waits for the numbers only when it logs.
-        seen = trainer._logger_connector.should_update_logs and self._waits() and scaler_of(trainer) is None
+        seen = trainer._logger_connector.should_update_logs and self._ruling.waits and scaler_of(trainer) is None
         if seen and self.gramians is not None and (bad := names_of_bad(self.names, self.gramians)):
             raise not_finite("GradientSurgery: the gradient", bad, trainer.global_step)
 
@@ -224,7 +216,7 @@ class GradientSurgery(L.Callback):
             self._taps.remove()
             self._taps = None
         self.vectors.end()
-        self._written, self._bad = Written(), []
+        self._written = Written()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Gives `LightningModule.backward` back."""
@@ -308,7 +300,7 @@ class GradientSurgery(L.Callback):
                 "at='parameters', or take the accumulation out; of a compiled network compile the trunk alone."
             )
         step.losses += losses.detach().double() / scale_of(self._trainer)
-        weigh = self._weigher(vector, step, collectives.mean(step.losses))
+        weigh = self._ruling.weigher(vector, step, collectives.mean(step.losses))
         edges = taps.edges(graph)
         boundary = descend(graph, self._parameters(), edges)
         gramian = tapped_gramian(boundary.tapped, len(losses), losses.device)
@@ -341,61 +333,10 @@ class GradientSurgery(L.Callback):
         for parameter, entry in gradients:
             if not entry.shared and (gradient := private(parameter, entry)) is not None:
                 self._written.give(step, parameter, gradient)
-        for parameter, gradient in self._ruled(vector, step, losses, overflows=overflows).items():
-            self._written.give(step, parameter, gradient)
-
-    def _ruled(self, vector: LossVector, step: Step, losses: Tensor, *, overflows: bool) -> dict[Tensor, Tensor]:
-        """The rule's gradients of what tasks share."""
-        gradients, tasks = step.gradients, len(losses)
-        whole = getattr(vector.rule, "whole", False)  # then what no task happened to reach in this step counts as zero
-        found = {p: entry for p, entry in gradients if entry.shared and (entry.rows or entry.dense or whole)}
-        if any(p not in vector.groups.first for p in found):
+        if any(entry.shared and parameter not in vector.groups.first for parameter, entry in gradients):
             self.vectors.grow(vector)
-        shared = {p: found[p] for p in vector.groups.first if p in found}  # in one order, whatever the graph's
-        if not shared:
-            return {}
-        scaled = scaler_of(self._trainer) is not None
-        if overflows:
-            return combine(shared, tasks, vector.groups, _ones)
-        if not isinstance(vector.rule, GradientRule):
-            return combine(shared, tasks, vector.groups, self._weigher(vector, step, losses))
-        self._bad = [] if scaled or self._waits() or gradients.finite() else vector.names
-        if not self._module.automatic_optimization:
-            step.rewind(vector.rule, None)
-        made = transform(shared, vector.rule, losses, scale_of(self._trainer))
-        collectives.agree([one._values() if one.is_sparse else one for one in made.values()])
-        return made
-
-    def _weigher(self, vector: LossVector, step: Step, losses: Tensor) -> Weigh:
-        """The rule, for Gramians of gradients as they are: scaled, perhaps not finite."""
-        scaled = scaler_of(self._trainer) is not None
-
-        def weigh(gramians: Tensor, numbers: Tensor) -> Tensor:
-            gramians = gramians / scale_of(self._trainer) ** 2 if scaled else gramians
-            if step.reuse is not None:
-                return step.reuse.to(gramians.device).expand(gramians.shape[:-1])
-            if scaled and not gramians.isfinite().all():
-                return _ones(gramians, numbers)
-            if not scaled and not self._waits():
-                self._bad = names_of_bad(vector.names, gramians)
-            weights = self._weights(vector, gramians, None if self.level == "model" else numbers, losses, step)
-            collectives.agree([weights])
-            vector.gramians, vector.weights = gramians, weights
-            self.names, self.gramians, self.weights = vector.names, gramians, weights
-            return weights
-
-        return weigh
-
-    def _weights(
-        self, vector: LossVector, gramians: Tensor, numbers: Tensor | None, losses: Tensor, step: Step
-    ) -> Tensor:
-        rule = vector.rule
-        if not isinstance(rule, GramianRule):
-            return torch.stack([_call(rule, gramian) for gramian in gramians])
-        if not self._module.automatic_optimization:
-            step.rewind(rule, numbers)
-        weights: Tensor = rule(gramians, losses=losses if rule.needs_losses else None, groups=numbers)
-        return weights.contiguous()
+        for parameter, gradient in self._ruling.gradients(vector, step, losses, overflows=overflows).items():
+            self._written.give(step, parameter, gradient)
 
     # ---- the module and its trainer
 
@@ -415,26 +356,7 @@ class GradientSurgery(L.Callback):
         held = (parameter for group in groups for parameter in group["params"])
         return list(dict.fromkeys([*self._module.parameters(), *held]))
 
-    def _waits(self) -> bool:
-        """Whether the host would wait for the device to see a number."""
-        return self._module.device.type != "cpu"
-
-
-def _call(rule: Callable[[Tensor], Any], gramian: Tensor) -> Tensor:
-    weights: Tensor = rule(gramian).detach()
-    if weights.shape != gramian.shape[:1]:
-        raise ValueError(
-            f"The rule {rule!r} made {tuple(weights.shape)} of a Gramian {tuple(gramian.shape)}; it must give one "
-            "weight per task, [T]. (Of torchjd take the ...Weighting classes, not the aggregators.)"
-        )
-    return weights.to(gramian)
-
 
 def _finite(gradient: Tensor) -> bool:
     values = gradient._values() if gradient.is_sparse else gradient
     return bool(values.isfinite().all())
-
-
-def _ones(gramians: Tensor, numbers: Tensor) -> Tensor:
-    """Weights of a step that the scaler will skip: what is not finite in the gradients tells it. No state changes."""
-    return gramians.new_ones(gramians.shape[:-1])

@@ -305,21 +305,21 @@ class MultiTaskModule(Constants, ResumableModule):
         """Starts every process from the same tables, as DDP does for the rest."""
         super().on_fit_start()
         if self.sparse:
-            parallel.broadcast(self.tables().values())
+            collectives.agree(self.tables().values())
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Lets the step begin with the first process's buffers."""
-        parallel.send_buffers(self.trainer.strategy.model)
+        collectives.send_buffers(self.trainer.strategy.model)
 
     def on_validation_start(self) -> None:
         """Lets the validation begin with the first process's buffers."""
         super().on_validation_start()
-        parallel.send_buffers(self.trainer.strategy.model)
+        collectives.send_buffers(self.trainer.strategy.model)
 
     def on_train_end(self) -> None:
         """Gives every process the buffers of the first: a test that follows has no DDP to do so."""
         constant = set(constant_buffers(self))
-        parallel.broadcast(buffer for name, buffer in self.named_buffers() if name not in constant)
+        collectives.agree(buffer for name, buffer in self.named_buffers() if name not in constant)
 
     # ---- optimisers
 

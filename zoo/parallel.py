@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from mtlzoo.callbacks.collectives import gather, world_size
 from mtlzoo.optim import coalesce
@@ -27,19 +25,6 @@ def mean_sparse_gradients(tables: Iterable[Tensor]) -> None:
         rows = torch.cat(gather(own._indices()[0]))
         values = torch.cat(gather(own._values())) / world_size()
         table.grad = torch.sparse_coo_tensor(rows.unsqueeze(0), values, table.shape, check_invariants=False)
-
-
-def send_buffers(model: nn.Module | None) -> None:
-    """Has DDP send the first process's buffers with the next forward, which it ends after a step by hand."""
-    if isinstance(model, DistributedDataParallel):
-        model.require_forward_param_sync = True
-
-
-def broadcast(tensors: Iterable[Tensor]) -> None:
-    """Gives every process the tensors of the first."""
-    if world_size() > 1:
-        for tensor in tensors:
-            dist.broadcast(tensor.detach(), 0)
 
 
 def random_states(device: torch.device) -> dict[str, list[Tensor]]:
