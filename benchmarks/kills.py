@@ -27,7 +27,7 @@ import yaml
 
 from mtlzoo.checkpoint import read
 from mtlzoo.cli import main
-from mtlzoo.cli.training import ZooCLI as ZooCLI  # before the forks
+from mtlzoo.cli.fit import ZooCLI as ZooCLI  # before the forks
 
 DATA = ["--data", "Synthetic", "--data.rows", "6000", "--data.batch_size", "128"]
 QUIET = ["--trainer.accelerator", "cpu", "--trainer.enable_model_summary", "false", "--patience", "null"]

@@ -23,8 +23,8 @@ from report import show, write
 from runs import Run
 from trivial import trivial
 
-from mtlzoo.cold_start import side_by_side
-from mtlzoo.cold_start_report import read_report
+from mtlzoo.analysis.cold_start import side_by_side
+from mtlzoo.analysis.cold_start_report import read_report
 from mtlzoo.datamodules import MovieLens
 
 CONFIG = "configs/experiment/movielens_1m_mmoe.yaml"

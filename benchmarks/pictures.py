@@ -16,7 +16,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from report import RESULTS
 
-from mtlzoo.cli.comparing_samples import picture
+from mtlzoo.cli.compare_samples import picture
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 LEVELS = ("model", "parameter", "row")

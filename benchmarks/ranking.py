@@ -23,7 +23,7 @@ import torch
 from report import show, write
 from torch import Tensor
 
-from mtlzoo.full_ranking import top_items
+from mtlzoo.ranking.full_ranking import top_items
 
 K, EXCLUDED, BATCH = 40, 40, 1024
 

@@ -13,8 +13,8 @@ from mtlzoo.version import __version__
 if TYPE_CHECKING:
     from mtlzoo.adatt import AdaTT as AdaTT
     from mtlzoo.aitm import AITM as AITM
+    from mtlzoo.analysis.cold_start_report import ColdStartReport as ColdStartReport
     from mtlzoo.checkpoint import load as load
-    from mtlzoo.cold_start_report import ColdStartReport as ColdStartReport
     from mtlzoo.cross_stitch import CrossStitch as CrossStitch
     from mtlzoo.esmm import ESMM as ESMM
     from mtlzoo.mmoe import MMoE as MMoE
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AITM": "aitm",
     "AdaTT": "adatt",
-    "ColdStartReport": "cold_start_report",
+    "ColdStartReport": "analysis.cold_start_report",
     "CrossStitch": "cross_stitch",
     "ESMM": "esmm",
     "FeatureSchema": "schema",

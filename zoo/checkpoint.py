@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 import mtlzoo
-from mtlzoo.identity import DATA
 from mtlzoo.module import MultiTaskModule
 from mtlzoo.schema import FeatureSchema
+from mtlzoo.training.identity import DATA
 
 BEGINNINGS = {
     b"<": "a web page",

@@ -17,11 +17,11 @@ from mtlzoo.constants import Constants, constant_buffers
 from mtlzoo.layers import check_sizes
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
-from mtlzoo.resumable import ResumableModule
-from mtlzoo.schedules import SCHEDULES, Schedule, check_end, rate_factor, total_steps
 from mtlzoo.schema import Batch, FeatureSchema
 from mtlzoo.tasks import KINDS, VECTOR_KINDS, TaskKind
-from mtlzoo.train_losses import TrainLosses
+from mtlzoo.training.resumable import ResumableModule
+from mtlzoo.training.schedules import SCHEDULES, Schedule, check_end, rate_factor, total_steps
+from mtlzoo.training.train_losses import TrainLosses
 
 Schema: TypeAlias = FeatureSchema | dict[str, Any]
 """A schema, or what its `to_dict` gives, as checkpoints hold it."""

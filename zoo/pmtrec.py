@@ -5,14 +5,14 @@ from typing import Any, Literal, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from mtlzoo.encoders import NGCF, Encoder, GraphEncoder, LightGCN, MatrixFactorization
-from mtlzoo.full_ranking import top_items
 from mtlzoo.layers import MLP, module_keys
 from mtlzoo.module import MultiTaskModule, Schema
 from mtlzoo.precision import single
+from mtlzoo.ranking.encoders import NGCF, Encoder, GraphEncoder, LightGCN, MatrixFactorization
+from mtlzoo.ranking.full_ranking import top_items
+from mtlzoo.ranking.vector_losses import RANKINGS, AlignmentUniformity, Link, Ranking, VectorLoss, Vectors
 from mtlzoo.schema import Batch
 from mtlzoo.tasks import KINDS, VECTOR_KINDS, Task
-from mtlzoo.vector_losses import RANKINGS, AlignmentUniformity, Link, Ranking, VectorLoss, Vectors
 
 EncoderName: TypeAlias = Literal["mf", "lightgcn", "ngcf"]
 RankingLoss: TypeAlias = Literal["bpr", "softmax", "directau"]

@@ -14,21 +14,21 @@ from typing import NoReturn
 from mtlzoo.version import __version__
 
 COMMANDS = {
-    "fit": ("train a model; best and last checkpoint, metrics and config go to a run folder", "mtlzoo.cli.training"),
-    "validate": ("evaluate a checkpoint on the validation split", "mtlzoo.cli.training"),
+    "fit": ("train a model; best and last checkpoint, metrics and config go to a run folder", "mtlzoo.cli.fit"),
+    "validate": ("evaluate a checkpoint on the validation split", "mtlzoo.cli.fit"),
     "test": (
         "evaluate a checkpoint on the test split; table, and results.json in its run folder",
-        "mtlzoo.cli.training",
+        "mtlzoo.cli.fit",
     ),
-    "predict": ("write the predictions of a checkpoint to Parquet", "mtlzoo.cli.training"),
-    "prepare": ("prepare a data set, without a model", "mtlzoo.cli.preparing"),
+    "predict": ("write the predictions of a checkpoint to Parquet", "mtlzoo.cli.fit"),
+    "prepare": ("prepare a data set, without a model", "mtlzoo.cli.prepare"),
     "compare-samples": (
         "transfer between tasks on users whose feedback on them is comparable",
-        "mtlzoo.cli.comparing_samples",
+        "mtlzoo.cli.compare_samples",
     ),
     "compare-cold-start": (
         "runs on users and items that train has few rows of, side by side",
-        "mtlzoo.cli.comparing_cold_start",
+        "mtlzoo.cli.compare_cold_start",
     ),
 }
 """What each command does, and the module whose ``run(args)`` does it."""

@@ -13,8 +13,8 @@ from mtlzoo.callbacks.atomic import own_folder
 from mtlzoo.checkpoint import find_class, read
 from mtlzoo.cli.parser import import_class, plain
 from mtlzoo.datamodules.base import MultiTaskDataModule
-from mtlzoo.identity import DATA, check_columns, check_meaning
 from mtlzoo.schema import FeatureSchema
+from mtlzoo.training.identity import DATA, check_columns, check_meaning
 
 RESUMED = ("loops", "optimizer_states", "lr_schedulers", "callbacks")
 """What Lightning needs of a checkpoint to go on, beside the weights."""

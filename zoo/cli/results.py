@@ -20,7 +20,7 @@ from mtlzoo.module import MultiTaskModule
 from mtlzoo.version import __version__
 
 if TYPE_CHECKING:
-    from mtlzoo.cli.training import ZooCLI
+    from mtlzoo.cli.fit import ZooCLI
 
 
 def stage_metrics(trainer: L.Trainer) -> dict[str, float]:

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from mtlzoo.cli import main
-from mtlzoo.cli.comparing_samples import count_positives
-from mtlzoo.cli.preparing import data_of
+from mtlzoo.cli.compare_samples import count_positives
+from mtlzoo.cli.prepare import data_of
 
 Run = Callable[..., str]
 

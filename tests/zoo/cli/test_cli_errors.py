@@ -14,9 +14,10 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 import mtlzoo
 from mtlzoo import MultiTaskModule
-from mtlzoo.cli import main, preparing, refusals
+from mtlzoo.cli import main, refusals
+from mtlzoo.cli import prepare as preparing
+from mtlzoo.cli.fit import ZooCLI
 from mtlzoo.cli.rehearsal import are_measured
-from mtlzoo.cli.training import ZooCLI
 from mtlzoo.datamodules import Synthetic
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.layers import demand

@@ -18,7 +18,7 @@ import yaml
 from mtlzoo import MMoE
 from mtlzoo.cli import main
 from mtlzoo.cli.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from mtlzoo.cli.training import ZooCLI
+from mtlzoo.cli.fit import ZooCLI
 
 Run = Callable[..., str]
 RUN = Path("runs/Synthetic-MMoE-s0/version_0")

@@ -18,7 +18,7 @@ import yaml
 import mtlzoo
 from fixtures.kuairand import write_kuairand
 from mtlzoo.cli import main
-from mtlzoo.cli.training import ZooCLI
+from mtlzoo.cli.fit import ZooCLI
 from mtlzoo.datamodules import Synthetic
 
 TASKS = ("is_click", "long_view", "is_like")

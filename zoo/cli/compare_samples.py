@@ -11,14 +11,14 @@ import torch
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # public, but not in __all__
 from rich.table import Table
 
+from mtlzoo.analysis.comparable import UNSEEN, Array, Sample, bin_keys, quantile_bins, transfer_table
 from mtlzoo.callbacks.atomic import whole_file
 from mtlzoo.checkpoint import load
 from mtlzoo.cli.agreement import check_data, peek
 from mtlzoo.cli.parser import Parser
-from mtlzoo.cli.preparing import data_of
+from mtlzoo.cli.prepare import data_of
 from mtlzoo.cli.results import wide_console
 from mtlzoo.cli.run_folder import write_json
-from mtlzoo.comparable import UNSEEN, Array, Sample, bin_keys, quantile_bins, transfer_table
 from mtlzoo.datamodules.base import MultiTaskDataModule
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtlzoo.encoders import NGCF, Encoder, GraphEncoder, LightGCN, MatrixFactorization
+from mtlzoo.ranking.encoders import NGCF, Encoder, GraphEncoder, LightGCN, MatrixFactorization
 
 USERS, ITEMS = 7, 9
 PAIRS = torch.tensor([[2, 2, 3, 4, 5, 6, 6, 6], [2, 3, 3, 8, 4, 2, 3, 7]])

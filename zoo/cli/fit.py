@@ -40,7 +40,7 @@ from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.like import find_encoding
 from mtlzoo.module import MultiTaskModule
-from mtlzoo.schedules import check_end
+from mtlzoo.training.schedules import check_end
 
 TRAINER_DEFAULTS = {
     "max_epochs": 20,

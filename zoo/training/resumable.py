@@ -5,23 +5,24 @@ from typing import Any
 import lightning as L
 import torch
 
-from mtlzoo import parallel, resume
-from mtlzoo.best import BestCheckpoint, keeps_the_last
-from mtlzoo.evaluated import EvaluatedModule
-from mtlzoo.identity import DATA, Identity, check_columns, check_meaning, data_columns, identities, noted
+from mtlzoo import parallel
 from mtlzoo.schema import FeatureSchema
-from mtlzoo.train_losses import TrainLosses, check_weights
+from mtlzoo.training import resume
+from mtlzoo.training.best import BestCheckpoint, keeps_the_last
+from mtlzoo.training.evaluated import EvaluatedModule
+from mtlzoo.training.identity import DATA, Identity, check_columns, check_meaning, data_columns, identities, noted
+from mtlzoo.training.train_losses import TrainLosses, check_weights
 
 
 class ResumableModule(EvaluatedModule):
     """What a checkpoint holds beside the weights, and where it may be used.
 
-    A training goes on as if nobody had stopped it (see `mtlzoo.resume`), one that diverged is never saved, and wherever
-    the model meets data, these must mean the same as those of its training (see `mtlzoo.identity`).
+    A training goes on as if nobody had stopped it (see `mtlzoo.training.resume`), one that diverged is never saved, and
+    wherever the model meets data, these must mean the same as those of its training (see `mtlzoo.training.identity`).
     """
 
     trained_on: Identity | None = None
-    """What is noted of the data of the training; see `mtlzoo.identity`."""
+    """What is noted of the data of the training; see `mtlzoo.training.identity`."""
     _losses: TrainLosses
     _remedy: str
     """What to do where a loss or weight is not finite."""

@@ -11,9 +11,9 @@ from lightning.pytorch.loggers import WandbLogger
 from rich.table import Table
 from torch import Tensor, nn
 
+from mtlzoo.analysis.cold_start import EDGES, MAIN, BucketMetrics, Row, bucket_names, buckets_of, count_rows
 from mtlzoo.callbacks.atomic import whole_file
 from mtlzoo.callbacks.described import described
-from mtlzoo.cold_start import EDGES, MAIN, BucketMetrics, Row, bucket_names, buckets_of, count_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from mtlzoo.resume import validation_is_due
+from mtlzoo.training.resume import validation_is_due
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from fixtures.movielens import write_movielens
 from mtlzoo import ColdStartReport, PMTRec, SharedBottom, load
-from mtlzoo.cli.preparing import data_of
+from mtlzoo.cli.prepare import data_of
 from mtlzoo.datamodules import MovieLens
 
 Run = Callable[..., str]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from mtlzoo.comparable import (
+from mtlzoo.analysis.comparable import (
     COMPARABLE,
     NO_FEEDBACK,
     Sample,

@@ -9,9 +9,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from mtlzoo import resume
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.schema import Batch, FeatureSchema
+from mtlzoo.training import resume
 
 MEANS = ("auc", "pr_auc", "gauc_impressions", "logloss", "accuracy", "rmse")
 """Metrics whose mean over the tasks is logged; tasks for which one is undefined are left out of it."""

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # public, but not in __all__
 
+from mtlzoo.analysis.cold_start import Row, side_by_side
+from mtlzoo.analysis.cold_start_report import log, publish, read_report
 from mtlzoo.cli.parser import Parser
 from mtlzoo.cli.run_folder import read_json
-from mtlzoo.cold_start import Row, side_by_side
-from mtlzoo.cold_start_report import log, publish, read_report
 
 
 def run(args: Sequence[str]) -> None:

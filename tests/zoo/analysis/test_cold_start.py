@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mtlzoo.cold_start import BucketMetrics, bucket_names, buckets_of, count_rows, side_by_side
+from mtlzoo.analysis.cold_start import BucketMetrics, bucket_names, buckets_of, count_rows, side_by_side
 from mtlzoo.tasks import Task
 
 NAN = math.nan
@@ -23,7 +23,7 @@ def test_edges_that_do_not_rise_are_refused(edges: tuple[int, ...]) -> None:
 
 
 def test_rows_are_counted_by_id_without_unknown_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mtlzoo.cold_start.CHUNK", 3)
+    monkeypatch.setattr("mtlzoo.analysis.cold_start.CHUNK", 3)
     ids = torch.tensor([2, 2, 3, 1, 0, 2, 5, 1], dtype=torch.int32)
     assert count_rows(ids, 7).tolist() == [0, 0, 3, 1, 0, 1, 0]
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtlzoo import full_ranking
-from mtlzoo.full_ranking import top_items
+from mtlzoo.ranking import full_ranking
+from mtlzoo.ranking.full_ranking import top_items
 
 
 def sorted_whole(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: int = 2) -> list[list[int]]:
