@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from mtlzoo.datamodules.checks import require
-from mtlzoo.datamodules.domains import Domain, id_text, seconds, stars, whole
-from mtlzoo.datamodules.json_lines import read_json_lines
-from mtlzoo.datamodules.reading import read_csv
+from mtlzoo.datamodules.reading.json_lines import read_json_lines
+from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.values.checks import require
+from mtlzoo.datamodules.values.domains import Domain, id_text, seconds, stars, whole
 
 _STRINGS = pl.List(pl.String())
 

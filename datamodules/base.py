@@ -15,16 +15,16 @@ import lightning as L
 import polars as pl
 
 from mtlzoo.datamodules.columns import FILE_SPLIT, Column, GivenSplit, Recipe
-from mtlzoo.datamodules.encoding import Encoding
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.fingerprint import fingerprint
-from mtlzoo.datamodules.frames import is_table, keep_tables
-from mtlzoo.datamodules.like import find_encoding
-from mtlzoo.datamodules.loader import LARGEST, BatchLoader, default_batch_size
-from mtlzoo.datamodules.parsing import DataType
-from mtlzoo.datamodules.prepare import prepare
-from mtlzoo.datamodules.prepared import PreparedData
-from mtlzoo.datamodules.tables import (
+from mtlzoo.datamodules.loading.batches import LARGEST, BatchLoader, default_batch_size
+from mtlzoo.datamodules.prepare.build import prepare
+from mtlzoo.datamodules.prepare.encoding import Encoding
+from mtlzoo.datamodules.prepare.fingerprint import fingerprint
+from mtlzoo.datamodules.prepare.frames import is_table, keep_tables
+from mtlzoo.datamodules.prepare.like import find_encoding
+from mtlzoo.datamodules.prepare.prepared import PreparedData
+from mtlzoo.datamodules.reading.parsing import DataType
+from mtlzoo.datamodules.reading.rows import (
     ROW,
     ROW_FILE,
     found,
@@ -34,7 +34,7 @@ from mtlzoo.datamodules.tables import (
     read_table,
     table_types,
 )
-from mtlzoo.datamodules.tally import Tally
+from mtlzoo.datamodules.reading.tally import Tally
 from mtlzoo.schema import FeatureSchema
 
 
@@ -129,7 +129,7 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         return {}
 
     def read_links(self, name: str) -> Iterator[pl.DataFrame]:
-        """Frames of the links of that name, in raw ids: `read_links` of mtlzoo.datamodules.links says which columns."""
+        """Frames of the links of that name, in raw ids; which columns: `read_links` of `prepare.links`."""
         raise NotImplementedError(f"{type(self).__name__} declares the links {name!r}, but read_links() has none.")
 
     def read_table(self, path: Path, types: Mapping[str, DataType | None]) -> Iterator[pl.DataFrame]:

@@ -10,14 +10,14 @@ import numpy as np
 import polars as pl
 from lightning.pytorch.utilities import rank_zero_warn
 
-from mtlzoo.datamodules.archive import extract
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.columns import CategoricalColumn, GivenSplit, Label, NumericColumn, RandomSplit, Recipe
-from mtlzoo.datamodules.domains import number, one_of, text, whole
+from mtlzoo.datamodules.download.archive import extract
+from mtlzoo.datamodules.download.finding import there
+from mtlzoo.datamodules.download.publisher import obtain
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.finding import there
-from mtlzoo.datamodules.obtain import obtain
-from mtlzoo.datamodules.reading import read_csv
+from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.values.domains import number, one_of, text, whole
 
 NAMES = (  # noqa: SIM905  (easier to compare with the documentation)
     "age,class_worker,det_ind_code,det_occ_code,education,wage_per_hour,hs_college,marital_stat,major_ind_code,"

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, TypeAlias
 
 import polars as pl
 
-from mtlzoo.datamodules.names import file_stem
-from mtlzoo.datamodules.times import Bound, plain_bound, read_bound
-from mtlzoo.datamodules.truths import FALSE, TRUE, plain_words
+from mtlzoo.datamodules.values.names import file_stem
+from mtlzoo.datamodules.values.times import Bound, plain_bound, read_bound
+from mtlzoo.datamodules.values.truths import FALSE, TRUE, plain_words
 from mtlzoo.options import Range, check_options
 from mtlzoo.schema import FIRST_KNOWN, Links, Name, Pooling, check_names
 from mtlzoo.tasks import TaskKind, Weight

@@ -19,13 +19,13 @@ from mtlzoo.datamodules.columns import (
     Recipe,
     SequenceColumn,
 )
-from mtlzoo.datamodules.domains import HIGHEST_ID, Domain, day, flag, number, text, whole
+from mtlzoo.datamodules.download.finding import present
+from mtlzoo.datamodules.download.publisher import obtain
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.finding import present
-from mtlzoo.datamodules.obtain import obtain
-from mtlzoo.datamodules.past import Past
-from mtlzoo.datamodules.reading import read_csv
-from mtlzoo.datamodules.side_table import SideTable
+from mtlzoo.datamodules.logs.past import Past
+from mtlzoo.datamodules.logs.side_tables import SideTable
+from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.values.domains import HIGHEST_ID, Domain, day, flag, number, text, whole
 
 BINARY = ("is_click", "long_view", "is_like", "is_profile_enter", "is_comment", "is_follow", "is_forward", "is_hate")
 """Feedback that may be a task, most frequent first."""

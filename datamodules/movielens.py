@@ -22,15 +22,15 @@ from mtlzoo.datamodules.columns import (
     Split,
     UserSplit,
 )
+from mtlzoo.datamodules.download.finding import present
+from mtlzoo.datamodules.download.publisher import obtain, place_of
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.finding import present
+from mtlzoo.datamodules.logs.negatives import NegativeSampler
+from mtlzoo.datamodules.logs.once import Once
+from mtlzoo.datamodules.logs.side_tables import SideTable
 from mtlzoo.datamodules.movielens_files import Colons, Commas, Format, Tabs
-from mtlzoo.datamodules.negatives import NegativeSampler
-from mtlzoo.datamodules.obtain import obtain, place_of
-from mtlzoo.datamodules.once import Once
+from mtlzoo.datamodules.prepare.splitting import splitter
 from mtlzoo.datamodules.ranking import RankingDataModule
-from mtlzoo.datamodules.side_table import SideTable
-from mtlzoo.datamodules.splitting import splitter
 
 Version: TypeAlias = Literal["100k", "1m", "20m", "25m", "32m", "latest-small"]
 

@@ -8,10 +8,10 @@ from typing import ClassVar
 import polars as pl
 from typing_extensions import override
 
-from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import CategoricalColumn, Column, NumericColumn
-from mtlzoo.datamodules.domains import HIGHEST_ID, Domain, flag, one_of, seconds, stars, text, whole
-from mtlzoo.datamodules.reading import read_csv
+from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.values.checks import require
+from mtlzoo.datamodules.values.domains import HIGHEST_ID, Domain, flag, one_of, seconds, stars, text, whole
 
 _ACTION_TO_ANIMATION = ("Action", "Adventure", "Animation")
 _COMEDY_TO_WESTERN = (

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
-from mtlzoo.datamodules.draws import Draws, LinksFrom
-from mtlzoo.datamodules.links import LinkTable
-from mtlzoo.datamodules.lists import Lists
-from mtlzoo.datamodules.loader import BatchLoader
-from mtlzoo.datamodules.names import file_stem
-from mtlzoo.datamodules.ranking_loader import DrawingLoader, OneAfterAnother, UserLoader
+from mtlzoo.datamodules.loading.batches import BatchLoader
+from mtlzoo.datamodules.loading.draws import Draws, LinksFrom
+from mtlzoo.datamodules.loading.ranking import DrawingLoader, OneAfterAnother, UserLoader
+from mtlzoo.datamodules.prepare.links import LinkTable
+from mtlzoo.datamodules.prepare.lists import Lists
+from mtlzoo.datamodules.values.names import file_stem
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 from mtlzoo.tasks import VECTOR_KINDS
 

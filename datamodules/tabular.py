@@ -10,14 +10,14 @@ from typing import Any
 import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
-from mtlzoo.datamodules.blocks import known_encoding
 from mtlzoo.datamodules.columns import FILE_SPLIT, GivenSplit, Label, Recipe, Split
-from mtlzoo.datamodules.description import by_column, load_description, parse_column, parse_label, parse_split
 from mtlzoo.datamodules.errors import DataError, MissingColumnError
-from mtlzoo.datamodules.frames import as_splits, is_path, keep_tables
-from mtlzoo.datamodules.parsing import DataType, Decimal, Format
-from mtlzoo.datamodules.plan import Plan
-from mtlzoo.datamodules.tables import ROW, ROW_FILE, listed, matches, numbered, read_table, table_types
+from mtlzoo.datamodules.prepare.frames import as_splits, is_path, keep_tables
+from mtlzoo.datamodules.prepare.plan import Plan
+from mtlzoo.datamodules.reading.blocks import known_encoding
+from mtlzoo.datamodules.reading.parsing import DataType, Decimal, Format
+from mtlzoo.datamodules.reading.rows import ROW, ROW_FILE, listed, matches, numbered, read_table, table_types
+from mtlzoo.datamodules.tabular_description import by_column, load_description, parse_column, parse_label, parse_split
 
 _FORMAT = ("separator", "null_values", "quote", "decimal", "strip")
 

@@ -10,11 +10,11 @@ import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.columns import CategoricalColumn, Label, RandomSplit, Recipe
-from mtlzoo.datamodules.domains import flag, whole
+from mtlzoo.datamodules.download.finding import there
+from mtlzoo.datamodules.download.publisher import obtain
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.finding import there
-from mtlzoo.datamodules.obtain import obtain
-from mtlzoo.datamodules.reading import read_csv
+from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.values.domains import flag, whole
 
 NAMES = (  # noqa: SIM905  (easier to compare with the organisers' sheet)
     "uid,user_city,item_id,author_id,item_city,channel,finish,like,music_id,device_id,time,video_duration"

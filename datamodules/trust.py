@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from mtlzoo.datamodules.checks import require
 from mtlzoo.datamodules.columns import Label
-from mtlzoo.datamodules.domains import HIGHEST_ID, Domain, whole
+from mtlzoo.datamodules.download.finding import there
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.finding import there
-from mtlzoo.datamodules.matlab import read_matrix
 from mtlzoo.datamodules.pairs import PairsDataModule
+from mtlzoo.datamodules.reading.matlab import read_matrix
+from mtlzoo.datamodules.values.checks import require
+from mtlzoo.datamodules.values.domains import HIGHEST_ID, Domain, whole
 from mtlzoo.schema import Links
 
 CHUNK = 1 << 18

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import polars as pl
 
 from mtlzoo.datamodules.columns import Label
-from mtlzoo.datamodules.core import core_of
-from mtlzoo.datamodules.domains import id_text, stars
+from mtlzoo.datamodules.download.finding import present
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.finding import present
-from mtlzoo.datamodules.json_lines import Types, read_json_lines
+from mtlzoo.datamodules.logs.k_core import core_of
 from mtlzoo.datamodules.pairs import PairsDataModule
+from mtlzoo.datamodules.reading.json_lines import Types, read_json_lines
+from mtlzoo.datamodules.values.domains import id_text, stars
 from mtlzoo.schema import Links
 
 TABLE = {"friends": "user", "category": "business"}

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from fixtures.census import write_census
-from mtlzoo.datamodules import CensusIncome, DataError, DatasetNotFoundError, obtain
+from mtlzoo.datamodules import CensusIncome, DataError, DatasetNotFoundError
+from mtlzoo.datamodules.download import publisher as obtain
 
 
 def rows_of(data: CensusIncome) -> pl.DataFrame:

@@ -16,7 +16,7 @@ import torch
 import mtlzoo.datamodules
 from mtlzoo.datamodules import DatasetNotFoundError, MultiTaskDataModule, RankingDataModule
 from mtlzoo.datamodules.pairs import PairsDataModule
-from mtlzoo.datamodules.prepared import PreparedSplit
+from mtlzoo.datamodules.prepare.prepared import PreparedSplit
 from mtlzoo.datamodules.trust import TrustDataModule
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 
@@ -242,7 +242,7 @@ def test_missing_files_name_the_folder_and_the_remedy(
 
     monkeypatch.setattr(socket, "getaddrinfo", offline)
     monkeypatch.setattr(socket.socket, "connect", offline)
-    monkeypatch.setattr(mtlzoo.datamodules.download, "WAITS", ())
+    monkeypatch.setattr("mtlzoo.datamodules.download.fetch.WAITS", ())
     if not datamodule.files():
         pytest.skip("reads no file")
     for path in datamodule.files():

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from fixtures.kuairand import OUTCOMES, write_kuairand
-from mtlzoo.datamodules import DataError, DatasetNotFoundError, KuaiRand, obtain
+from mtlzoo.datamodules import DataError, DatasetNotFoundError, KuaiRand
+from mtlzoo.datamodules.download import publisher as obtain
 from mtlzoo.datamodules.kuairand import BINARY
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from fixtures.kuairec import OUTCOMES, write_kuairec
-from mtlzoo.datamodules import DataError, DatasetNotFoundError, KuaiRec, obtain
+from mtlzoo.datamodules import DataError, DatasetNotFoundError, KuaiRec
+from mtlzoo.datamodules.download import publisher as obtain
 
 TASKS = ("complete", "long_view", "like", "watch_ratio")
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from fixtures.lastfm import write_lastfm
-from mtlzoo.datamodules import DataError, DatasetNotFoundError, LastFM, obtain
+from mtlzoo.datamodules import DataError, DatasetNotFoundError, LastFM
+from mtlzoo.datamodules.download import publisher as obtain
 
 ALL = ["recommend", "plays", "alignment", "friends", "tags"]
 

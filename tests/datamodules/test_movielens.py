@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from fixtures.movielens import FILMS, UNKNOWN, write_movielens
-from mtlzoo.datamodules import DataError, DatasetNotFoundError, MovieLens, obtain
+from mtlzoo.datamodules import DataError, DatasetNotFoundError, MovieLens
+from mtlzoo.datamodules.download import publisher as obtain
 from mtlzoo.datamodules.movielens_files import GENRES, OLD_GENRES
 
 VERSIONS = ("100k", "1m", "20m", "25m", "32m", "latest-small")
@@ -241,7 +242,7 @@ def test_an_archive_at_root_is_unpacked_whatever_its_checksum(
     root.mkdir()
     shutil.make_archive(str(root / "ml-1m"), "zip", folder.parent, "ml-1m")
     if not writable:
-        monkeypatch.setattr("mtlzoo.datamodules.obtain.writable", lambda folder: folder != root)
+        monkeypatch.setattr("mtlzoo.datamodules.download.publisher.writable", lambda folder: folder != root)
     monkeypatch.setattr(obtain, "download", lambda *_, **__: pytest.fail("downloads what is there"))
     data = MovieLens(root, prepared=tmp_path / "prepared")
     assert len(rows_of(data)) > 1000

@@ -9,10 +9,10 @@ import pytest
 
 from mtlzoo.cli import main
 from mtlzoo.datamodules import DataError, DatasetNotFoundError, TabularDataModule
-from mtlzoo.datamodules import locks as locking
-from mtlzoo.datamodules.encoding import Encoding
-from mtlzoo.datamodules.files import ColumnFile
-from mtlzoo.datamodules.plan import Plan
+from mtlzoo.datamodules.download import locks as locking
+from mtlzoo.datamodules.prepare.encoding import Encoding
+from mtlzoo.datamodules.prepare.plan import Plan
+from mtlzoo.datamodules.prepare.storage import ColumnFile
 
 NAMES = [
     "run[1]",

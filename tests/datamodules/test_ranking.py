@@ -11,10 +11,10 @@ import torch
 
 from fixtures.friends import ITEMS, Friends
 from mtlzoo.datamodules import DataError
-from mtlzoo.datamodules.draws import Stream, negatives
-from mtlzoo.datamodules.links import LinkTable
-from mtlzoo.datamodules.lists import Lists
-from mtlzoo.datamodules.ranking_loader import OneAfterAnother
+from mtlzoo.datamodules.loading.draws import Stream, negatives
+from mtlzoo.datamodules.loading.ranking import OneAfterAnother
+from mtlzoo.datamodules.prepare.links import LinkTable
+from mtlzoo.datamodules.prepare.lists import Lists
 
 
 @pytest.fixture(scope="module")

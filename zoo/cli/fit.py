@@ -38,7 +38,7 @@ from mtlzoo.cli.signals import END, Stopped
 from mtlzoo.cli.stopping import StopWithCheckpoint, without_notifier
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
-from mtlzoo.datamodules.like import find_encoding
+from mtlzoo.datamodules.prepare.like import find_encoding
 from mtlzoo.module import MultiTaskModule
 from mtlzoo.training.schedules import check_end
 

@@ -11,8 +11,8 @@ from mtlzoo.cli.refusals import RAISED, told
 from mtlzoo.cli.results import wide_console
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
-from mtlzoo.datamodules.manifest import account
-from mtlzoo.datamodules.prepare import verify_whole
+from mtlzoo.datamodules.prepare.build import verify_whole
+from mtlzoo.datamodules.prepare.manifest import account
 
 IGNORED = ("model", "trainer", "seed_everything", "patience", "checkpoint_every", "all_metrics", "ckpt_path")
 """Sections of a training's config that say nothing about data."""

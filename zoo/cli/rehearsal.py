@@ -12,7 +12,7 @@ from lightning_utilities.core import rank_zero as rank_zero_module
 
 from mtlzoo.callbacks import ConflictMonitor, GradientSurgery, LossBalancing
 from mtlzoo.cli.parser import import_class
-from mtlzoo.datamodules.plan import Plan
+from mtlzoo.datamodules.prepare.plan import Plan
 from mtlzoo.module import MultiTaskModule
 from mtlzoo.options import did_you_mean
 

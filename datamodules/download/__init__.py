@@ -1,0 +1,1 @@
+"""Gets a publisher's files: downloads, unpacks, finds them, and says how far it is."""
