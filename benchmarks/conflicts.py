@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mtlzoo import MMoE
 from mtlzoo.callbacks import GradientSurgery, Sum
-from mtlzoo.callbacks.conflicts import ConflictMeans, facts_of_step
+from mtlzoo.callbacks.conflicts.facts import ConflictMeans, facts_of_step
 from mtlzoo.datamodules import KuaiRand
 
 Level = Literal["model", "parameter", "row"]

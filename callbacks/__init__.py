@@ -1,7 +1,7 @@
 """Callbacks for any Lightning project; nothing here imports the models or the data sets of mtlzoo."""
 
 from mtlzoo.callbacks.balancing import LossBalancing
-from mtlzoo.callbacks.conflict_monitor import ConflictMonitor
+from mtlzoo.callbacks.conflicts import ConflictMonitor
 from mtlzoo.callbacks.predictions import ParquetPredictions
 from mtlzoo.callbacks.rules import (
     DBMTL,

@@ -13,10 +13,10 @@ from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.batches import rows_of
 from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.diagnostics import check_not_rows, not_finite, warn_of_no_losses
-from mtlzoo.callbacks.graph import read
 from mtlzoo.callbacks.handover import arranged, task_names
+from mtlzoo.callbacks.lightning_seams import Backward, scale_of, scaler_of
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
-from mtlzoo.callbacks.takeover import Backward, scale_of, scaler_of
+from mtlzoo.callbacks.surgery.graph import read
 
 
 class LossBalancing(L.Callback):

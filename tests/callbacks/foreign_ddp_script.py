@@ -11,9 +11,9 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from foreign import Batch, Foreign, Manual, batch
-from test_loss_vectors import Critic, Two
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from two_networks import Critic, Two
 
 from mtlzoo.callbacks import GradientSurgery, rules
 

@@ -176,3 +176,8 @@ def _neighbours() -> Tensor:
     root = a.sum(1).clamp_min(1).rsqrt()
     links: Tensor = (root[:, None] * a * root).to_sparse_coo()
     return links.coalesce()
+
+
+def data_of(precision: str, steps: int = 2) -> list[Any]:
+    dtype = torch.float64 if precision == "64-true" else torch.float32
+    return [{k: v.to(dtype) if v.is_floating_point() else v for k, v in batch(seed=s).items()} for s in range(steps)]

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import Tensor
+from foreign import Batch, Foreign
+from torch import Tensor, nn
 
 Rule = Callable[[Tensor], Tensor]
+TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 
 def jacobian(losses: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, list[Tensor | None]]:
@@ -52,3 +54,12 @@ def expected(
             weights = rule(flat[name].double() @ flat[name].double().T)
             result[name] = torch.einsum("t,t...->...", weights.to(j), j)
     return result
+
+
+def reference(module: Foreign, rule: Rule, level: str, data: Batch) -> dict[str, Tensor]:
+    """Gradients that plain autograd and the rule give."""
+    torch.manual_seed(3)
+    parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    found = jacobian(module.losses(data), parameters)
+    tables = [f"{name}.weight" for name, m in module.named_modules() if isinstance(m, TABLES)]
+    return expected(found, parameters, tables, rule, level)

@@ -8,9 +8,9 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from fitting import fit
 from foreign import Batch, Foreign, Manual
 from lightning.pytorch.callbacks import LearningRateFinder
-from test_surgery import fit
 from torch import Tensor
 
 from mtlzoo.callbacks import GradientSurgery, LossBalancing, rules

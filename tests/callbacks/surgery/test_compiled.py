@@ -1,0 +1,75 @@
+"""Whole modules compiled, by `torch.compile(module)` or in place: surgery is as exact as without."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from fitting import LEVELS, fit
+from foreign import Batch, Foreign, Manual, Tables
+from torch import Tensor, nn
+
+from mtlzoo.callbacks import GradientSurgery, LossBalancing, rules
+
+NAMED = "{}: {}".format
+
+
+class Net(Foreign):
+    """Trunk, tables and heads in `forward`, as most modules have them."""
+
+    def build(self) -> None:
+        super().build()
+        self.table = nn.Embedding(20, 5)
+
+    def forward(self, ids: Tensor, x: Tensor) -> list[Tensor]:
+        h = self.trunk(self.table(ids[:, 0]).to(x) + x)
+        return [head(h).squeeze(1) for head in self.heads]
+
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        found: list[Tensor] = self(batch["ids"], batch["x"])
+        return found
+
+
+class NetManual(Net, Manual):
+    """The same in manual optimisation."""
+
+
+class NormedTables(Tables):
+    """Without dropout, which draws otherwise when compiled."""
+
+    def build(self) -> None:
+        super().build()
+        self.drop = nn.Identity()  # type: ignore[assignment]
+        self.frequent = nn.Embedding(20, 3)  # torch's compiler knows no scale_grad_by_freq
+        self.max = nn.EmbeddingBag(15, 3, mode="sum")
+
+
+def trained(module_class: type[Foreign], callback: Any, how: str) -> Foreign:
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    module = module_class()
+    if how == "in place":
+        module.compile(backend="aot_eager")
+    whole: Any = torch.compile(module, backend="aot_eager") if how == "compile" else module
+    fit(whole, callback, steps=3)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler
+@pytest.mark.parametrize("how", ["compile", "in place"])
+@pytest.mark.parametrize("module_class", [Net, NetManual, NormedTables])
+@pytest.mark.parametrize(
+    "callback",
+    [
+        *(partial(lambda level: GradientSurgery(rules.PCGrad(order="fixed"), level), level) for level in LEVELS),
+        lambda: GradientSurgery(rules.Fixed([0.01, 0.01, 0.01])),
+        lambda: LossBalancing(rules.UW()),
+    ],
+    ids=[*LEVELS, "fixed", "balancing"],
+)
+def test_a_compiled_module_trains_as_it_does_by_itself(module_class: type[Foreign], callback: Any, how: str) -> None:
+    wanted = trained(module_class, callback(), "eager").state_dict()
+    got = trained(module_class, callback(), how).state_dict()
+    for name, weight in wanted.items():
+        torch.testing.assert_close(got[name], weight, rtol=1e-9, atol=1e-11, msg=partial(NAMED, name))
