@@ -90,15 +90,15 @@ class AITM(MultiTaskModule):
             streams = self.transfer(streams)
         return self.towers(streams)  # type: ignore[no-any-return]  # Module calls are untyped
 
-    def losses(self, logits: Mapping[str, Tensor], batch: Batch, observed: Tensor) -> list[Tensor]:
+    def losses(self, logits: Mapping[str, Tensor], batch: Batch, counts: Tensor) -> list[Tensor]:
         """Weighted loss of every task, the calibrator's share included."""
-        losses = super().losses(logits, batch, observed)
+        losses = super().losses(logits, batch, counts)
         if self.calibrator:
-            chances = [logits[name].to(observed.dtype).sigmoid() for name in self.task_names]
+            chances = [logits[name].to(counts.dtype).sigmoid() for name in self.task_names]
             known = ~batch["labels"].isnan()  # binary tasks: one column each
             weights = known if "weight" not in batch else known * batch["weight"].unsqueeze(1)
             for t, (before, after) in enumerate(pairwise(chances), 1):
-                excess = ((after - before).relu() * weights[:, t]).sum() / observed[t]
+                excess = ((after - before).relu() * weights[:, t]).sum() / counts[t]
                 losses[t] = losses[t] + self.calibrator * excess
         return losses
 

@@ -93,7 +93,7 @@ class ESMM(MultiTaskModule):
             logits[name] = both(logits[before], logits[name])
         return logits
 
-    def losses(self, logits: Mapping[str, Tensor], batch: Batch, observed: Tensor) -> list[Tensor]:
+    def losses(self, logits: Mapping[str, Tensor], batch: Batch, counts: Tensor) -> list[Tensor]:
         """Weighted loss of every task.
 
         Raises:
@@ -108,7 +108,7 @@ class ESMM(MultiTaskModule):
                     f"ESMM: a row of this batch has {name} without {before}, so these labels are no funnel. Put the "
                     "tasks in their order (funnel=), choose others, or set require_funnel=False.",
                 )
-        return super().losses(logits, batch, observed)
+        return super().losses(logits, batch, counts)
 
 
 def both(a: Tensor, b: Tensor) -> Tensor:

@@ -149,7 +149,7 @@ class PMTRec(MultiTaskModule):
 
     # ---- training
 
-    def batch_losses(self, batch: Batch, observed: Tensor) -> list[Tensor]:
+    def batch_losses(self, batch: Batch, counts: Tensor) -> list[Tensor]:
         """Weighted loss of every task, T scalars."""
         vectors = self._vectors(batch)
         logits = self._logits(vectors.user, vectors.item)
@@ -160,7 +160,7 @@ class PMTRec(MultiTaskModule):
             else task.row_losses(logits[task.name], batch["labels"][:, columns])[0]
             for (task, columns), mask in zip(self.schema.label_columns, masks, strict=True)
         ]
-        return self.mean_losses(rows, batch, observed)
+        return self.mean_losses(rows, batch, counts)
 
     def observed(self, batch: Batch) -> Tensor:
         """Which rows observe each task: bool [B, T]."""

@@ -77,9 +77,9 @@ class SoftSharing(MultiTaskModule):
         x = self.embedding(batch)
         return self.towers([bottom(x) for bottom in self.bottoms])  # type: ignore[no-any-return]
 
-    def losses(self, logits: Mapping[str, Tensor], batch: Batch, observed: Tensor) -> list[Tensor]:
+    def losses(self, logits: Mapping[str, Tensor], batch: Batch, counts: Tensor) -> list[Tensor]:
         """Weighted loss of every task, its share of the distance included: once a step, with the last micro-batch."""
-        losses = super().losses(logits, batch, observed)
+        losses = super().losses(logits, batch, counts)
         if self.distance and not self.accumulating:
             losses = [loss + self._apart(t) for t, loss in enumerate(losses)]
         return losses

@@ -65,7 +65,7 @@ def count_rows(ids: Tensor, cardinality: int, happened: Tensor | None = None) ->
     return counts
 
 
-class Observed(DoubleMetric):
+class ObservedRows(DoubleMetric):
     """Rows of each bucket that observe a task."""
 
     rows: Tensor
@@ -94,13 +94,13 @@ class BucketMetrics(nn.Module):
     def __init__(self, task: Task, buckets: int) -> None:
         super().__init__()
         self.task = task
-        self.observed = Observed(buckets)
+        self.rows = ObservedRows(buckets)
         self.metrics = nn.ModuleList(_metric(task) for _ in range(buckets))
 
     def update(self, buckets: Tensor, logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> None:
         """Add a batch: buckets int [B], logits as the model gives them, labels [B, width], weight [B] or None."""
         known = ~labels.isnan().all(1)
-        self.observed.update(buckets[known])
+        self.rows.update(buckets[known])
         scores = logits if self.task.kind == "binary" else self.task.predict(logits.float())
         if self.task.label_width == 1:
             labels = labels.reshape(-1)
@@ -116,7 +116,7 @@ class BucketMetrics(nn.Module):
         key = MAIN[self.task.kind]
         with silent_without_rows():
             values = [float(cast(Metric, metric).compute()[key]) for metric in self.metrics]
-            rows = self.observed.compute().tolist()
+            rows = self.rows.compute().tolist()
         return list(zip(values, map(int, rows), strict=True))
 
 

@@ -1,1 +1,1 @@
-"""What a training is beneath every model: evaluation, checkpoints to go on from, the best epoch, the data it was on."""
+"""What a training is, beneath every model: steps, evaluation, processes, and checkpoints to go on from."""

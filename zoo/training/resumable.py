@@ -5,12 +5,12 @@ from typing import Any
 import lightning as L
 import torch
 
-from mtlzoo import parallel
 from mtlzoo.schema import FeatureSchema
 from mtlzoo.training import resume
 from mtlzoo.training.best import BestCheckpoint, keeps_the_last
 from mtlzoo.training.evaluated import EvaluatedModule
 from mtlzoo.training.identity import DATA, Identity, check_columns, check_meaning, data_columns, identities, noted
+from mtlzoo.training.random_states import random_states, restore_random_states
 from mtlzoo.training.train_losses import TrainLosses, check_weights
 
 
@@ -105,7 +105,7 @@ class ResumableModule(EvaluatedModule):
         if resume.validation_is_due(self.trainer):
             validation = "done" if self._validated == step else "due"
         return {
-            "random": parallel.random_states(self.device),
+            "random": random_states(self.device),
             "losses": self._losses.state_dict(),
             "validation": validation,
             "metrics": {name: float(value) for name, value in self.trainer.callback_metrics.items()},
@@ -140,7 +140,7 @@ class ResumableModule(EvaluatedModule):
         if self._resumed is None:
             return
         saved, self._resumed = self._resumed, None
-        parallel.restore_random_states(saved["random"], self.device, self.global_rank)
+        restore_random_states(saved["random"], self.device, self.global_rank)
         if "losses" in saved:
             self._losses.load_state_dict(saved["losses"], self.device, self.global_rank)
         # For callbacks that look at the last validation when its epoch ends.

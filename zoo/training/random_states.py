@@ -1,30 +1,9 @@
-"""What several processes must agree on: means, sparse gradients, random numbers. With one process all is as it was."""
-
-from collections.abc import Iterable
+"""The random numbers of a training that goes on: where torch's generators are, in every process."""
 
 import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.collectives import gather, world_size
-from mtlzoo.optim import coalesce
-
-
-def mean_sparse_gradients(tables: Iterable[Tensor]) -> None:
-    """Replaces every sparse gradient by its mean over the processes; only touched rows travel.
-
-    DDP's own reducer makes them dense or (NCCL) refuses them.
-    """
-    if world_size() == 1:
-        return
-    for table in tables:
-        if table.grad is None:
-            raise RuntimeError(
-                "A sparse table took part in no lookup of this step; the processes would wait for its gradient."
-            )
-        own = coalesce(table.grad)
-        rows = torch.cat(gather(own._indices()[0]))
-        values = torch.cat(gather(own._values())) / world_size()
-        table.grad = torch.sparse_coo_tensor(rows.unsqueeze(0), values, table.shape, check_invariants=False)
 
 
 def random_states(device: torch.device) -> dict[str, list[Tensor]]:
