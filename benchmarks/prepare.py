@@ -44,8 +44,8 @@ Way: TypeAlias = Callable[[Path, Path], Callable[[], object]]
 
 def with_mtlzoo(path: Path, prepared: Path) -> Callable[[], object]:
     from mtlzoo.datamodules.columns import CategoricalColumn, Label, NumericColumn, Recipe, TimeSplit
-    from mtlzoo.datamodules.prepare.build import prepare
-    from mtlzoo.datamodules.reading.tables import read_csv
+    from mtlzoo.datamodules.prepare import prepare
+    from mtlzoo.datamodules.reading import read_csv
 
     recipe = Recipe(
         columns=(*map(CategoricalColumn, CATEGORICAL), NumericColumn("duration_ms", "log1p")),

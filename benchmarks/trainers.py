@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from mtlzoo.cli import main as mtlzoo_command
 from mtlzoo.datamodules import TabularDataModule
-from mtlzoo.datamodules.loading.batches import BatchLoader
+from mtlzoo.datamodules.loading import BatchLoader
 
 EMBEDDING = 16
 Ids = dict[str, npt.NDArray[Any]]

@@ -12,13 +12,13 @@ import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.columns import CategoricalColumn, GivenSplit, Label, Recipe, SequenceColumn
+from mtlzoo.datamodules.download import obtain
 from mtlzoo.datamodules.download.finding import present
-from mtlzoo.datamodules.download.publisher import obtain
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.hashing import hash_values, uniform
 from mtlzoo.datamodules.logs.lookup import KeyIndex
+from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.reading.feature_strings import FeatureStrings
-from mtlzoo.datamodules.reading.tables import read_csv
 from mtlzoo.datamodules.values.domains import flag, text, whole
 
 FIELDS = MappingProxyType(

@@ -11,12 +11,12 @@ import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.columns import CategoricalColumn, GivenSplit, Label, NumericColumn, Recipe
+from mtlzoo.datamodules.download import obtain
 from mtlzoo.datamodules.download.finding import present, there
-from mtlzoo.datamodules.download.publisher import obtain
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.hashing import hash_values, uniform
 from mtlzoo.datamodules.logs.lookup import KeyIndex
-from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.reading.tally import MISSED
 from mtlzoo.datamodules.values.checks import require
 from mtlzoo.datamodules.values.domains import flag, number, text, whole

@@ -11,11 +11,11 @@ from mtlzoo.datamodules.amazon_files import RELEASES, read_related, read_reviews
 from mtlzoo.datamodules.columns import GivenSplit, Label, Split
 from mtlzoo.datamodules.download.finding import present, there
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.logs.k_core import core_of
+from mtlzoo.datamodules.logs import core_of
 from mtlzoo.datamodules.logs.once import Once
 from mtlzoo.datamodules.logs.split_column import assigned
 from mtlzoo.datamodules.pairs import PairsDataModule
-from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.values.domains import HIGHEST_ID, stars, whole
 from mtlzoo.schema import Links
 

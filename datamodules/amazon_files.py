@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from mtlzoo.datamodules.reading.json_lines import read_json_lines
-from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.reading import read_csv, read_json_lines
 from mtlzoo.datamodules.values.checks import require
 from mtlzoo.datamodules.values.domains import Domain, id_text, seconds, stars, whole
 

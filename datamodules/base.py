@@ -14,16 +14,15 @@ from typing import Any, ClassVar
 import lightning as L
 import polars as pl
 
-from mtlzoo.datamodules.columns import FILE_SPLIT, Column, GivenSplit, Recipe
+from mtlzoo.datamodules.columns import FILE_SPLIT, GivenSplit, Recipe
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.loading.batches import LARGEST, BatchLoader, default_batch_size
-from mtlzoo.datamodules.prepare.build import prepare
+from mtlzoo.datamodules.loading import BatchLoader
+from mtlzoo.datamodules.loading.batches import LARGEST, default_batch_size
+from mtlzoo.datamodules.prepare import PreparedData, prepare
 from mtlzoo.datamodules.prepare.encoding import Encoding
 from mtlzoo.datamodules.prepare.fingerprint import fingerprint
 from mtlzoo.datamodules.prepare.frames import is_table, keep_tables
 from mtlzoo.datamodules.prepare.like import find_encoding
-from mtlzoo.datamodules.prepare.prepared import PreparedData
-from mtlzoo.datamodules.reading.parsing import DataType
 from mtlzoo.datamodules.reading.rows import (
     ROW,
     ROW_FILE,
@@ -35,6 +34,7 @@ from mtlzoo.datamodules.reading.rows import (
     table_types,
 )
 from mtlzoo.datamodules.reading.tally import Tally
+from mtlzoo.datamodules.values.domains import DataType
 from mtlzoo.schema import FeatureSchema
 
 
@@ -181,7 +181,8 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         encoding = self.encoding
         trained: dict[str, Any] = {"labels": encoding.recipe.labels, "links": encoding.recipe.links, "labelled": False}
         origin = (ROW, ROW_FILE) if len(self._new_files) > 1 else (ROW,)
-        recipe = replace(self._checked(encoding), split=GivenSplit(FILE_SPLIT), origin=origin, **trained)
+        encoding.check_features(self.recipe, type(self).__name__)
+        recipe = replace(self.recipe, split=GivenSplit(FILE_SPLIT), origin=origin, **trained)
         folder = self._folder_of(recipe, self._new_files, encoding, {"predict": True})
         prepare(recipe, self._read_new, folder, name=type(self).__name__, like=encoding)
         return PreparedData(folder)
@@ -256,8 +257,9 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
 
     def _prepare(self) -> None:
         name, links = type(self).__name__, self.read_links
-        recipe = self._checked(self.like) if self.like else self.recipe
-        recipe = replace(recipe, origin=self.origin)
+        if self.like:
+            self.like.check_features(self.recipe, name)
+        recipe = replace(self.recipe, origin=self.origin)
         prepare(recipe, self.read, self.folder, name=name, links=links, like=self.like, tally=self.tally)
 
     def _folder_of(
@@ -267,23 +269,6 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         plain = {"name": name, "options": options, "recipe": _plain(recipe), "like": like and like.identity}
         digest = fingerprint(plain, files, self.prepared, repeats=self.repeats)
         return self.prepared / f"{name}-{digest[:16]}"
-
-    def _checked(self, like: Encoding) -> Recipe:
-        """The recipe, whose columns must be those of the training that is to encode them.
-
-        Raises:
-            DataError: They are not, with the differences.
-        """
-        given, known = ([_encoded(column) for column in recipe.columns] for recipe in (self.recipe, like.recipe))
-        if given != known:
-            here, there = ([column for column in a if column not in b] for a, b in ((given, known), (known, given)))
-            if not here and not there:
-                here, there = ([column["name"] for column in columns] for columns in (given, known))
-            raise DataError(
-                f"{type(self).__name__}: {like.folder} encodes other features, or in another order.\n  here: {here}\n"
-                f"  there: {there}\nDescribe them as for the training."
-            )
-        return self.recipe
 
     @cached_property
     def _new_files(self) -> tuple[Path, ...]:
@@ -301,12 +286,6 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         for path in self._new_files:
             for rows in numbered(self.read_table(path, types), path, several=len(self._new_files) > 1):
                 yield rows.with_columns(pl.lit("predict").alias(FILE_SPLIT))
-
-
-def _encoded(column: Column) -> dict[str, Any]:
-    """What of a column's declaration its encoding depends on, once there is a vocabulary."""
-    left_out = ("separator", "min_count", "pooling", "target")
-    return {"kind": type(column).__name__} | {k: v for k, v in asdict(column).items() if k not in left_out}
 
 
 def _plain(recipe: Recipe) -> Any:

@@ -12,11 +12,11 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.columns import CategoricalColumn, GivenSplit, Label, NumericColumn, RandomSplit, Recipe
+from mtlzoo.datamodules.download import obtain
 from mtlzoo.datamodules.download.archive import extract
 from mtlzoo.datamodules.download.finding import there
-from mtlzoo.datamodules.download.publisher import obtain
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.values.domains import number, one_of, text, whole
 
 NAMES = (  # noqa: SIM905  (easier to compare with the documentation)

@@ -1,33 +1,28 @@
 """What a data set declares of its raw columns; the preparation turns it into a `FeatureSchema`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
 import polars as pl
 
+from mtlzoo.datamodules.splits import FILE_SPLIT as FILE_SPLIT
+from mtlzoo.datamodules.splits import GivenSplit as GivenSplit
+from mtlzoo.datamodules.splits import RandomSplit as RandomSplit
+from mtlzoo.datamodules.splits import Split as Split
+from mtlzoo.datamodules.splits import TimeSplit as TimeSplit
+from mtlzoo.datamodules.splits import UserSplit as UserSplit
 from mtlzoo.datamodules.values.names import file_stem
-from mtlzoo.datamodules.values.times import Bound, plain_bound, read_bound
 from mtlzoo.datamodules.values.truths import FALSE, TRUE, plain_words
-from mtlzoo.options import Range, check_options
+from mtlzoo.options import Declared, Range
 from mtlzoo.schema import FIRST_KNOWN, Links, Name, Pooling, check_names
 from mtlzoo.tasks import TaskKind, Weight
 
 Count: TypeAlias = Annotated[int, Range(1, 2**31 - 1)]
 Buckets: TypeAlias = Annotated[int, Range(0, 2**31 - 1 - FIRST_KNOWN)]
-Share: TypeAlias = Annotated[float, Range(0, 1)]
-Seed: TypeAlias = Annotated[int, Range(0, 2**63 - 1)]
-
-
-class _Declared:
-    """What is checked by its annotations when it is made: a wrong name, value or type is a `ValueError`."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @dataclass(frozen=True)
-class CategoricalColumn(_Declared):
+class CategoricalColumn(Declared):
     """A column whose values are names of things, whatever their type.
 
     Args:
@@ -44,7 +39,7 @@ class CategoricalColumn(_Declared):
 
 
 @dataclass(frozen=True)
-class NumericColumn(_Declared):
+class NumericColumn(Declared):
     """A column whose values are quantities.
 
     Args:
@@ -63,7 +58,7 @@ class NumericColumn(_Declared):
 
 
 @dataclass(frozen=True)
-class SequenceColumn(_Declared):
+class SequenceColumn(Declared):
     """A column that holds several ids per row: a list, or text such as ``"12,65"``.
 
     Args:
@@ -93,7 +88,7 @@ Column: TypeAlias = CategoricalColumn | NumericColumn | SequenceColumn
 
 
 @dataclass(frozen=True)
-class Label(_Declared):
+class Label(Declared):
     """A target and where it comes from.
 
     Args:
@@ -147,129 +142,12 @@ class Label(_Declared):
             raise ValueError(f"Label {self.column!r}: {sorted(both)} stand for 1 and for 0. Give both lists, apart.")
 
 
-@dataclass(frozen=True)
-class TimeSplit(_Declared):
-    """Rows by a column of times, dates or numbers: validation from `val`, test from `test` on.
-
-    Rows before `val` are train. Both bounds are inclusive. A bound is what the column holds: a time, as ISO text or as
-    a date or time of Python and YAML, with a zone where the column has zones; or a number, in the column's unit. A
-    bound that is None says that there is no such split.
-    """
-
-    column: Name
-    val: Bound | None
-    test: Bound | None
-
-    def __post_init__(self) -> None:
-        for name in ("val", "test"):
-            object.__setattr__(self, name, plain_bound(getattr(self, name)))
-        super().__post_init__()
-        read = [read_bound(bound) for bound in (self.val, self.test) if bound is not None]
-        if len({form for form, _ in read}) > 1:
-            raise ValueError(
-                f"{self}: one bound is of {read[0][0]}, one of {read[1][0]}. Write both as the column does."
-            )
-        if len(read) == 2 and read[0][1] > read[1][1]:
-            raise ValueError(f"{self}: val must not come after test.")
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """Splits that must have rows."""
-        return _needed(val=self.val is not None and self.val != self.test, test=self.test is not None)
-
-
-@dataclass(frozen=True)
-class RandomSplit(_Declared):
-    """Each row at random: fractions of validation and test; the rest is train."""
-
-    val: Share = 0.1
-    test: Share = 0.1
-    seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _leave_train(self)
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """Splits that must have rows."""
-        return _needed(val=self.val > 0, test=self.test > 0)
-
-
-@dataclass(frozen=True)
-class UserSplit(_Declared):
-    """The rows of each user in order, or in an order that is drawn: first train, then validation, the last are test.
-
-    Args:
-        user: Column of the user.
-        order: Column that orders a user's rows; the order in the files if empty.
-        val: Fraction of a user's rows for validation.
-        test: Fraction of a user's rows for test.
-        rounding: Where fractions give no whole rows: ``down`` rounds what is held out, test and validation with test,
-            down, so that train is never short; ``up`` rounds it up, so that test never is, and a user with one row has
-            it in test.
-        seed: Seed of an order that is drawn, for users whose rows have none; None takes that of `order`.
-    """
-
-    user: Name
-    order: str = ""
-    val: Share = 0.1
-    test: Share = 0.1
-    rounding: Literal["down", "up"] = "down"
-    seed: Seed | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _leave_train(self)
-        if self.order and self.seed is not None:
-            raise ValueError(
-                f"{self}: rows are either in the order of a column or in one that seed draws; leave one out."
-            )
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """Splits that must have rows."""
-        return _needed(val=self.val > 0, test=self.test > 0)
-
-
-@dataclass(frozen=True)
-class GivenSplit(_Declared):
-    """A column that holds ``train``, ``val`` or ``test`` (and names of optional extra splits, such as ``random``).
-
-    Args:
-        column: Raw column.
-        needed: Splits that must have rows; one that is left out may be empty.
-    """
-
-    column: Name = "split"
-    needed: Sequence[Name] = ("train", "val", "test")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if "train" not in self.needed:
-            raise ValueError(f"{self}: needed={self.needed!r}; allowed are names of splits, train among them.")
-
-
-def _leave_train(split: "RandomSplit | UserSplit") -> None:
-    if split.val + split.test >= 1:
-        raise ValueError(f"{split}: val and test must leave something for train; their sum is below 1.")
-
-
-def _needed(**asked: bool) -> tuple[str, ...]:
-    return ("train", *(name for name, there in asked.items() if there))
-
-
-Split: TypeAlias = TimeSplit | RandomSplit | UserSplit | GivenSplit
-
-
-FILE_SPLIT = "split of the file"
-"""Column of the split that all rows of a file belong to."""
 ORIGIN = {"number of the row": "row", "file of the row": "row_file"}
 """Names in predictions of the columns that say where a row is from: its number in its file, from 0, and the file."""
 
 
 @dataclass(frozen=True)
-class Recipe(_Declared):
+class Recipe(Declared):
     """All that the preparation is told of a data set; part of its fingerprint.
 
     Args:

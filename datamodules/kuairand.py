@@ -19,12 +19,12 @@ from mtlzoo.datamodules.columns import (
     Recipe,
     SequenceColumn,
 )
+from mtlzoo.datamodules.download import obtain
 from mtlzoo.datamodules.download.finding import present
-from mtlzoo.datamodules.download.publisher import obtain
 from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.datamodules.logs import SideTable
 from mtlzoo.datamodules.logs.past import Past
-from mtlzoo.datamodules.logs.side_tables import SideTable
-from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.values.domains import HIGHEST_ID, Domain, day, flag, number, text, whole
 
 BINARY = ("is_click", "long_view", "is_like", "is_profile_enter", "is_comment", "is_follow", "is_forward", "is_hate")

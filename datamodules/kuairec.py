@@ -19,13 +19,13 @@ from mtlzoo.datamodules.columns import (
     Recipe,
     SequenceColumn,
 )
+from mtlzoo.datamodules.download import obtain
 from mtlzoo.datamodules.download.finding import present
-from mtlzoo.datamodules.download.publisher import obtain
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.kuairand import CODE, NAME, USER, USER_CODES, USER_COUNTS, USER_NAMES, is_day
-from mtlzoo.datamodules.logs.side_tables import SideTable
+from mtlzoo.datamodules.logs import SideTable
+from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.reading.python_literals import integer_lists
-from mtlzoo.datamodules.reading.tables import read_csv
 from mtlzoo.datamodules.values.domains import day, number, text, whole
 
 BINARY = {

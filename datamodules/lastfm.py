@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import polars as pl
 
 from mtlzoo.datamodules.columns import Label
+from mtlzoo.datamodules.download import obtain
 from mtlzoo.datamodules.download.finding import present
-from mtlzoo.datamodules.download.publisher import obtain, place_of
+from mtlzoo.datamodules.download.publisher import place_of
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.logs.once import Once
 from mtlzoo.datamodules.pairs import PairsDataModule
-from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.values.checks import require
 from mtlzoo.datamodules.values.domains import HIGHEST_ID, whole
 from mtlzoo.schema import Links

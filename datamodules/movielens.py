@@ -1,12 +1,11 @@
 """MovieLens (Harper and Konstan, TiiS 2015): ratings of films, with genres and interactions as further tasks."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,40 +21,17 @@ from mtlzoo.datamodules.columns import (
     Split,
     UserSplit,
 )
+from mtlzoo.datamodules.download import obtain
 from mtlzoo.datamodules.download.finding import present
-from mtlzoo.datamodules.download.publisher import obtain, place_of
+from mtlzoo.datamodules.download.publisher import place_of
 from mtlzoo.datamodules.errors import DatasetNotFoundError
+from mtlzoo.datamodules.logs import SideTable
 from mtlzoo.datamodules.logs.negatives import NegativeSampler
 from mtlzoo.datamodules.logs.once import Once
-from mtlzoo.datamodules.logs.side_tables import SideTable
-from mtlzoo.datamodules.movielens_files import Colons, Commas, Format, Tabs
+from mtlzoo.datamodules.movielens_files import EDITIONS, Version
 from mtlzoo.datamodules.prepare.splitting import splitter
 from mtlzoo.datamodules.ranking import RankingDataModule
 
-Version: TypeAlias = Literal["100k", "1m", "20m", "25m", "32m", "latest-small"]
-
-
-@dataclass(frozen=True)
-class Edition:
-    """One of the publisher's archives.
-
-    Args:
-        format: How its files are written.
-        md5: Of the archive; empty where the publisher changes it.
-    """
-
-    format: Format
-    md5: str
-
-
-EDITIONS = {
-    "100k": Edition(Tabs(), "0e33842e24a9c977be4e0107933c0723"),
-    "1m": Edition(Colons(), "c4d9eecfca2ab87c1945afe126590906"),
-    "20m": Edition(Commas(), "cd245b17a1ae2cc31bb14903e1204af3"),
-    "25m": Edition(Commas(), "6b51fb2759a8657d3bfcbfc42b592ada"),
-    "32m": Edition(Commas(), "d472be332d4daa821edc399621853b57"),
-    "latest-small": Edition(Commas(), ""),
-}
 TASKS = ("rating", "genres", "interaction", "recommend", "alignment")
 GIVEN = ("u1", "u2", "u3", "u4", "u5", "ua", "ub")
 """Splits that 100K brings along."""

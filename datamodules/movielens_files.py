@@ -1,15 +1,16 @@
-"""The three formats of MovieLens' files: tables with tabs (100K), with ``::`` (1M), and CSV (20M and later)."""
+"""MovieLens' archives and the formats of their files: with tabs (100K), with ``::`` (1M), CSV (20M and later)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
 
 import polars as pl
 from typing_extensions import override
 
 from mtlzoo.datamodules.columns import CategoricalColumn, Column, NumericColumn
-from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.values.checks import require
 from mtlzoo.datamodules.values.domains import HIGHEST_ID, Domain, flag, one_of, seconds, stars, text, whole
 
@@ -171,3 +172,28 @@ def _centre() -> pl.Expr:
 def _year() -> pl.Expr:
     """The year at the end of a title; the dates that 100K has too are often those of a later release in the US."""
     return pl.col("title").str.extract(_YEAR).cast(pl.Int64).alias("year")
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One of the publisher's archives.
+
+    Args:
+        format: How its files are written.
+        md5: Of the archive; empty where the publisher changes it.
+    """
+
+    format: Format
+    md5: str
+
+
+EDITIONS = {
+    "100k": Edition(Tabs(), "0e33842e24a9c977be4e0107933c0723"),
+    "1m": Edition(Colons(), "c4d9eecfca2ab87c1945afe126590906"),
+    "20m": Edition(Commas(), "cd245b17a1ae2cc31bb14903e1204af3"),
+    "25m": Edition(Commas(), "6b51fb2759a8657d3bfcbfc42b592ada"),
+    "32m": Edition(Commas(), "d472be332d4daa821edc399621853b57"),
+    "latest-small": Edition(Commas(), ""),
+}
+
+Version: TypeAlias = Literal["100k", "1m", "20m", "25m", "32m", "latest-small"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
-from mtlzoo.datamodules.loading.batches import BatchLoader
+from mtlzoo.datamodules.loading import BatchLoader
 from mtlzoo.datamodules.loading.draws import Draws, LinksFrom
 from mtlzoo.datamodules.loading.ranking import DrawingLoader, OneAfterAnother, UserLoader
 from mtlzoo.datamodules.prepare.links import LinkTable

@@ -15,9 +15,10 @@ from mtlzoo.datamodules.errors import DataError, MissingColumnError
 from mtlzoo.datamodules.prepare.frames import as_splits, is_path, keep_tables
 from mtlzoo.datamodules.prepare.plan import Plan
 from mtlzoo.datamodules.reading.blocks import known_encoding
-from mtlzoo.datamodules.reading.parsing import DataType, Decimal, Format
+from mtlzoo.datamodules.reading.lines import Decimal, Format
 from mtlzoo.datamodules.reading.rows import ROW, ROW_FILE, listed, matches, numbered, read_table, table_types
 from mtlzoo.datamodules.tabular_description import by_column, load_description, parse_column, parse_label, parse_split
+from mtlzoo.datamodules.values.domains import DataType
 
 _FORMAT = ("separator", "null_values", "quote", "decimal", "strip")
 

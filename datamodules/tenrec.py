@@ -20,11 +20,11 @@ from mtlzoo.datamodules.columns import (
     SequenceColumn,
     UserSplit,
 )
+from mtlzoo.datamodules.download import obtain
 from mtlzoo.datamodules.download.finding import there
-from mtlzoo.datamodules.download.publisher import obtain
 from mtlzoo.datamodules.errors import DatasetNotFoundError
 from mtlzoo.datamodules.prepare.encoders.sequences import from_columns
-from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.values.domains import Domain, flag, number, whole
 
 Name: TypeAlias = Literal["ctr_data_1M", "QK-video", "QB-video", "QK-article", "QB-article"]

@@ -10,10 +10,10 @@ import polars as pl
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.columns import CategoricalColumn, Label, RandomSplit, Recipe
+from mtlzoo.datamodules.download import obtain
 from mtlzoo.datamodules.download.finding import there
-from mtlzoo.datamodules.download.publisher import obtain
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.values.domains import flag, whole
 
 NAMES = (  # noqa: SIM905  (easier to compare with the organisers' sheet)

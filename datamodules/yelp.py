@@ -10,9 +10,10 @@ import polars as pl
 from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.download.finding import present
 from mtlzoo.datamodules.errors import DatasetNotFoundError
-from mtlzoo.datamodules.logs.k_core import core_of
+from mtlzoo.datamodules.logs import core_of
 from mtlzoo.datamodules.pairs import PairsDataModule
-from mtlzoo.datamodules.reading.json_lines import Types, read_json_lines
+from mtlzoo.datamodules.reading import read_json_lines
+from mtlzoo.datamodules.reading.json_lines import Types
 from mtlzoo.datamodules.values.domains import id_text, stars
 from mtlzoo.schema import Links
 

@@ -41,6 +41,13 @@ def check_options(made: object) -> None:
             object.__setattr__(made, name, fitting)
 
 
+class Declared:
+    """Base of frozen dataclasses that are checked when one is made: a wrong name, value or type is a `ValueError`."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
 def refuse_unknown(name: object, allowed: Iterable[str], what: str) -> None:
     """Refuses a name that is not among those allowed, and tells the nearest one."""
     allowed = list(allowed)

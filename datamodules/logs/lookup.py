@@ -5,8 +5,8 @@ import numpy.typing as npt
 import polars as pl
 
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.prepare.encoders.base import from_arrow, to_arrow
 from mtlzoo.datamodules.prepare.encoders.vocabulary import is_close
+from mtlzoo.datamodules.values.arrow import from_arrow, to_arrow
 
 Found = npt.NDArray[np.int32]
 

@@ -9,7 +9,7 @@ import polars as pl
 from mtlzoo.datamodules.download.finding import present as present
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.logs.lookup import KeyIndex
-from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.reading.tally import Tally
 from mtlzoo.datamodules.values.domains import Domain, whole
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from mtlzoo.datamodules.columns import Label, Recipe
+from mtlzoo.datamodules.columns import Column, Label, Recipe
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.prepare.encoders.vocabulary import HashTable, Table, Vocabulary
 from mtlzoo.datamodules.prepare.plan import Plan
@@ -65,6 +65,26 @@ class Encoding:
         identity: dict[str, Any] = self.plain["identity"]
         return identity
 
+    def check_features(self, recipe: Recipe, name: str) -> None:
+        """Refuses to encode other columns than those of the training.
+
+        Args:
+            recipe: Of the data to encode.
+            name: Of their data module, for the message.
+
+        Raises:
+            DataError: With the differences.
+        """
+        given, known = ([_encoded(column) for column in each.columns] for each in (recipe, self.recipe))
+        if given != known:
+            here, there = ([column for column in a if column not in b] for a, b in ((given, known), (known, given)))
+            if not here and not there:
+                here, there = ([column["name"] for column in columns] for columns in (given, known))
+            raise DataError(
+                f"{name}: {self.folder} encodes other features, or in another order.\n  here: {here}\n"
+                f"  there: {there}\nDescribe them as for the training."
+            )
+
     def copy(self, folder: Path) -> None:
         """Writes the same into a new folder."""
         folder.mkdir()
@@ -92,6 +112,12 @@ class Encoding:
                 f"{self.folder}: vocabularies or statistics are not those that were written there. Take them from "
                 "another copy, or prepare the training's data again."
             )
+
+
+def _encoded(column: Column) -> dict[str, Any]:
+    """What of a column's declaration its encoding depends on, once there is a vocabulary."""
+    left_out = ("separator", "min_count", "pooling", "target")
+    return {"kind": type(column).__name__} | {k: v for k, v in asdict(column).items() if k not in left_out}
 
 
 def save_encoding(plan: Plan, folder: Path) -> None:

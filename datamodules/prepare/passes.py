@@ -13,13 +13,14 @@ import polars as pl
 import pyarrow as pa
 
 from mtlzoo.datamodules.columns import ORIGIN, Recipe
-from mtlzoo.datamodules.prepare.encoders.base import CategoricalEncoder, Encoder, Places, compact, from_arrow
+from mtlzoo.datamodules.prepare.encoders.base import CategoricalEncoder, Encoder, Places
 from mtlzoo.datamodules.prepare.encoding import Encoding, save_encoding
 from mtlzoo.datamodules.prepare.manifest import Rates
 from mtlzoo.datamodules.prepare.plan import Plan
 from mtlzoo.datamodules.prepare.remarks import Remarks
 from mtlzoo.datamodules.prepare.splitting import TRAIN, check_needed, splitter
 from mtlzoo.datamodules.prepare.storage import Checksum, SplitFiles, Stage
+from mtlzoo.datamodules.values.arrow import compact, from_arrow
 from mtlzoo.datamodules.values.keys import KeyColumn
 
 Advance = Callable[[int], object]

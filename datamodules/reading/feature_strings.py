@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.prepare.encoders.base import from_arrow
+from mtlzoo.datamodules.values.arrow import from_arrow
 
 _AS_CSV = bytes.maketrans(b"\x01\x02\x03", b"\n,,")
 _TYPES = {"field": pa.dictionary(pa.int32(), pa.string()), "id": pa.int32(), "value": pa.float32()}

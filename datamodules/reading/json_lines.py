@@ -15,10 +15,11 @@ import pyarrow.json as pajson
 
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.reading.blocks import Block, read_blocks
-from mtlzoo.datamodules.reading.parsing import DataType, from_table
+from mtlzoo.datamodules.reading.lines import short
 from mtlzoo.datamodules.reading.python_literals import literals_as_json
 from mtlzoo.datamodules.reading.tables import parsed
-from mtlzoo.datamodules.values.domains import Domain
+from mtlzoo.datamodules.values.arrow import from_table
+from mtlzoo.datamodules.values.domains import DataType, Domain
 
 Types: TypeAlias = Mapping[str, DataType | Domain | Sequence[DataType]]
 Chosen: TypeAlias = Mapping[str, Any]
@@ -171,13 +172,11 @@ def _object(line: bytes, where: str, wanted: Set[str]) -> dict[str, Any]:
         else:
             found = json.loads(text, object_pairs_hook=kept)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise DataError(
-            f"{where}: not JSON ({error}): {_short(text)}. Repair the line, or download it again."
-        ) from None
+        raise DataError(f"{where}: not JSON ({error}): {short(text)}. Repair the line, or download it again.") from None
     if twice := next((key for of in keys for key in of if key in wanted and of.count(key) > 1), None):
-        raise DataError(f"{where}: the key {twice!r} occurs twice in one object: {_short(text)}. Repair the line.")
+        raise DataError(f"{where}: the key {twice!r} occurs twice in one object: {short(text)}. Repair the line.")
     if not isinstance(found, dict):
-        raise DataError(f"{where}: expected an object such as {{...}}, found {_short(text)}. Is this the right file?")
+        raise DataError(f"{where}: expected an object such as {{...}}, found {short(text)}. Is this the right file?")
     return found
 
 
@@ -186,7 +185,7 @@ def _misfit(rows: Sequence[Mapping[str, Any]], types: Chosen) -> tuple[int, str]
     for place, row in enumerate(rows):
         for name, dtype in types.items():
             if not _fits(row.get(name), dtype):
-                return place, f"{name!r} is {_short(repr(row[name]))}; expected {dtype}"
+                return place, f"{name!r} is {short(repr(row[name]))}; expected {dtype}"
     return None
 
 
@@ -209,7 +208,3 @@ def _frame(rows: Sequence[Mapping[str, Any]], types: Chosen) -> pl.DataFrame:
     return pl.DataFrame(
         {name: pl.Series([row.get(name) for row in rows], dtype=dtype, strict=False) for name, dtype in types.items()}
     )
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -1,17 +1,14 @@
 """Blocks of a text table as frames, and what is wrong with them in the user's terms."""
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
-from operator import and_, or_
+from operator import and_
 from pathlib import Path
-from typing import Literal, NoReturn, TypeAlias
+from typing import NoReturn
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,36 +16,11 @@ import pyarrow.csv as pacsv
 
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.reading.blocks import Block
+from mtlzoo.datamodules.reading.lines import Format, nth_line, records, short
+from mtlzoo.datamodules.reading.spelling import is_number, odd
+from mtlzoo.datamodules.values.arrow import from_table
 from mtlzoo.datamodules.values.checks import EXACT, NUMBER, WHOLE, check_columns
-from mtlzoo.datamodules.values.domains import DataType as DataType
-from mtlzoo.datamodules.values.domains import Domain
-from mtlzoo.options import check_options
-from mtlzoo.schema import Name
-
-Decimal: TypeAlias = Literal[".", ","]
-_WINDOW = 1 << 16
-"""Bytes that are looked at at once: few enough for the processor's cache."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """How a text table is written: see `read_csv`.
-
-    Raises:
-        ValueError: A value that its annotation does not allow, or a separator that cannot be one.
-    """
-
-    separator: Name
-    null_values: tuple[str, ...] = ()
-    quote: bool = True
-    decimal: Decimal = "."
-    strip: bool = False
-    own: bool = False
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        if set(self.separator) & set('"\r\n'):
-            raise ValueError(f"separator={self.separator!r}; allowed are texts without quotes and line breaks.")
+from mtlzoo.datamodules.values.domains import DataType, Domain
 
 
 class Parser:
@@ -95,7 +67,7 @@ class Parser:
             lines = block.data.split(b"\n")
             if table.num_rows != sum(1 for line in lines if line not in (b"", b"\r")):
                 self._check_breaks(block, table.num_rows)
-        if _odd(block.data, table, self.format.separator, self.format.strip):
+        if odd(block.data, table, self.format.separator, self.format.strip):
             self._check_spelling(block, table, quoted=quoted)
         frame = from_table(table).with_columns(pl.col(pl.Null).cast(pl.String))
         if not self.settled:
@@ -115,7 +87,7 @@ class Parser:
     def _checked(self, block: Block, frame: pl.DataFrame) -> pl.DataFrame:
         for name, domain in self.domains.items():
             if (at := domain.first_bad(frame[name])) is not None:
-                value, (line, _) = frame[name][at], _nth_line(block, at + 1, self.format)
+                value, (line, _) = frame[name][at], nth_line(block, at + 1, self.format)
                 raise DataError(
                     f"{self.path}, line {line}, column {name!r}: found {value!r}; "
                     f"allowed is {domain.allowed}. Repair the line, or get the file anew."
@@ -146,7 +118,7 @@ class Parser:
 
     def _check_spelling(self, block: Block, table: pa.Table, *, quoted: bool) -> None:
         """Refuses numbers that Arrow reads and nobody writes."""
-        fields = [field for field in table.schema if _is_number(field.type)]
+        fields = [field for field in table.schema if is_number(field.type)]
         types = dict.fromkeys((field.name for field in fields), pa.string())
         texts = from_table(self._table(block, quoted=quoted, types=types))
         for field in fields:
@@ -157,22 +129,22 @@ class Parser:
                 good &= pl.Series(pc.is_finite(table[field.name]))
             if not good.all():  # null is left out
                 at = (~good).arg_true()[0]
-                line, _ = _nth_line(block, at + 1, self.format)
+                line, _ = nth_line(block, at + 1, self.format)
                 self._refuse_value(line, field.name, f"invalid value {text[at]!r}", str(field.type))
 
     def _check_breaks(self, block: Block, rows: int) -> None:
         """Lets rows of several lines pass where the breaks are quoted, in columns that are not read."""
-        records = _records(block, self.format)
-        if records is None or len(records) != rows:
+        found = records(block, self.format)
+        if found is None or len(found) != rows:
             self._refuse_break(block)
         last = len(self.names) - 1
-        for line, text, fields in records:
+        for line, text, fields in found:
             broken = [place for place, field in enumerate(fields) if "\n" in field or "\r" in field]
             for place in broken:
                 if self.names[place] in self.columns:
                     raise DataError(
                         f"{self.path}, line {line}, column {self.names[place]!r}: quote or line break inside a value "
-                        f"({_short(text.splitlines()[0])}), which only columns that are not read may have. "
+                        f"({short(text.splitlines()[0])}), which only columns that are not read may have. "
                         f"{self._unquoted()}"
                     )
             # A quote that is plain text makes rows up to the next one a value; such rows are known by their fields.
@@ -187,14 +159,14 @@ class Parser:
             self._refuse_break(block)
         row = re.search(r"Row #(\d+)", message)
         try:
-            line, text = _nth_line(block, int(row[1]), self.format) if row else (block.line, "")
+            line, text = nth_line(block, int(row[1]), self.format) if row else (block.line, "")
         except IndexError:  # rows that a carriage return ended
             self._refuse_break(block)
         where = f"{self.path}, line {line}"
         if ragged := re.search(r"Expected (\d+) columns, got (\d+)", message):
             remedy = f"check separator={self.format.separator!r} and quote={self.format.quote}"
             raise DataError(
-                f"{where}: {ragged[2]} fields where {ragged[1]} are expected ({_short(text)}). Repair the line, or "
+                f"{where}: {ragged[2]} fields where {ragged[1]} are expected ({short(text)}). Repair the line, or "
                 f"{remedy if self.format.own else 'get the file anew'}."
             )
         if value := re.search(r"In CSV column #(\d+):.*conversion error to (\w+).*?: (.*)", message):
@@ -218,7 +190,7 @@ class Parser:
         broken = ((number, line) for number, line in lines if line.count(b'"') % 2 or b"\r" in line[:-1])
         number, line = next(broken, (start or block.line, b""))
         raise DataError(
-            f"{self.path}, line {number}: quote or line break inside a value ({_short(line.decode())}). "
+            f"{self.path}, line {number}: quote or line break inside a value ({short(line.decode())}). "
             f"{self._unquoted()}"
         )
 
@@ -230,81 +202,6 @@ class Parser:
         )
 
 
-def from_table(table: pa.Table) -> pl.DataFrame:
-    """An Arrow table as a frame."""
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame
-
-
 def _arrow(dtype: DataType | Domain) -> pa.DataType:
     dtype = dtype.read if isinstance(dtype, Domain) else dtype
     return pl.Series([], dtype=dtype).to_arrow(compat_level=pl.CompatLevel.oldest()).type
-
-
-def _is_number(dtype: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(dtype) or pa.types.is_floating(dtype))
-
-
-def _odd(data: bytes, table: pa.Table, separator: str, strip: bool) -> bool:
-    """Whether numbers of the block may be spelt as nobody does; one look at all costs less than one at each."""
-    if not any(_is_number(column.type) for column in table.columns):
-        return False
-    floats = [column for column in table.columns if pa.types.is_floating(column.type)]
-    if not all(pc.all(pc.is_finite(column), min_count=0).as_py() for column in floats):
-        return True
-    blanks = b"" if strip else b" \t".replace(separator.encode(), b"")
-    marks = [mark for mark in b"xX+" + blanks if mark in data]
-    if not marks:
-        return False
-    if data[0] in b"+" + blanks or data[-1] in blanks:
-        return True
-    ends = separator.encode() + b'\n\r"'
-    begins = {mark: _among(b"0") for mark in b"xX"} | {ord("+"): _among(ends + b" \t" if strip else ends)}
-    text = np.frombuffer(data, np.uint8)
-    for start in range(0, len(text), _WINDOW):  # comparisons of bytes, many times faster than a regular expression
-        part = text[start : start + _WINDOW + 1]
-        edge = reduce(or_, (part == end for end in ends)) if set(blanks) & set(marks) else None
-        for mark in marks:
-            there = part == mark
-            if mark in begins:  # few, so one is looked up after the other
-                if begins[mark][part[np.flatnonzero(there[1:])]].any():
-                    return True
-            elif edge is not None and ((there[1:] & edge[:-1]).any() or (there[:-1] & edge[1:]).any()):
-                return True
-    return False
-
-
-def _among(data: bytes) -> npt.NDArray[np.bool_]:
-    """For each of the 256 bytes, whether it is one of these."""
-    return np.isin(np.arange(256), list(data))
-
-
-def _nth_line(block: Block, row: int, format: Format) -> tuple[int, str]:
-    """Number in the file and text of the block's row `row` (from 1; Arrow doesn't count blank lines)."""
-    records = _records(block, format) if format.quote and b'"' in block.data else None
-    if records is None or row > len(records):
-        lines = enumerate(block.data.decode().split("\n"), block.line)
-        records = [(number, line, []) for number, line in lines if line not in ("", "\r")]
-    number, text, _ = records[row - 1]
-    return number, text.rstrip("\r")
-
-
-def _records(block: Block, format: Format) -> list[tuple[int, str, list[str]]] | None:
-    """First line, text and fields of each row, with breaks in what is quoted; None where that cannot be told."""
-    lines = block.data.decode().split("\n")
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter=format.separator)
-    records, start, first = [], 0, block.line
-    try:
-        for fields in reader:
-            text = "\n".join(lines[start : reader.line_num])
-            if text not in ("", "\r"):
-                records.append((first + start, text, fields))
-            start = reader.line_num
-    except csv.Error:
-        return None
-    return records
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 80 else text[:77] + "...")

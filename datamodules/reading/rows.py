@@ -9,8 +9,8 @@ import polars as pl
 from mtlzoo.datamodules.columns import FILE_SPLIT, ORIGIN, GivenSplit, NumericColumn, Recipe, TimeSplit, UserSplit
 from mtlzoo.datamodules.download.finding import there
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
-from mtlzoo.datamodules.reading.parsing import DataType
 from mtlzoo.datamodules.reading.tables import read_csv, read_parquet
+from mtlzoo.datamodules.values.domains import DataType
 
 ROW, ROW_FILE = ORIGIN
 

@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.reading.blocks import Block, read_blocks
-from mtlzoo.datamodules.reading.parsing import Decimal, Format, Parser, from_table
+from mtlzoo.datamodules.reading.lines import Decimal, Format
+from mtlzoo.datamodules.reading.parsing import Parser
+from mtlzoo.datamodules.values.arrow import from_table
 from mtlzoo.datamodules.values.checks import check_columns
 from mtlzoo.datamodules.values.domains import DataType, Domain
 

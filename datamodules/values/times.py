@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.prepare.encoders.base import from_arrow, to_arrow
+from mtlzoo.datamodules.values.arrow import from_arrow, to_arrow
 from mtlzoo.datamodules.values.checks import EXACT, NUMBER, WHOLE, Rows, require
 from mtlzoo.datamodules.values.keys import KeyColumn
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from mtlzoo.datamodules.prepare.encoders.base import from_arrow, to_arrow
+from mtlzoo.datamodules.values.arrow import from_arrow, to_arrow
 from mtlzoo.datamodules.values.checks import Rows, numbers, require
 
 TRUE = ("1", "1.0", "true", "t", "yes", "y")

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from mtlzoo import MMoE
 from mtlzoo.callbacks import GradientSurgery, LossBalancing, LossRule, rules
-from mtlzoo.datamodules.loading.batches import BatchLoader
+from mtlzoo.datamodules.loading import BatchLoader
 from mtlzoo.schema import Categorical, FeatureSchema, Numeric
 from mtlzoo.tasks import Task
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import mtlzoo
 from mtlzoo.callbacks import GradientSurgery, PCGrad
-from mtlzoo.datamodules.loading.batches import BatchLoader
+from mtlzoo.datamodules.loading import BatchLoader
 from mtlzoo.schema import Categorical, FeatureSchema, Numeric, Sequence
 from mtlzoo.tasks import Task
 

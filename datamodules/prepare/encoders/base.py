@@ -11,6 +11,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from mtlzoo.datamodules.prepare.encoders.vocabulary import CLOSE, Ids, Table
+from mtlzoo.datamodules.values.arrow import compact, from_arrow, to_arrow
 from mtlzoo.datamodules.values.keys import KeyColumn
 from mtlzoo.schema import UNKNOWN
 
@@ -119,23 +120,6 @@ class CategoricalEncoder(Encoder):
     @override
     def encode(self, staged: pa.Array) -> Ids:
         return self.keys.ids(staged)[:, None]
-
-
-def to_arrow(values: pl.Series) -> pa.Array:
-    """The values as one array of a type that every Arrow version knows."""
-    return values.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-
-
-def compact(values: pl.Series) -> pa.Array:
-    """The values; integers in the smallest type that holds them, as what waits on disk costs time by its size."""
-    return to_arrow(values.shrink_dtype() if values.dtype.is_integer() else values)
-
-
-def from_arrow(values: pa.Array) -> pl.Series:
-    """The values as a series."""
-    series = pl.from_arrow(values)
-    assert isinstance(series, pl.Series)
-    return series
 
 
 def coded(keys: pl.Series) -> pa.Array:

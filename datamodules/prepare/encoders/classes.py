@@ -11,8 +11,9 @@ from typing_extensions import override
 
 from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.prepare.encoders.base import Places, from_arrow, to_arrow
+from mtlzoo.datamodules.prepare.encoders.base import Places
 from mtlzoo.datamodules.prepare.encoders.labels import LabelEncoder, observed
+from mtlzoo.datamodules.values.arrow import from_arrow, to_arrow
 from mtlzoo.datamodules.values.checks import NUMBER, require
 from mtlzoo.datamodules.values.keys import as_keys, key_type
 

@@ -11,10 +11,11 @@ from typing_extensions import override
 
 from mtlzoo.datamodules.columns import Label
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.prepare.encoders.base import Encoder, Keys, Places, coded, compact, from_arrow, to_arrow
+from mtlzoo.datamodules.prepare.encoders.base import Encoder, Keys, Places, coded
 from mtlzoo.datamodules.prepare.encoders.numeric import Moments
 from mtlzoo.datamodules.prepare.encoders.sequences import as_array, as_lists, flatten
 from mtlzoo.datamodules.prepare.encoders.vocabulary import Vocabulary
+from mtlzoo.datamodules.values.arrow import compact, from_arrow, to_arrow
 from mtlzoo.datamodules.values.checks import EXACT, LARGEST_FLOAT, numbers, require, require_float
 from mtlzoo.datamodules.values.truths import truths
 from mtlzoo.schema import FIRST_KNOWN

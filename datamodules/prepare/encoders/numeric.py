@@ -12,7 +12,8 @@ from typing_extensions import override
 from mtlzoo.datamodules.columns import NumericColumn
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.hashing import splitmix64
-from mtlzoo.datamodules.prepare.encoders.base import Encoder, Places, compact
+from mtlzoo.datamodules.prepare.encoders.base import Encoder, Places
+from mtlzoo.datamodules.values.arrow import compact
 from mtlzoo.datamodules.values.checks import EXACT, LARGEST_FLOAT, numbers, require_float
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 

@@ -9,8 +9,9 @@ from typing_extensions import override
 
 from mtlzoo.datamodules.columns import SequenceColumn
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.prepare.encoders.base import Encoder, Keys, Places, coded, compact, from_arrow, to_arrow
+from mtlzoo.datamodules.prepare.encoders.base import Encoder, Keys, Places, coded
 from mtlzoo.datamodules.prepare.encoders.vocabulary import Ids, Table
+from mtlzoo.datamodules.values.arrow import compact, from_arrow, to_arrow
 from mtlzoo.datamodules.values.checks import Rows, require
 from mtlzoo.datamodules.values.joined import ALLOWED, split_items
 

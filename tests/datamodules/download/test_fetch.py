@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from mtlzoo.datamodules.download import download
 from mtlzoo.datamodules.download import fetch as module
-from mtlzoo.datamodules.download.fetch import download
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 
 DATA = bytes(range(256)) * 20_000  # 5 MB

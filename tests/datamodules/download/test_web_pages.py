@@ -5,7 +5,7 @@ import pytest
 from mtlzoo.datamodules import DataError
 from mtlzoo.datamodules.download.archive import extract
 from mtlzoo.datamodules.download.web_pages import refuse_page
-from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.reading import read_csv
 
 
 @pytest.mark.parametrize("page", ["<!DOCTYPE html><p>", "\ufeff\n  <html lang='zh'>", "<!doctype HTML>"])

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from mtlzoo import SharedBottom
 from mtlzoo.datamodules import Synthetic
+from mtlzoo.datamodules.loading import BatchLoader
 from mtlzoo.datamodules.loading import batches as module
-from mtlzoo.datamodules.loading.batches import BatchLoader, default_batch_size
+from mtlzoo.datamodules.loading.batches import default_batch_size
 from mtlzoo.datamodules.loading.draws import Draws
 from mtlzoo.datamodules.loading.ranking import DrawingLoader, UserLoader
 from mtlzoo.datamodules.prepare.lists import Lists

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from mtlzoo.datamodules import DataError
+from mtlzoo.datamodules.logs import core_of
 from mtlzoo.datamodules.logs import k_core as core
-from mtlzoo.datamodules.logs.k_core import core_of, k_core
+from mtlzoo.datamodules.logs.k_core import k_core
 
 
 def log(seed: int, rows: int = 400) -> pl.DataFrame:

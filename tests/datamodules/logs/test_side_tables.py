@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from mtlzoo.datamodules import DataError
-from mtlzoo.datamodules.logs.side_tables import SideTable, present
+from mtlzoo.datamodules.logs import SideTable
+from mtlzoo.datamodules.logs.side_tables import present
 from mtlzoo.datamodules.values.domains import number, text, whole
 
 

@@ -26,10 +26,9 @@ from mtlzoo.datamodules.columns import (
     UserSplit,
 )
 from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.prepare import PreparedData, prepare
 from mtlzoo.datamodules.prepare import build as module
-from mtlzoo.datamodules.prepare.build import prepare
 from mtlzoo.datamodules.prepare.encoders import numeric
-from mtlzoo.datamodules.prepare.prepared import PreparedData
 from mtlzoo.datamodules.prepare.storage import SplitFiles
 
 CLICK = Label("click")

@@ -14,9 +14,8 @@ import pytest
 from mtlzoo.cli import main
 from mtlzoo.datamodules import TabularDataModule
 from mtlzoo.datamodules.errors import DamagedError, DataError
-from mtlzoo.datamodules.prepare import checksums
+from mtlzoo.datamodules.prepare import PreparedData, checksums
 from mtlzoo.datamodules.prepare.checksums import verify
-from mtlzoo.datamodules.prepare.prepared import PreparedData
 from mtlzoo.datamodules.prepare.storage import BLOCK, Checksum
 
 ROWS = pl.DataFrame(

@@ -12,9 +12,8 @@ import torch
 
 from mtlzoo.datamodules.columns import CategoricalColumn, GivenSplit, Label, NumericColumn, Recipe, SequenceColumn
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.prepare.build import prepare
+from mtlzoo.datamodules.prepare import PreparedData, prepare
 from mtlzoo.datamodules.prepare.encoding import Encoding
-from mtlzoo.datamodules.prepare.prepared import PreparedData
 
 RECIPE = Recipe(
     columns=(

@@ -13,7 +13,7 @@ import os, signal, sys, time
 from pathlib import Path
 import numpy as np, polars as pl
 from mtlzoo.datamodules.columns import CategoricalColumn, Label, NumericColumn, RandomSplit, Recipe, SequenceColumn
-from mtlzoo.datamodules.prepare.build import prepare
+from mtlzoo.datamodules.prepare import prepare
 
 recipe = Recipe(
     columns=(CategoricalColumn("user"), SequenceColumn("tags", 3), NumericColumn("age")),

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from mtlzoo.datamodules import DataError, DatasetNotFoundError
-from mtlzoo.datamodules.reading.json_lines import read_json_lines
+from mtlzoo.datamodules.reading import read_json_lines
 from mtlzoo.datamodules.reading.python_literals import literals_as_json
 from mtlzoo.datamodules.values.domains import whole
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
-from mtlzoo.datamodules.reading.tables import read_csv, read_parquet
+from mtlzoo.datamodules.reading import read_csv, read_parquet
 
 
 def written(path: Path, data: bytes) -> Path:

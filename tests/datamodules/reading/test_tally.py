@@ -19,7 +19,7 @@ from mtlzoo.datamodules.columns import (
     TimeSplit,
     UserSplit,
 )
-from mtlzoo.datamodules.prepare.build import prepare
+from mtlzoo.datamodules.prepare import prepare
 from mtlzoo.datamodules.reading.tally import Tally
 
 ROWS = pl.DataFrame(

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from mtlzoo.datamodules import DataError
-from mtlzoo.datamodules.reading.tables import read_csv
+from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.values.domains import Domain, day, flag, number, one_of, text, whole
 
 MAY = day(date(2022, 2, 27), date(2022, 3, 2))
