@@ -29,7 +29,7 @@ from report import show, write
 from torch import Tensor, nn
 
 from mtlzoo.callbacks import GradientSurgery, PCGrad, Sum
-from mtlzoo.callbacks.surgery.combine import Level
+from mtlzoo.callbacks.surgery.groups import Level
 
 Case: TypeAlias = Callable[[bool, modules.Callbacks], None]
 

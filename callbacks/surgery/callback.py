@@ -16,9 +16,10 @@ from mtlzoo.callbacks.lightning_seams import Backward, scale_of, scaler_of
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule
 from mtlzoo.callbacks.surgery import global_gradients
 from mtlzoo.callbacks.surgery.boundary import descend
-from mtlzoo.callbacks.surgery.combine import Level, Others, private
+from mtlzoo.callbacks.surgery.combine import private
 from mtlzoo.callbacks.surgery.gramians import names_of_bad
 from mtlzoo.callbacks.surgery.graph import TaskGraph, read
+from mtlzoo.callbacks.surgery.groups import Level, Others
 from mtlzoo.callbacks.surgery.loss_vector import LossVector
 from mtlzoo.callbacks.surgery.loss_vectors import LossVectors
 from mtlzoo.callbacks.surgery.options import check_options

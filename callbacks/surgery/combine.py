@@ -1,71 +1,21 @@
-"""From T gradients to one: groups, their Gramians, and the weighted sums."""
+"""From T gradients to one: the groups' Gramians, and the weighted sums."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from itertools import groupby
-from typing import Any, Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GradientRule
-from mtlzoo.callbacks.surgery.gramians import by_group, write_gramians
-from mtlzoo.callbacks.surgery.reals import real, restore, width
+from mtlzoo.callbacks.surgery.gramians import split_groups, write_gramians
+from mtlzoo.callbacks.surgery.groups import Groups
+from mtlzoo.callbacks.surgery.reals import real, restore
 from mtlzoo.callbacks.surgery.task_gradients import ParameterGradients
 
-Level: TypeAlias = Literal["model", "parameter", "row"]
-Others: TypeAlias = Literal["rule", "sum"]
 Weigh: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Gramians [G, T, T] in float64 and the numbers of their groups [G], to weights [G, T]."""
-
-
-@dataclass(frozen=True)
-class Groups:
-    """What a Gramian is taken over: numbers that stay the same through the training.
-
-    Args:
-        level: ``model``: all shared parameters; ``parameter``: each tensor; ``row``: each row of each table, and each
-            other tensor.
-        first: Number of each parameter's (first) group.
-        total: Number of groups.
-        tables: Parameters whose rows are groups.
-        others: What shared parameters that are no tables get at level ``row``: the rule's weights or the plain sum.
-    """
-
-    level: Level
-    first: Mapping[Tensor, int]
-    total: int
-    tables: frozenset[Tensor]
-    others: Others = "rule"
-
-    @staticmethod
-    def of(level: Level, parameters: Iterable[Tensor], tables: Iterable[Tensor], others: Others = "rule") -> "Groups":
-        """Numbers the groups of a module's parameters, in their order."""
-        by_row = frozenset(tables) if level == "row" else frozenset()
-        first, total = {}, 0
-        for parameter in parameters:
-            first[parameter] = total
-            total += 0 if level == "model" else len(parameter) if parameter in by_row else 1
-        return Groups(level, first, max(total, 1), by_row, others)
-
-    def extended(self, parameters: Iterable[Tensor], tables: Iterable[Tensor]) -> "Groups":
-        """The same, and behind them the groups of parameters that were not there before."""
-        new = Groups.of(self.level, [p for p in parameters if p not in self.first], tables, self.others)
-        start = 0 if self.level == "model" else self.total
-        first = {**self.first, **{parameter: start + number for parameter, number in new.first.items()}}
-        total = 1 if self.level == "model" else start + (new.total if new.first else 0)
-        return Groups(self.level, first, total, self.tables | new.tables, self.others)
-
-    def segment(self, parameter: Tensor) -> Any:
-        """The same for neighbours that are worked on together: all at level ``model``; tables of one width."""
-        if self.level == "model":
-            return None
-        return width(parameter) if parameter in self.tables else id(parameter)
-
-    def ruled(self, parameter: Tensor) -> bool:
-        """Whether the rule decides about a parameter that tasks share."""
-        return self.others == "rule" or parameter in self.tables
 
 
 def combine(
@@ -177,7 +127,7 @@ def _weighted(part: Tensor, weights: Tensor) -> Tensor:
     weights = weights.to(part.dtype)
     if len(weights) == 1:
         return weights[0] @ part
-    rows = by_group(part, len(weights))
+    rows = split_groups(part, len(weights))
     total = torch.zeros_like(rows[0])
     for task, gradient in enumerate(rows):
         total.addcmul_(gradient, weights[:, task, None])

@@ -44,14 +44,14 @@ def write_gramians(part: Tensor, gramians: Tensor) -> None:
     if len(gramians) == 1:
         gramians[0] = gramian(part)
         return
-    rows = by_group(part, len(gramians)).transpose(0, 1)
+    rows = split_groups(part, len(gramians)).transpose(0, 1)
     step = max(1, _numbers_at_a_time(part) // max(rows[:1].numel(), 1))
     for start in range(0, len(rows), step):
         exact = rows[start : start + step].double()
         torch.bmm(exact, exact.mT, out=gramians[start : start + step])
 
 
-def by_group(part: Tensor, groups: int) -> Tensor:
+def split_groups(part: Tensor, groups: int) -> Tensor:
     """[T, groups * dim] -> [T, groups, dim]."""
     return part.view(len(part), groups, part.shape[1] // max(groups, 1))
 

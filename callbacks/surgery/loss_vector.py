@@ -14,8 +14,8 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.surgery.combine import Groups
 from mtlzoo.callbacks.surgery.graph import Mask, TaskGraph, alone
+from mtlzoo.callbacks.surgery.groups import Groups
 from mtlzoo.callbacks.surgery.norm_log import NormLog
 from mtlzoo.callbacks.surgery.step import Step
 from mtlzoo.callbacks.surgery.task_gradients import TaskGradients

@@ -12,9 +12,8 @@ from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.diagnostics import check_not_rows
 from mtlzoo.callbacks.handover import arranged, task_names
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.surgery.combine import Groups, Level, Others
 from mtlzoo.callbacks.surgery.graph import Mask, TaskGraph
-from mtlzoo.callbacks.surgery.groups import find_tables
+from mtlzoo.callbacks.surgery.groups import Groups, Level, Others, find_tables
 from mtlzoo.callbacks.surgery.loss_vector import LossVector, find
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.lightning_seams import scale_of, scaler_of
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule
-from mtlzoo.callbacks.surgery.combine import Level, Weigh, combine, transform
+from mtlzoo.callbacks.surgery.combine import Weigh, combine, transform
 from mtlzoo.callbacks.surgery.gramians import names_of_bad
+from mtlzoo.callbacks.surgery.groups import Level
 from mtlzoo.callbacks.surgery.loss_vector import LossVector
 from mtlzoo.callbacks.surgery.step import Step
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mtlzoo.callbacks.surgery.combine import Groups, combine, private
+from mtlzoo.callbacks.surgery.combine import combine, private
+from mtlzoo.callbacks.surgery.groups import Groups
 from mtlzoo.callbacks.surgery.rows import Rows
 from mtlzoo.callbacks.surgery.task_gradients import ParameterGradients
 

@@ -9,8 +9,7 @@ from recommenders import Mixed, PlainGraph, data_of
 from torch import nn
 
 from mtlzoo.callbacks import GradientSurgery, rules
-from mtlzoo.callbacks.surgery.combine import Groups
-from mtlzoo.callbacks.surgery.groups import find_tables
+from mtlzoo.callbacks.surgery.groups import Groups, find_tables
 
 
 def test_tables_are_embeddings_and_what_is_named() -> None:
