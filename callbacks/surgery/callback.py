@@ -15,7 +15,7 @@ from mtlzoo.callbacks.diagnostics import not_finite, warn_of_no_losses
 from mtlzoo.callbacks.lightning_seams import Backward, scale_of, scaler_of
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule
 from mtlzoo.callbacks.surgery import global_gradients
-from mtlzoo.callbacks.surgery.boundary import descend
+from mtlzoo.callbacks.surgery.boundary import descend, weighted_backward
 from mtlzoo.callbacks.surgery.combine import private
 from mtlzoo.callbacks.surgery.gramians import names_of_bad
 from mtlzoo.callbacks.surgery.graph import TaskGraph, read
@@ -26,7 +26,6 @@ from mtlzoo.callbacks.surgery.options import check_options
 from mtlzoo.callbacks.surgery.ruling import Ruling
 from mtlzoo.callbacks.surgery.step import Step
 from mtlzoo.callbacks.surgery.taps import Taps, tapped_gramian
-from mtlzoo.callbacks.surgery.weighted import weighted_backward
 from mtlzoo.callbacks.surgery.written import Written
 
 # The command line offers subclasses of what a callable returns, and tensors are no rules: hence Any.
