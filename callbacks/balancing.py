@@ -14,9 +14,9 @@ from mtlzoo.callbacks.batches import rows_of
 from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.diagnostics import check_not_rows, not_finite, warn_of_no_losses
 from mtlzoo.callbacks.handover import arranged, task_names
-from mtlzoo.callbacks.lightning_seams import Backward, scale_of, scaler_of
+from mtlzoo.callbacks.lightning_seams import Backward, logs_now, scale_of, scaler_of
+from mtlzoo.callbacks.roots import roots_of
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule, LossRule
-from mtlzoo.callbacks.surgery.graph import read
 
 
 class LossBalancing(L.Callback):
@@ -124,7 +124,7 @@ class LossBalancing(L.Callback):
             self.rule.load_state_dict(before[1])  # a scale that shrank says that the scaler skipped the step
         elif self.rule.needs_losses_after_step:
             self.rule.update(self._losses_again(batch))
-        if trainer._logger_connector.should_update_logs and self.weights is not None:
+        if logs_now(trainer) and self.weights is not None:
             weights = dict(zip(self._names, self.weights.unbind(), strict=True))
             pl_module.log_dict({f"balancing/weight/{name}": weight for name, weight in weights.items()})
             if self.loss is not None:
@@ -187,7 +187,8 @@ class LossBalancing(L.Callback):
             )
         declared = self.tasks or names or task_names(self._module)
         if declared is None and losses.grad_fn is not None:
-            check_not_rows("LossBalancing", len(losses), self._rows, read(losses).separate)
+            _, separate = roots_of(losses)
+            check_not_rows("LossBalancing", len(losses), self._rows, separate)
         found = list(declared or map(str, range(len(losses))))
         if names is None and len(found) != len(losses):
             raise ValueError(f"LossBalancing: {len(losses)} losses for the tasks {found}. Give one name per loss.")

@@ -42,6 +42,27 @@ def stacked(owner: str, losses: Any) -> tuple[Any, list[str] | None]:
     return torch.stack([torch.as_tensor(part, device=device).reshape(()) for part in parts]), names
 
 
+def check_losses(owner: str, losses: Any, arguments: Mapping[str, Any]) -> None:
+    """Refuses what is not a vector of several tasks' losses, or a backward pass that is not an ordinary one.
+
+    Args:
+        owner: Name of the callback, for messages.
+        losses: What should be [T].
+        arguments: Of `backward`, beside them.
+
+    Raises:
+        ValueError: What was found, and what is allowed.
+    """
+    if not isinstance(losses, Tensor) or losses.dim() != 1:
+        found = f"the shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
+        raise ValueError(f"{owner} needs the losses of all tasks, a vector [T]; found {found}. {HOW}")
+    if len(losses) < 2:
+        raise ValueError(f"{owner} needs two tasks or more; found T = 1. Take the callback out. {HOW}")
+    wrong = [key for key, value in arguments.items() if key != "retain_graph" and value]
+    if wrong:
+        raise ValueError(f"{owner}: backward({', '.join(wrong)}=...) is not supported; allowed is retain_graph.")
+
+
 def arranged(owner: str, losses: Tensor, names: Sequence[str], order: Sequence[str], *, missing: bool) -> Tensor:
     """Losses by name in the order of the tasks.
 

@@ -1,4 +1,7 @@
-"""Taking over what Lightning calls with the losses, and giving it back."""
+"""Where callbacks reach into Lightning: its call with the losses is taken over, and what it keeps to itself is read.
+
+All that Lightning does not promise to keep is here, so that a new version of it can break this file alone.
+"""
 
 import functools
 import weakref
@@ -9,7 +12,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.handover import HOW, check_beside, stacked
+from mtlzoo.callbacks.handover import check_beside, check_losses, stacked
 
 _TAKEN = ("training_step", "manual_backward", "backward")
 Run = Callable[[Tensor, list[str] | None, bool], None]
@@ -79,7 +82,7 @@ class Backward:
                 return
             elif module.automatic_optimization:
                 self._check_nobody_wants_a_number(trainer)
-            self._check_losses(loss, arguments)
+            check_losses(self.name, loss, arguments)
             run(loss, names, bool(kwargs.get("retain_graph")))
 
         # Functions, not methods: a module that is copied in training, as averages of weights are, doesn't copy us.
@@ -111,7 +114,7 @@ class Backward:
         loss = output.get("loss")
         if "losses" in output and isinstance(loss, Tensor) and loss.numel() == 1:
             self._beside, self._names = stacked(self.name, output["losses"])
-            self._check_losses(self._beside, {})
+            check_losses(self.name, self._beside, {})
             if not self._compared:
                 self._compared = True
                 check_beside(float(loss.detach()), self._beside.detach().tolist())
@@ -123,21 +126,8 @@ class Backward:
 
     # ---- what is refused
 
-    def _check_losses(self, losses: Any, arguments: dict[str, Any]) -> None:
-        """Refuses what is not a vector of several tasks' losses."""
-        if not isinstance(losses, Tensor) or losses.dim() != 1:
-            found = f"the shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
-            raise ValueError(f"{self.name} needs the losses of all tasks, a vector [T]; found {found}. {HOW}")
-        if len(losses) < 2:
-            raise ValueError(f"{self.name} needs two tasks or more; found T = 1. Take the callback out. {HOW}")
-        wrong = [key for key, value in arguments.items() if key != "retain_graph" and value]
-        if wrong:
-            raise ValueError(
-                f"{self.name}: backward({', '.join(wrong)}=...) is not supported; allowed is retain_graph."
-            )
-
     def _check_nobody_wants_a_number(self, trainer: L.Trainer) -> None:
-        wants = {type(one).__name__ for one in (*trainer.optimizers, *trainer.callbacks)}  # type: ignore[attr-defined]  # set by a connector
+        wants = {type(one).__name__ for one in (*trainer.optimizers, *callbacks_of(trainer))}
         if found := wants & {"LBFGS", "_LRCallback"}:
             who = "LBFGS" if "LBFGS" in found else "The learning rate finder"
             raise ValueError(
@@ -178,6 +168,40 @@ class Backward:
                 "be called. Take it out: what it does to losses belongs into training_step, what it does to gradients "
                 "into on_after_backward. If it only sums the losses, say so with `sums_losses = True` in that class."
             )
+
+
+def callbacks_of(trainer: L.Trainer) -> list[L.Callback]:
+    """All callbacks of a trainer."""
+    found: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    return found
+
+
+def more_follows(trainer: L.Trainer) -> bool:
+    """Whether Lightning accumulates: no step of the optimiser ends this batch."""
+    return trainer.fit_loop._should_accumulate()
+
+
+def logged_step(trainer: L.Trainer) -> int:
+    """The step under which Lightning itself logs."""
+    return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+def logs_now(trainer: L.Trainer) -> bool:
+    """Whether Lightning hands to its loggers what is logged in this step."""
+    return trainer._logger_connector.should_update_logs
+
+
+def log_every_n_steps(trainer: L.Trainer) -> int:
+    """Steps between two logs; 0 for none."""
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+    return every
+
+
+def log(trainer: L.Trainer, values: Mapping[str, float]) -> None:
+    """Logs numbers at a time of one's own: `LightningModule.log` hands them on every `log_every_n_steps` only."""
+    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+    for logger in trainer.loggers if trainer.is_global_zero else ():
+        logger.log_metrics(dict(values), step=logged_step(trainer))
 
 
 def scaler_of(trainer: L.Trainer) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor
 from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.batches import rows_of
 from mtlzoo.callbacks.described import described
+from mtlzoo.callbacks.lightning_seams import log
 
 Moment: TypeAlias = float | torch.cuda.Event
 MIB = 2**20
@@ -120,9 +121,7 @@ class StepCost(L.Callback):
             "cost/peak_memory_mib": float(memory.max()) / MIB,
         }
         values = {name: value for name, value in values.items() if not math.isnan(value)}
-        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
-        for logger in trainer.loggers if trainer.is_global_zero else ():
-            logger.log_metrics(values, step=trainer.fit_loop.epoch_loop._batches_that_stepped)
+        log(trainer, values)
 
     # ---- the clock
 

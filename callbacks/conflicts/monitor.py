@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.atomic import append, whole_file
@@ -15,6 +14,7 @@ from mtlzoo.callbacks.conflicts.facts import ConflictMeans, facts_of_step
 from mtlzoo.callbacks.conflicts.heat_map import heat_map, pixels
 from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.handover import task_names
+from mtlzoo.callbacks.lightning_seams import callbacks_of, log, logged_step, more_follows
 from mtlzoo.callbacks.rules.base import GradientRule
 from mtlzoo.callbacks.surgery import GradientSurgery
 
@@ -60,7 +60,7 @@ class ConflictMonitor(L.Callback):
         self._surgery: GradientSurgery
         self._folder: Path
         self._seen: Tensor | None = None
-        self._rows: list[list[Any]] = []
+        self._lines: list[list[Any]] = []
         self._last = self._epoch = -1
         # Sums of `facts_of_step` since the last log, in this epoch, and in the whole training.
         self._sums: dict[str, Tensor | None] = {"log": None, "epoch": None, "fit": None}
@@ -71,7 +71,7 @@ class ConflictMonitor(L.Callback):
         """Finds the surgery."""
         if stage != "fit":
             return
-        found = [callback for callback in trainer.callbacks if isinstance(callback, GradientSurgery)]  # type: ignore[attr-defined]  # set by a connector
+        found = [callback for callback in callbacks_of(trainer) if isinstance(callback, GradientSurgery)]
         if not found:
             raise ValueError(
                 "ConflictMonitor watches GradientSurgery, and there is none. Add one; GradientSurgery(Sum()) changes "
@@ -96,15 +96,15 @@ class ConflictMonitor(L.Callback):
         # By name: `lightning` and `pytorch_lightning` have one each.
         if any(kind.__name__ == "WandbLogger" for kind in type(first).__mro__):
             folder = folder / str(first.name) / first.experiment.id  # all its runs have one `log_dir`
-        self._folder, path, self._rows = folder, folder / "conflicts.csv", []
+        self._folder, path, self._lines = folder, folder / "conflicts.csv", []
         if path.is_file() and self._last >= 0:
             with path.open(newline="") as file:
                 old = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row != COLUMNS]
             kept = [row for row in old if int(row[0]) <= self._last]
-            self._rows = [[int(row[0]), row[1], row[2], float(row[3]), float(row[4])] for row in kept]
+            self._lines = [[int(row[0]), row[1], row[2], float(row[3]), float(row[4])] for row in kept]
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path, "w", newline="") as file:
-            csv.writer(file).writerows([COLUMNS, *self._rows])
+            csv.writer(file).writerows([COLUMNS, *self._lines])
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -122,7 +122,7 @@ class ConflictMonitor(L.Callback):
             for span, sums in self._sums.items():
                 self._sums[span] = facts if sums is None else sums.to(facts.device) + facts
         silent = trainer.is_last_batch and self._epoch != trainer.current_epoch
-        if ((_step(trainer) + 1) % self.every_n_steps and not silent) or trainer.fit_loop._should_accumulate():
+        if ((logged_step(trainer) + 1) % self.every_n_steps and not silent) or more_follows(trainer):
             return
         if (sums := self._sums["log"]) is not None:
             self._sums["log"] = None
@@ -144,7 +144,7 @@ class ConflictMonitor(L.Callback):
         self._draw(trainer, sums, names, "whole training", "conflicts", "surgery/conflicts")
         for logger in trainer.loggers if trainer.is_global_zero else ():
             if hasattr(logger, "log_table"):
-                logger.log_table("surgery/conflict_table", columns=COLUMNS, data=self._rows, step=_step(trainer))
+                logger.log_table("surgery/conflict_table", columns=COLUMNS, data=self._lines, step=logged_step(trainer))
 
     def state_dict(self) -> dict[str, Any]:
         """The sums, and the last step in the table, with its epoch."""
@@ -169,17 +169,15 @@ class ConflictMonitor(L.Callback):
             values[f"surgery/norm/{name}"] = means.norm[task]
             values[f"surgery/weight/{name}"] = means.weight[task]
         values = {key: value for key, value in values.items() if value == value}
-        trainer.callback_metrics.update({key: torch.tensor(value) for key, value in values.items()})
-        self._last, self._epoch = _step(trainer), trainer.current_epoch
+        log(trainer, values)
+        self._last, self._epoch = logged_step(trainer), trainer.current_epoch
         if not trainer.is_global_zero:
             return
-        for logger in trainer.loggers:
-            logger.log_metrics(values, step=_step(trainer))
         pairs = [(a, b) for a, b in combinations(range(len(names)), 2) if means.cosine[a][b] == means.cosine[a][b]]
-        rows = [[_step(trainer), names[a], names[b], means.cosine[a][b], means.conflict[a][b]] for a, b in pairs]
-        self._rows += rows
+        lines = [[logged_step(trainer), names[a], names[b], means.cosine[a][b], means.conflict[a][b]] for a, b in pairs]
+        self._lines += lines
         text = io.StringIO()
-        csv.writer(text).writerows(rows)
+        csv.writer(text).writerows(lines)
         append(self._folder / "conflicts.csv", text.getvalue())
 
     def _draw(self, trainer: L.Trainer, sums: Tensor, names: list[str], when: str, file: str, key: str) -> None:
@@ -188,12 +186,7 @@ class ConflictMonitor(L.Callback):
         picture = heat_map(ConflictMeans(sums).cosine, names, f"Cosine of the tasks' gradients, {when}")
         takers = [logger for logger in trainer.loggers if hasattr(logger, "log_image")]
         for logger in takers:
-            logger.log_image(key, [pixels(picture)], step=_step(trainer))
+            logger.log_image(key, [pixels(picture)], step=logged_step(trainer))
         if not takers:
             with whole_file(self._folder / f"{file}.png") as drawn:
                 picture.savefig(drawn, dpi=100)
-
-
-def _step(trainer: L.Trainer) -> int:
-    """The step under which Lightning itself logs."""
-    return trainer.fit_loop.epoch_loop._batches_that_stepped

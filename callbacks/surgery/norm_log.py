@@ -6,6 +6,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.lightning_seams import log, log_every_n_steps, logged_step, more_follows
+
 QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
 
 
@@ -30,22 +32,20 @@ class NormLog:
             trainer: Its loggers get the numbers, as do its `callback_metrics`.
             gramians: [G, T, T] in float64; the host waits for them only when it logs.
         """
-        step, every = trainer.fit_loop.epoch_loop._batches_that_stepped, trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
-        if not every or (step + 1) % every or trainer.fit_loop._should_accumulate():
+        every = log_every_n_steps(trainer)
+        if not every or (logged_step(trainer) + 1) % every or more_follows(trainer):
             return
         if gramians is None or gramians is self._seen:
             return
         self._seen = gramians
         found = log_norm_quantiles(gramians, list(QUANTILES.values())).tolist()
-        values = {
+        values: dict[str, float] = {
             f"surgery/log_norm/{name}/{key}": value
             for name, numbers in zip(self.names, found, strict=True)
             for key, value in zip(QUANTILES, numbers, strict=True)
             if value == value
         }
-        trainer.callback_metrics.update({key: torch.tensor(value) for key, value in values.items()})
-        for logger in trainer.loggers if trainer.is_global_zero else ():
-            logger.log_metrics(values, step=step)
+        log(trainer, values)
 
 
 def log_norm_quantiles(gramians: Tensor, shares: Sequence[float]) -> Tensor:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from mtlzoo.callbacks import collectives
+from mtlzoo.callbacks.lightning_seams import log_every_n_steps, logged_step, scaler_of
 from mtlzoo.optim import OptimizerName, RowOptimizer, Together, clip_gradients, dense_optimizer
 from mtlzoo.schema import Batch
 from mtlzoo.training.distributed import DistributedModule, mean_sparse_gradients
@@ -145,7 +146,7 @@ class OptimisedModule(DistributedModule):
         """
         trainer = self.trainer
         self._losses.add(losses, scaled=self._scaled)
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+        every = log_every_n_steps(trainer)
         regular = every and trainer.global_step % every == 0
         if not regular and not (every and trainer.is_last_batch and self._losses.steps > trainer.fit_loop.batch_idx):
             return
@@ -155,14 +156,14 @@ class OptimisedModule(DistributedModule):
         for name, value in values.items():
             self.log(name, value, prog_bar=name == "train/loss")
         if not regular:  # Lightning hands nothing to its loggers at such a step
-            step = trainer.fit_loop.epoch_loop._batches_that_stepped
+            step = logged_step(trainer)
             for logger in trainer.loggers:
                 logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=step)
                 logger.save()
 
     @property
     def _scaled(self) -> bool:
-        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        return scaler_of(self.trainer) is not None
 
     def on_train_epoch_end(self) -> None:
         """Looks for losses that are not finite; Lightning comes here also where a training stops within an epoch."""
