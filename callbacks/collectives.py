@@ -60,3 +60,9 @@ def gather(mine: Tensor) -> list[Tensor]:
     gathered = [torch.empty_like(padded) for _ in lengths]
     dist.all_gather(gathered, padded)
     return [part[:length] for part, length in zip(gathered, lengths, strict=True)]
+
+
+def keep_reducer_out(model: nn.Module | None) -> None:
+    """Has DDP's reducer sit out the next backward passes; it would wait for gradients that never come."""
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        model.require_backward_grad_sync = False

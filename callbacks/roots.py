@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-_LEAF = "torch::autograd::AccumulateGrad"
+LEAF = "torch::autograd::AccumulateGrad"
+"""The node that collects a parameter's ``.grad``."""
 _SINK = "_DDPSinkBackward"  # DDP that looks for unused parameters passes what training_step returns through it
 # One number in, one number out: what scaling, casting and averaging over micro-batches put above the losses.
 ELEMENTWISE = frozenset(
@@ -88,7 +89,7 @@ def _below(edge: GradientEdge) -> GradientEdge | None:
         found = [one for one in node.next_functions if one[0] is not None]
     elif node.name() == _SINK and len(node.next_functions) == len(node._input_metadata):
         found = [node.next_functions[edge.output_nr]]
-    if len(found) != 1 or found[0][0] is None or found[0][0].name() == _LEAF:
+    if len(found) != 1 or found[0][0] is None or found[0][0].name() == LEAF:
         return None
     below = GradientEdge(*found[0])
     return below if _size(below) == _size(edge) else None

@@ -11,22 +11,15 @@ from torch.optim import Optimizer
 from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.batches import rows_of
 from mtlzoo.callbacks.described import described
-from mtlzoo.callbacks.diagnostics import not_finite, warn_of_no_losses
-from mtlzoo.callbacks.lightning_seams import Backward, scale_of, scaler_of
+from mtlzoo.callbacks.diagnostics import warn_of_no_losses
+from mtlzoo.callbacks.lightning_seams import Backward, logs_now
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule
-from mtlzoo.callbacks.surgery import global_gradients
-from mtlzoo.callbacks.surgery.boundary import descend, weighted_backward
-from mtlzoo.callbacks.surgery.combine import private
-from mtlzoo.callbacks.surgery.gramians import names_of_bad
-from mtlzoo.callbacks.surgery.graph import TaskGraph, read
+from mtlzoo.callbacks.surgery.fit import Fit
 from mtlzoo.callbacks.surgery.groups import Level, Others
-from mtlzoo.callbacks.surgery.loss_vector import LossVector
 from mtlzoo.callbacks.surgery.loss_vectors import LossVectors
+from mtlzoo.callbacks.surgery.operation import Operation
 from mtlzoo.callbacks.surgery.options import check_options
-from mtlzoo.callbacks.surgery.ruling import Ruling
-from mtlzoo.callbacks.surgery.step import Step
-from mtlzoo.callbacks.surgery.taps import Taps, tapped_gramian
-from mtlzoo.callbacks.surgery.written import Written
+from mtlzoo.callbacks.surgery.taps import Taps
 
 # The command line offers subclasses of what a callable returns, and tensors are no rules: hence Any.
 Rule: TypeAlias = GramianRule | GradientRule | Callable[[Tensor], Any]
@@ -104,30 +97,24 @@ class GradientSurgery(L.Callback):
         self.others: Others = others
         self.vectors = LossVectors(rule, level, self.tasks, self.tables, others)
         """The vectors of losses that came so far, one in most modules."""
-        self._ruling = Ruling(level)
-        self._written = Written()
+        self._operation = Operation(self.vectors, every_n_steps)
         self._backward = Backward(self)
-        # Known from `setup` to `teardown`.
-        self._trainer: L.Trainer
-        self._module: L.LightningModule
-        self._taps: Taps | None = None
-        self._rows = 0
         self._trained = False
 
     @property
     def names(self) -> list[str]:
         """The tasks of the last step."""
-        return self._ruling.names
+        return self._operation.ruling.names
 
     @property
     def gramians(self) -> Tensor | None:
         """Gramians of the last step, [G, T, T] in float64, of unscaled gradients of the global batch."""
-        return self._ruling.gramians
+        return self._operation.ruling.gramians
 
     @property
     def weights(self) -> Tensor | None:
         """The weights that the rule gave for them, [G, T]."""
-        return self._ruling.weights
+        return self._operation.ruling.weights
 
     # ---- Lightning
 
@@ -135,19 +122,18 @@ class GradientSurgery(L.Callback):
         """Takes over `LightningModule.backward`."""
         if stage != "fit":
             return
-        self._backward.take(trainer, pl_module, self._run, self._single, replaces=True)
-        self._trainer, self._module, self._trained = trainer, pl_module, False
-        self.vectors.begin(pl_module, self._parameters)
-        self._ruling.begin(trainer, pl_module)
+        operation, self._trained = self._operation, False
+        self._backward.take(trainer, pl_module, operation.backward, operation.backward_alone, replaces=True)
+        operation.begin(Fit(trainer, pl_module))
         if self.at == "representation":
-            names = self.modules if self.modules is not None else getattr(pl_module, "shared_modules", [])
-            self._taps = Taps(pl_module, names)
+            names = getattr(pl_module, "shared_modules", []) if self.modules is None else self.modules
+            operation.taps = Taps(pl_module, names)
         # A compiled backward that gives its buffers away runs once; we run it once per task.
         torch._functorch.config.donated_buffer = False
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Moves the state of the rule to the module's device."""
-        self._keep_reducer_out()
+        collectives.keep_reducer_out(trainer.strategy.model)
         if isinstance(self.rule, nn.Module):
             self.rule.to(pl_module.device)
 
@@ -159,10 +145,9 @@ class GradientSurgery(L.Callback):
         for rule in self.vectors.rules():
             if hasattr(rule, "set_epoch"):
                 rule.set_epoch(trainer.current_epoch)
-        self._keep_reducer_out()
-        self._rows, self._trained = rows_of(batch), True
-        if self._taps is not None:
-            self._taps.start()
+        collectives.keep_reducer_out(trainer.strategy.model)
+        self._operation.begin_batch(rows_of(batch))
+        self._trained = True
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
         """Ends the accumulation: the next losses are those of a new step.
@@ -170,34 +155,19 @@ class GradientSurgery(L.Callback):
         Raises:
             FloatingPointError: A gradient that is not finite, where nobody has taken it out.
         """
-        stepped = {p for group in optimizer.param_groups for p in group["params"]}
-        for vector in self.vectors:
-            # The last micro-batch of a step may have had no losses: `training_step` returned None.
-            step = vector.open
-            its = len(self.vectors) == 1 or not stepped.isdisjoint(vector.seen)
-            if step is not None and step.pending and its and scaler_of(trainer) is None:
-                self._write(vector, step)
-        if self._ruling.bad and any(p.grad is not None and not _finite(p.grad) for p in stepped):
-            raise not_finite("GradientSurgery: the gradient", self._ruling.bad, trainer.global_step)
-        done = self._written.forget(stepped)
-        for vector in self.vectors:
-            if len(self.vectors) == 1 or vector.open in done:
-                vector.open = None
+        self._operation.end_step(p for group in optimizer.param_groups for p in group["params"])
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Logs how long the gradients are, for rules that depend on it."""
-        if self._taps is not None:
-            self._taps.stop()
+        self._operation.end_batch()
         collectives.send_buffers(trainer.strategy.model)
         for vector in self.vectors:
             if vector.norms is not None:
                 vector.norms.log(trainer, vector.gramians)
-        # On a GPU, the host waits for the numbers only when it logs.
-        seen = trainer._logger_connector.should_update_logs and self._ruling.waits and scaler_of(trainer) is None
-        if seen and self.gramians is not None and (bad := names_of_bad(self.names, self.gramians)):
-            raise not_finite("GradientSurgery: the gradient", bad, trainer.global_step)
+        if logs_now(trainer):
+            self._operation.ruling.check_finite()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Warns of tasks that never had a gradient."""
@@ -209,11 +179,7 @@ class GradientSurgery(L.Callback):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Gives `LightningModule.backward` back."""
         self._backward.give_back()
-        if self._taps is not None:
-            self._taps.remove()
-            self._taps = None
-        self.vectors.end()
-        self._written = Written()
+        self._operation.end()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Gives `LightningModule.backward` back."""
@@ -238,122 +204,4 @@ class GradientSurgery(L.Callback):
                 "same, or begin a new training from the weights alone: load them into the module, and leave ckpt_path "
                 "out."
             )
-        self.vectors.load(state_dict["vectors"])
-        self._written = Written()
-
-    # ---- one backward pass
-
-    def _run(self, losses: Tensor, names: list[str] | None, retain: bool) -> None:
-        losses = self.vectors.arranged(losses, names)
-        graph = read(losses)
-        vector = self.vectors.of(graph, names, self._rows)
-        if vector is None:
-            return
-        if vector.open is not None and self._written.used(vector.open):
-            self._written.drop(vector.open)
-            vector.open = None
-        if vector.open is None:
-            vector.open = self._started(vector)
-        step = vector.open
-        if step.reuse is not None and graph.certain and vector.knows(graph):
-            if self._taps is not None:
-                self._taps.start()  # what it has kept so far is not needed
-            weighted_backward(graph, step.reuse, retain_graph=retain)
-            if collectives.world_size() > 1:
-                global_gradients.average_grads(self._parameters())
-            return
-        if self._taps is not None:
-            self._represent(graph, losses, vector, self._taps, retain)
-            return
-        step.gradients.collect(graph, self._parameters(), retain_graph=retain)
-        step.losses += losses.detach().double() / scale_of(self._trainer)
-        step.pending = True
-        # A manual module that doesn't say gets the gradient anew with each call, from the state before the first.
-        if not self._accumulates():
-            self._write(vector, step)
-
-    def _single(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """The ordinary gradient of one loss alone, beside what the rules made of others."""
-        parameters = self._parameters()
-        before = [p.grad for p in parameters]
-        for parameter in parameters:
-            parameter.grad = None
-        type(self._module).backward(self._module, loss, *args, **kwargs)
-        if collectives.world_size() > 1:
-            global_gradients.average_grads(parameters)
-        for parameter, gradient in zip(parameters, before, strict=True):
-            own, parameter.grad = parameter.grad, gradient
-            if own is not None:
-                self._written.add(parameter, own)
-
-    def _represent(self, graph: TaskGraph, losses: Tensor, vector: LossVector, taps: Taps, retain: bool) -> None:
-        assert vector.open is not None  # `_run` sees to it
-        step = vector.open
-        if self._accumulates() or step.losses.any() or not graph.certain:
-            raise ValueError(
-                "GradientSurgery(at='representation') needs all rows of a step in one backward pass, losses made by "
-                "torch.stack of one tensor per task, and heads outside of compiled blocks and one's own functions, "
-                "whose outputs are not put together (cat, stack) before losses take them apart. Use "
-                "at='parameters', or take the accumulation out; of a compiled network compile the trunk alone."
-            )
-        step.losses += losses.detach().double() / scale_of(self._trainer)
-        weigh = self._ruling.weigher(vector, step, collectives.mean(step.losses))
-        edges = taps.edges(graph)
-        boundary = descend(graph, self._parameters(), edges)
-        gramian = tapped_gramian(boundary.tapped, len(losses), losses.device)
-        (weights,) = weigh(gramian[None], torch.zeros(1, dtype=torch.int64, device=losses.device))
-        boundary.backward(weights, retain_graph=retain)
-        if collectives.world_size() > 1:
-            global_gradients.average_grads(self._parameters())
-
-    def _accumulates(self) -> bool:
-        """Whether more micro-batches of this step follow, as far as is known."""
-        # In automatic optimisation Lightning knows; in manual only the module does.
-        if self._module.automatic_optimization:
-            return self._trainer.fit_loop._should_accumulate()
-        return bool(getattr(self._module, "accumulating", False))
-
-    def _write(self, vector: LossVector, step: Step) -> None:
-        """Puts the rule's gradient into ``.grad``."""
-        gradients, tasks, losses = step.gradients, len(step.losses), step.losses
-        for parameter, entry in gradients:
-            entry.settle(parameter)
-        if collectives.world_size() > 1:
-            global_gradients.average(gradients, self._parameters(), tasks)
-            losses = collectives.mean(losses)
-        first = not vector.reached
-        overflows = scaler_of(self._trainer) is not None and not gradients.finite()
-        vector.remember(gradients, keep=not overflows)
-        if first and vector.reached:
-            vector.say_what_is_shared(self._parameters())
-        step.pending = False
-        for parameter, entry in gradients:
-            if not entry.shared and (gradient := private(parameter, entry)) is not None:
-                self._written.give(step, parameter, gradient)
-        if any(entry.shared and parameter not in vector.groups.first for parameter, entry in gradients):
-            self.vectors.grow(vector)
-        for parameter, gradient in self._ruling.gradients(vector, step, losses, overflows=overflows).items():
-            self._written.give(step, parameter, gradient)
-
-    # ---- the module and its trainer
-
-    def _started(self, vector: LossVector) -> Step:
-        reuse = vector.steps % self.every_n_steps != 0 and vector.weights is not None
-        vector.steps += 1
-        weights = vector.weights[0] if reuse and vector.weights is not None else None
-        return Step(len(vector.names), self._module.device, weights)
-
-    def _keep_reducer_out(self) -> None:
-        if isinstance(self._trainer.strategy.model, nn.parallel.DistributedDataParallel):
-            self._trainer.strategy.model.require_backward_grad_sync = False
-
-    def _parameters(self) -> list[Tensor]:
-        """What trains: parameters of the module, and any others that an optimiser holds."""
-        groups = (group for optimizer in self._trainer.optimizers for group in optimizer.param_groups)
-        held = (parameter for group in groups for parameter in group["params"])
-        return list(dict.fromkeys([*self._module.parameters(), *held]))
-
-
-def _finite(gradient: Tensor) -> bool:
-    values = gradient._values() if gradient.is_sparse else gradient
-    return bool(values.isfinite().all())
+        self._operation.load(state_dict["vectors"])

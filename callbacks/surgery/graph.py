@@ -7,13 +7,12 @@ from typing import Any, TypeAlias
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
-from mtlzoo.callbacks.roots import Root, roots_of
+from mtlzoo.callbacks.roots import LEAF, Root, roots_of
 from mtlzoo.callbacks.surgery.certainty import certain_masks, hiding, opaque
 
 Mask: TypeAlias = int
 """Bit t says that task t's loss reaches it."""
 
-_LEAF = "torch::autograd::AccumulateGrad"
 _REENTRANT = "CheckpointFunction"  # torch's, and what fairscale, DeepSpeed and Megatron call theirs
 _LOOKUPS = ("EmbeddingBackward0", "EmbeddingBagBackward0")
 
@@ -101,7 +100,7 @@ def _reach(
     leaves: dict[Node, Leaf] = {}
     for node in order:
         mask, name = masks[node], node.name()
-        if name == _LEAF:
+        if name == LEAF:
             leaf = leaves.setdefault(node, Leaf(_variable(node)))
             leaf.tasks |= mask
             leaf.dense |= node in starts
@@ -113,11 +112,11 @@ def _reach(
         for child in below:
             masks[child] |= mask
         table = node.next_functions[0][0] if name in _LOOKUPS else None
-        if table is not None and table.name() == _LEAF:
+        if table is not None and table.name() == LEAF:
             leaves.setdefault(table, Leaf(_variable(table))).lookups.append((node, mask))
             below = [child for child, _ in node.next_functions[1:] if child is not None]
         for child in below:
-            if child.name() == _LEAF:
+            if child.name() == LEAF:
                 leaf = leaves.setdefault(child, Leaf(_variable(child)))
                 leaf.dense = True
                 leaf.inside |= opaque(node, name)

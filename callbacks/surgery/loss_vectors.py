@@ -2,16 +2,16 @@
 
 import copy
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import lightning as L
 from torch import Tensor, nn
 
 from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.diagnostics import check_not_rows
 from mtlzoo.callbacks.handover import arranged, task_names
 from mtlzoo.callbacks.rules.base import GramianRule
+from mtlzoo.callbacks.surgery.fit import Fit
 from mtlzoo.callbacks.surgery.graph import Mask, TaskGraph
 from mtlzoo.callbacks.surgery.groups import Groups, Level, Others, find_tables
 from mtlzoo.callbacks.surgery.loss_vector import LossVector, find
@@ -33,10 +33,9 @@ class LossVectors:
         self._fresh = copy.deepcopy(rule) if isinstance(rule, nn.Module) else rule
         self._all: list[LossVector] = []
         self._saved: list[dict[str, Any]] = []
-        self._last: weakref.ref[L.LightningModule] | None = None
+        self._last: weakref.ref[nn.Module] | None = None
         # Known from `begin` to `end`.
-        self._module: L.LightningModule
-        self._parameters: Callable[[], list[Tensor]]
+        self._fit: Fit
 
     def __iter__(self) -> Iterator[LossVector]:
         return iter(self._all)
@@ -73,7 +72,7 @@ class LossVectors:
         Raises:
             ValueError: Another number of losses than before, losses without gradient, or names that don't fit.
         """
-        trained, tasks = set(self._parameters()), len(graph.roots)
+        trained, tasks = set(self._fit.parameters()), len(graph.roots)
         reached = {leaf.parameter: leaf.tasks for leaf in graph.leaves if leaf.parameter in trained}
         if names is not None:
             vector = next((one for one in self._all if one.names == self._order(names)), None)
@@ -108,7 +107,7 @@ class LossVectors:
                 "through detach(), item(), numpy or torch.tensor(...) train nothing; stack the losses themselves: "
                 "torch.stack([loss_a, loss_b])."
             )
-        declared = (self._order(names) if names else None) or self.tasks or task_names(self._module)
+        declared = (self._order(names) if names else None) or self.tasks or task_names(self._fit.module)
         if declared is None:
             check_not_rows("GradientSurgery", len(graph.roots), rows, graph.separate)
         held = list(declared or map(str, range(len(graph.roots))))
@@ -128,32 +127,32 @@ class LossVectors:
             if main not in names:
                 raise ValueError(f"{type(rule).__name__}: main_task={main!r}; allowed are {names}.")
             rule.main_task = names.index(main)
-        tables = find_tables(self._module, self.tables)
+        tables = find_tables(self._fit.module, self.tables)
         if self.others == "sum" and not tables:
             raise ValueError(
-                f"GradientSurgery(others='sum'): {type(self._module).__name__} has no nn.Embedding, so nothing is left "
-                "for the rule. Name the parameters that are its tables: tables=[...]."
+                f"GradientSurgery(others='sum'): {type(self._fit.module).__name__} has no nn.Embedding, so nothing is "
+                "left for the rule. Name the parameters that are its tables: tables=[...]."
             )
-        groups = Groups.of(self.level, dict.fromkeys([*order, *self._parameters()]), tables, self.others)
+        groups = Groups.of(self.level, dict.fromkeys([*order, *self._fit.parameters()]), tables, self.others)
         if isinstance(rule, GramianRule):
             rule.allocate(groups.total, len(names))
         if isinstance(rule, nn.Module):
-            rule.to(self._module.device)
+            rule.to(self._fit.device)
         return LossVector(names, rule, groups)
 
     def grow(self, vector: LossVector) -> None:
         """Makes room for parameters that were not there when a vector came first."""
-        vector.groups = vector.groups.extended(self._parameters(), find_tables(self._module, self.tables))
+        vector.groups = vector.groups.extended(self._fit.parameters(), find_tables(self._fit.module, self.tables))
         if isinstance(vector.rule, GramianRule):
             vector.rule.grow(vector.groups.total, len(vector.names))
 
     # ---- a training begins, is saved, goes on, ends
 
-    def begin(self, module: L.LightningModule, parameters: Callable[[], list[Tensor]]) -> None:
+    def begin(self, fit: Fit) -> None:
         """Says what is trained; what an earlier training left is for its own module only."""
-        if self._last is not None and self._last() is not module:
+        if self._last is not None and self._last() is not fit.module:
             self._saved = []
-        self._module, self._parameters, self._last = module, parameters, weakref.ref(module)
+        self._fit, self._last = fit, weakref.ref(fit.module)
 
     def end(self) -> None:
         """Keeps the state for a next training of these parameters."""
@@ -164,7 +163,7 @@ class LossVectors:
         """What a checkpoint holds of every vector."""
         if not self._all:
             return self._saved
-        name_of: dict[Tensor, str] = {p: name for name, p in self._module.named_parameters()}
+        name_of = self._fit.names()
         return [vector.state(name_of) for vector in self._all]
 
     def load(self, saved: list[dict[str, Any]]) -> None:
@@ -176,8 +175,8 @@ class LossVectors:
     def _restore(self) -> None:
         if self._all or not self._saved:
             return
-        named = dict(self._module.named_parameters())
-        declared = self.tasks or task_names(self._module)
+        named = dict(self._fit.module.named_parameters())
+        declared = self.tasks or task_names(self._fit.module)
         for saved in self._saved:
             nameless = saved["names"] == [str(number) for number in range(len(saved["names"]))]
             if declared and not nameless and sorted(declared) == sorted(saved["names"]) and declared != saved["names"]:

@@ -23,7 +23,7 @@ SMALL = 1 << 19
 TOGETHER = 1 << 25
 """Numbers that passes which run together compute at most."""
 
-_ALONE: set[frozenset[str]] = set()
+_NOT_TOGETHER: set[frozenset[str]] = set()
 """Kinds of graphs, by their nodes' names, that `vmap` could not take."""
 
 
@@ -90,7 +90,7 @@ def together(
     if len(tasks) < MANY or graph.separate or graph.opaque:
         return None
     kind = frozenset(node.name() for node in graph.masks)
-    if kind in _ALONE:
+    if kind in _NOT_TOGETHER:
         return None
     try:
         size = sum(map(_numbers, graph.masks))
@@ -98,7 +98,7 @@ def together(
         chunks = (tasks[start : start + step] for start in range(0, len(tasks), step))
         first = _at_once(graph, targets, next(chunks)) if size <= SMALL else []
     except Exception:  # whatever an operation or a hook says that does not take the leading dimension
-        _ALONE.add(kind)
+        _NOT_TOGETHER.add(kind)
         return None
     return chain(first, chain.from_iterable(_at_once(graph, targets, chunk) for chunk in chunks)) if first else None
 

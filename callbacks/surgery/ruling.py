@@ -3,25 +3,21 @@
 from collections.abc import Callable
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 
 from mtlzoo.callbacks import collectives
-from mtlzoo.callbacks.lightning_seams import scale_of, scaler_of
+from mtlzoo.callbacks.diagnostics import not_finite
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule
 from mtlzoo.callbacks.surgery.combine import Weigh, combine, transform
+from mtlzoo.callbacks.surgery.fit import Fit
 from mtlzoo.callbacks.surgery.gramians import names_of_bad
-from mtlzoo.callbacks.surgery.groups import Level
 from mtlzoo.callbacks.surgery.loss_vector import LossVector
 from mtlzoo.callbacks.surgery.step import Step
 
 
 class Ruling:
     """Gives rules unscaled gradients of the global batch, and all processes the same answer.
-
-    Args:
-        level: What one Gramian is taken over.
 
     Attributes:
         names: The tasks of the last step.
@@ -30,24 +26,27 @@ class Ruling:
         bad: Tasks of the last step whose gradient is not finite, as far as the host knows without waiting.
     """
 
-    def __init__(self, level: Level) -> None:
-        self.level = level
+    def __init__(self) -> None:
         self.names: list[str] = []
         self.gramians: Tensor | None = None
         self.weights: Tensor | None = None
         self.bad: list[str] = []
         # Known from `begin` on.
-        self._trainer: L.Trainer
-        self._module: L.LightningModule
+        self._fit: Fit
 
-    def begin(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def begin(self, fit: Fit) -> None:
         """Says what is trained."""
-        self._trainer, self._module, self.bad = trainer, module, []
+        self._fit, self.bad = fit, []
 
-    @property
-    def waits(self) -> bool:
-        """Whether the host would wait for the device to see a number."""
-        return self._module.device.type != "cpu"
+    def check_finite(self) -> None:
+        """Looks at the last Gramians where the host has to wait for them: only now and then.
+
+        Raises:
+            FloatingPointError: One is not finite, and no scaler skips such steps.
+        """
+        seen = self._fit.waits and not self._fit.scaled
+        if seen and self.gramians is not None and (bad := names_of_bad(self.names, self.gramians)):
+            raise not_finite("GradientSurgery: the gradient", bad, self._fit.step)
 
     def gradients(self, vector: LossVector, step: Step, losses: Tensor, *, overflows: bool) -> dict[Tensor, Tensor]:
         """The rule's gradient of every parameter that tasks share.
@@ -67,27 +66,28 @@ class Ruling:
             return combine(shared, len(losses), vector.groups, _ones)
         if not isinstance(vector.rule, GradientRule):
             return combine(shared, len(losses), vector.groups, self.weigher(vector, step, losses))
-        known = scaler_of(self._trainer) is not None or self.waits
+        known = self._fit.scaled or self._fit.waits
         self.bad = [] if known or step.gradients.finite() else vector.names
-        if not self._module.automatic_optimization:
+        if self._fit.manual:
             step.rewind(vector.rule, None)
-        made = transform(shared, vector.rule, losses, scale_of(self._trainer))
+        made = transform(shared, vector.rule, losses, self._fit.scale)
         collectives.agree([one._values() if one.is_sparse else one for one in made.values()])
         return made
 
     def weigher(self, vector: LossVector, step: Step, losses: Tensor) -> Weigh:
         """The rule, for Gramians of gradients as they are: scaled, perhaps not finite."""
-        scaled = scaler_of(self._trainer) is not None
+        scaled = self._fit.scaled
 
         def weigh(gramians: Tensor, numbers: Tensor) -> Tensor:
-            gramians = gramians / scale_of(self._trainer) ** 2 if scaled else gramians
+            gramians = gramians / self._fit.scale**2 if scaled else gramians
             if step.reuse is not None:
                 return step.reuse.to(gramians.device).expand(gramians.shape[:-1])
             if scaled and not gramians.isfinite().all():
                 return _ones(gramians, numbers)
-            if not scaled and not self.waits:
+            if not scaled and not self._fit.waits:
                 self.bad = names_of_bad(vector.names, gramians)
-            weights = self._weights(vector.rule, gramians, None if self.level == "model" else numbers, losses, step)
+            places = None if vector.groups.level == "model" else numbers
+            weights = self._weights(vector.rule, gramians, places, losses, step)
             collectives.agree([weights])
             vector.gramians, vector.weights = gramians, weights
             self.names, self.gramians, self.weights = vector.names, gramians, weights
@@ -98,7 +98,7 @@ class Ruling:
     def _weights(self, rule: Any, gramians: Tensor, numbers: Tensor | None, losses: Tensor, step: Step) -> Tensor:
         if not isinstance(rule, GramianRule):
             return torch.stack([_call(rule, gramian) for gramian in gramians])
-        if not self._module.automatic_optimization:
+        if self._fit.manual:
             step.rewind(rule, numbers)
         weights: Tensor = rule(gramians, losses=losses if rule.needs_losses else None, groups=numbers)
         return weights.contiguous()

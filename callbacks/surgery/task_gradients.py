@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from mtlzoo.callbacks.surgery.graph import Leaf, Mask, TaskGraph
+from mtlzoo.callbacks.surgery.graph import Leaf, Mask, TaskGraph, alone
 from mtlzoo.callbacks.surgery.passes import Target, one_by_one, together
 from mtlzoo.callbacks.surgery.reals import real, zeros
 from mtlzoo.callbacks.surgery.rows import Lookup, Rows, RowSums, merge, touched_rows
@@ -40,7 +40,7 @@ class ParameterGradients:
     @property
     def shared(self) -> bool:
         """Whether two tasks or more reach it."""
-        return self.tasks & (self.tasks - 1) != 0
+        return not alone(self.tasks)
 
     def add(self, task: int, gradient: Tensor) -> None:
         """Adds to a task's dense gradient."""

@@ -46,9 +46,9 @@ def test_together_equals_one_by_one(module_class: type[Foreign], monkeypatch: py
     torch.manual_seed(0)
     module = joint(module_class)().double()
     losses = module.losses(batch())
-    monkeypatch.setattr(passes, "_ALONE", set())
+    monkeypatch.setattr(passes, "_NOT_TOGETHER", set())
     found, wanted = (collected(module, losses, monkeypatch, many) for many in (2, ONE_BY_ONE))
-    assert not passes._ALONE, "vmap takes all of these"
+    assert not passes._NOT_TOGETHER, "vmap takes all of these"
     assert set(found.of) == set(wanted.of)
     for parameter, entry in wanted:
         got = found.of[parameter]
@@ -127,23 +127,23 @@ def test_chunks_of_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_cannot_run_together_runs_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes, "_ALONE", set())
+    monkeypatch.setattr(passes, "_NOT_TOGETHER", set())
     torch.manual_seed(0)
     module = Hooked().double()
     losses = module.losses(batch())
     wanted = collected(module, losses, monkeypatch, ONE_BY_ONE)
-    assert not passes._ALONE
+    assert not passes._NOT_TOGETHER
     for _ in range(2):
         found = collected(module, losses, monkeypatch, 2)
-        assert len(passes._ALONE) == 1
+        assert len(passes._NOT_TOGETHER) == 1
         for parameter, entry in wanted:
             torch.testing.assert_close(found.of[parameter].dense, entry.dense)
 
 
 def test_large_passes_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "_at_once", None)
-    monkeypatch.setattr(passes, "_ALONE", set())
+    monkeypatch.setattr(passes, "_NOT_TOGETHER", set())
     monkeypatch.setattr(passes, "SMALL", 100)
     module = Many().double()
     assert passes.together(read(module.losses(batch())), [], range(20)) is None
-    assert not passes._ALONE
+    assert not passes._NOT_TOGETHER

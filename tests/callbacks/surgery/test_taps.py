@@ -294,8 +294,8 @@ class Kept(L.Callback):
         self.numbers: list[int] = []
 
     def on_train_batch_end(self, *_: Any) -> None:
-        assert self.surgery._taps is not None
-        self.numbers.append(len(self.surgery._taps.outputs))
+        assert self.surgery._operation.taps is not None
+        self.numbers.append(len(self.surgery._operation.taps.outputs))
 
     def on_validation_batch_end(self, *_: Any) -> None:
         self.on_train_batch_end()
