@@ -24,7 +24,7 @@ from runs import Run
 from trivial import trivial
 
 from mtlzoo.analysis.cold_start import side_by_side
-from mtlzoo.analysis.cold_start_report import read_report
+from mtlzoo.analysis.cold_start_table import read_report
 from mtlzoo.datamodules import MovieLens
 
 CONFIG = "configs/experiment/movielens_1m_mmoe.yaml"

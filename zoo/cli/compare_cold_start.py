@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # public, but not in __all__
 
 from mtlzoo.analysis.cold_start import Row, side_by_side
-from mtlzoo.analysis.cold_start_report import log, publish, read_report
+from mtlzoo.analysis.cold_start_table import log, publish, read_report
 from mtlzoo.cli.parser import Parser
 from mtlzoo.cli.run_folder import read_json
 

@@ -17,8 +17,8 @@ from mtlzoo.checkpoint import load
 from mtlzoo.cli.agreement import check_data, peek
 from mtlzoo.cli.parser import Parser
 from mtlzoo.cli.prepare import data_of
-from mtlzoo.cli.results import wide_console
 from mtlzoo.cli.run_folder import write_json
+from mtlzoo.console import wide_console
 from mtlzoo.datamodules.base import MultiTaskDataModule
 
 if TYPE_CHECKING:

@@ -159,6 +159,13 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
+def listed(value: Any) -> list[Any]:
+    """An option of the Trainer that may be a list, one thing, or None or False for nothing."""
+    if value is None or value is False:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
 def _hint(text: str, word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(word, names, 1, cutoff=0.5)

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from mtlzoo.cli.parser import Parser, import_public_classes
 from mtlzoo.cli.refusals import RAISED, told
-from mtlzoo.cli.results import wide_console
+from mtlzoo.console import wide_console
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.prepare.build import verify_whole

@@ -1,102 +1,23 @@
 """Where a run keeps what it writes: config.yaml, metrics.csv, checkpoints/, results.json, predictions/."""
 
 import errno
-import inspect
 import json
 import math
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
 from mtlzoo.callbacks.atomic import PARTS, own_folder, whole_file
-from mtlzoo.cli.parser import import_class
 
 MARK = "# Written by mtlzoo into its run folder."
 """First line of a run's config.yaml."""
 PATIENCE = 10.0
 """Seconds that a training waits for another one in the same folder, which may be about to end."""
-
-
-def run_name(model: str, data: str, rule: str | None, seed: int | bool) -> str:
-    """``<data>-<model>[-<rule>][-s<seed>]``: name of a run's folder and of its W&B run."""
-    return "-".join([data, model, *([rule] if rule else []), *([] if seed is False else [f"s{seed}"])])
-
-
-def describe(options: Namespace) -> dict[str, Any]:
-    """What a run is, in a few flat entries: names of the run, model, data set and rule, the seed, what is not default.
-
-    Args:
-        options: Parsed options of a command.
-    """
-    model, data = (options[key].class_path.rpartition(".")[2] for key in ("model", "data"))
-    data = table_name(options.data.init_args) or data
-    with_rules = [callback for callback in listed(options.trainer.callbacks) if _arguments(callback).get("rule")]
-    rules = [_arguments(callback)["rule"] for callback in with_rules]
-    marks = [
-        [mark for part in (rule, callback) for mark in _marks(changed(part))]
-        for rule, callback in zip(rules, with_rules, strict=True)
-    ]
-    named = "+".join("-".join([_name(rule), *those]) for rule, those in zip(rules, marks, strict=True)) or None
-    seed = options.seed_everything
-    return {
-        "run_name": run_name(model, data, named, seed),
-        "model_name": model,
-        "data_name": data,
-        "rule_name": "+".join(map(_name, rules)) or "sum",
-        "rule_options": " ".join(mark for those in marks for mark in those),
-        "changed": " ".join(f"{name}={value}" for key in ("model", "data") for name, value in changed(options[key])),
-        "seed": seed,
-    }
-
-
-def table_name(arguments: Any) -> str | None:
-    """What somebody's own table is called: its one file, or the folder that its files lie in; None for a data set."""
-    if "schema_file" not in arguments:
-        return None
-    train = listed(arguments.train)
-    folder = Path(arguments.root).expanduser().resolve()
-    plain = len(train) == 1 and not set("*?[") & set(str(train[0]))
-    name = Path(str(train[0])).name.partition(".")[0] if plain else folder.name
-    name = folder.name if name.lower() in ("", "train", "training") else name
-    return re.sub(r"[^\w.+]+", "_", name) or "table"
-
-
-def changed(part: Any) -> list[tuple[str, Any]]:
-    """Plain options of a class on the command line that are not its defaults; paths and mappings are left out."""
-    if not isinstance(part, Namespace):  # a function, as a rule may be
-        return []
-    kind = import_class(part.class_path)
-    defaults = {
-        name: parameter.default
-        for base in reversed(kind.__mro__)
-        for name, parameter in inspect.signature(vars(base).get("__init__", object.__init__)).parameters.items()
-    }
-    options = _arguments(part).items()
-    plain = [(name, value) for name, value in options if isinstance(value, bool | int | float | str)]
-    return [(n, v) for n, v in plain if n in defaults and v != defaults[n] and n not in ("root", "prepared")]
-
-
-def _arguments(part: Any) -> Any:
-    return part.get("init_args") or {}
-
-
-def _marks(options: Iterable[tuple[str, Any]]) -> list[str]:
-    """Options for the name of a folder; a word says by itself what it means: ``row``, ``fixed``."""
-    return [re.sub(r"[^\w.=+]+", "_", str(v) if isinstance(v, str) else f"{n}={v}") for n, v in options]
-
-
-def listed(value: Any) -> list[Any]:
-    """An option of the Trainer that may be a list, one thing, or None or False for nothing."""
-    if value is None or value is False:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def folder_of(checkpoint: Path) -> Path | None:
@@ -248,11 +169,6 @@ def read_json(path: Path) -> Any:
     if not isinstance(record, dict):
         raise ValueError(f"{path} is damaged: it holds {type(record).__name__}. Write it again, or delete it.")
     return record
-
-
-def _name(rule: Any) -> str:
-    """Of a class with arguments, or of a function."""
-    return str(rule.class_path.rpartition(".")[2] if isinstance(rule, Namespace) else rule.__name__)
 
 
 def _number(folder: Path) -> int:

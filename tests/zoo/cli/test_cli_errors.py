@@ -14,8 +14,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 import mtlzoo
 from mtlzoo import MultiTaskModule
-from mtlzoo.cli import main, refusals
-from mtlzoo.cli import prepare as preparing
+from mtlzoo.cli import main, prepare, refusals
 from mtlzoo.cli.fit import ZooCLI
 from mtlzoo.cli.rehearsal import are_measured
 from mtlzoo.datamodules import Synthetic
@@ -192,7 +191,7 @@ def given_on_the_command_line(monkeypatch: pytest.MonkeyPatch, error: Exception 
             raise error
         _ = [][1]
 
-    monkeypatch.setattr(preparing, "run", run)
+    monkeypatch.setattr(prepare, "run", run)
     monkeypatch.setattr(sys, "argv", ["mtlzoo", "prepare"])
     monkeypatch.setattr(refusals, "RAISERS", (__name__.partition(".")[0],))
     main()

@@ -13,9 +13,10 @@ from jsonargparse import Namespace, dict_to_namespace
 from lightning.pytorch.loggers import WandbLogger
 
 from mtlzoo.cli import main
+from mtlzoo.cli.description import describe
 from mtlzoo.cli.fit import ZooCLI
 from mtlzoo.cli.logs import MetricsFile
-from mtlzoo.cli.run_folder import describe, folder_of, new_folder, write_json
+from mtlzoo.cli.run_folder import folder_of, new_folder, write_json
 
 Run = Callable[..., str]
 

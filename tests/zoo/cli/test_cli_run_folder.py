@@ -128,9 +128,9 @@ def test_the_newest_run_of_a_name_is_no_link(tmp_path: Path) -> None:
 def test_a_damaged_record_of_the_training_does_not_cost_a_test(own: Path, run: Run, content: str) -> None:
     (own / "fit.json").write_text(content)
     if content:  # one whole test is enough
-        from mtlzoo.cli.results import _seconds_of_fit
+        from mtlzoo.cli.records import seconds_of_fit
 
-        assert _seconds_of_fit(own / "fit.json") is None
+        assert seconds_of_fit(own / "fit.json") is None
         return
     run("test", "-c", str(own / "config.yaml"))
     assert read_json(own / "results.json")["seconds"]["fit"] is None

@@ -8,7 +8,7 @@ import lightning as L
 import pytest
 
 from mtlzoo import SharedBottom
-from mtlzoo.cli.results import print_metrics
+from mtlzoo.cli.metrics_table import print_metrics
 from mtlzoo.cli.screen import OneLineBar, RunSize
 from mtlzoo.datamodules import Synthetic
 from mtlzoo.tasks import Task
@@ -46,7 +46,7 @@ def test_results_table_fits_unless_all_metrics_are_asked_for(
     monkeypatch.setattr(model, "schema", type("Schema", (), {"tasks": [Task(name) for name in names]}))
     trainer = L.Trainer(**QUIET)
     found = {f"test/{name}/{metric}": 0.125 for name in names for metric in metrics}
-    monkeypatch.setattr("mtlzoo.cli.results.stage_metrics", lambda trainer: found)
+    monkeypatch.setattr("mtlzoo.cli.metrics_table.stage_metrics", lambda trainer: found)
     print_metrics(trainer, model, everything=everything)
     printed = capsys.readouterr().out
     assert (max(map(len, printed.splitlines())) <= 80) != everything
