@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.rules.arguments import numbers, per_task
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.common import check, eigh, tolerance
-from mtlzoo.callbacks.rules.preference import numbers, per_task
+from mtlzoo.callbacks.rules.linalg.eigen import check, eigh, tolerance
 
 
 class AlignedMTL(GramianRule):

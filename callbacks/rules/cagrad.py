@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.common import check
-from mtlzoo.callbacks.rules.pivoting import EPSILON, many, noise, pivot
-from mtlzoo.callbacks.rules.qp import above, by_chunks, poison, sweep, swept, unit
+from mtlzoo.callbacks.rules.linalg.eigen import check
+from mtlzoo.callbacks.rules.linalg.pivoting import EPSILON, many, noise, pivot
+from mtlzoo.callbacks.rules.linalg.qp import above, by_chunks, poison, sweep, swept, unit
 
 Rescale = Literal["none", "1+c", "1+c^2"]
 
@@ -102,7 +102,7 @@ class CAGrad(GramianRule):
         return x.T, (stage.slope(*left.permute(1, 2, 0)) > 0).T, stage.bounded & far
 
     def _minimum(self, matrix: Tensor, inverse: Tensor, toward: Tensor, start: Tensor) -> Tensor:
-        """Minimises ``h'x + c sqrt(x'Cx)`` over ``p'x = 1``, ``x >= 0``: the walk of `mtlzoo.callbacks.rules.qp`.
+        """Minimises ``h'x + c sqrt(x'Cx)`` over ``p'x = 1``, ``x >= 0``: the walk of `linalg.qp`.
 
         Args:
             matrix: [T, T, N], ``C + pp'`` (regular where opposite gradients make C singular).

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from mtlzoo.callbacks.rules.arguments import numbers, per_task
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.preference import numbers, per_task
-from mtlzoo.callbacks.rules.qp import above
+from mtlzoo.callbacks.rules.linalg.qp import above
 
 
 class DualProj(GramianRule):

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.common import check
-from mtlzoo.callbacks.rules.fairness import fair_weights
+from mtlzoo.callbacks.rules.linalg.eigen import check
+from mtlzoo.callbacks.rules.linalg.newton import fair_weights
 
 
 class FairGrad(GramianRule):
@@ -15,7 +15,7 @@ class FairGrad(GramianRule):
     Degree ``-alpha / (1 + alpha)``: the update of gradients c times as large is ``c^((1 - alpha) / (1 + alpha))`` times
     as large. Without state. Tasks without gradient are left out. Where tasks are Pareto stationary (opposite
     gradients), no w exists; the vector then goes to 0, by the ridge of
-    `mtlzoo.callbacks.rules.fairness.fair_weights`.
+    `mtlzoo.callbacks.rules.linalg.newton.fair_weights`.
 
     Differs from torchjd and LibMTL (a general least-squares solver from 1/T, started anew for each Gramian, off by
     orders of magnitude where norms are far apart) by Newton's method on the convex problem behind the equation, to

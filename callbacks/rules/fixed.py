@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.rules.arguments import per_task
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.common import check
-from mtlzoo.callbacks.rules.preference import per_task
+from mtlzoo.callbacks.rules.linalg.eigen import check
 
 
 class Sum(GramianRule):

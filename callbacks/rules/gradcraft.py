@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.common import check, cosines_of, norms_of, solve_psd
-from mtlzoo.callbacks.rules.pivoting import many, solve_some
+from mtlzoo.callbacks.rules.linalg.eigen import check, cosines_of, norms_of, solve_psd
+from mtlzoo.callbacks.rules.linalg.pivoting import many, solve_some
 
 
 class GradCraft(GramianRule):

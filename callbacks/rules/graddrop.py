@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GradientRule
-from mtlzoo.callbacks.rules.common import check
-from mtlzoo.callbacks.rules.random import Draws
+from mtlzoo.callbacks.rules.draws import Draws
+from mtlzoo.callbacks.rules.linalg.eigen import check
 
 
 class GradDrop(GradientRule):

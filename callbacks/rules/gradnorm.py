@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.common import check, norms_of, read_state, write_state
+from mtlzoo.callbacks.rules.linalg.eigen import check, norms_of, read_state, write_state
 
 
 class GradNorm(GramianRule):

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.common import EPS, TINY, check, read_state, write_state
+from mtlzoo.callbacks.rules.linalg.eigen import EPS, TINY, check, read_state, write_state
 from mtlzoo.callbacks.rules.orders import OrderedRule
 from mtlzoo.callbacks.rules.running import Running, weights_of
 

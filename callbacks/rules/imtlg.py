@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.common import cosines_of, norms_of, solve_psd, tolerance
+from mtlzoo.callbacks.rules.linalg.eigen import cosines_of, norms_of, solve_psd, tolerance
 
 
 class IMTLG(GramianRule):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.qp import min_norm, unit
+from mtlzoo.callbacks.rules.linalg.qp import min_norm, unit
 
 Normalise = Literal["none", "l2", "loss", "loss+"]
 

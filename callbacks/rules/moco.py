@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GradientRule
-from mtlzoo.callbacks.rules.common import check, project_on_simplex
+from mtlzoo.callbacks.rules.linalg.eigen import check, project_on_simplex
 
 
 class MoCo(GradientRule):

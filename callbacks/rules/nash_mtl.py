@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.common import check
-from mtlzoo.callbacks.rules.fairness import fair_weights
+from mtlzoo.callbacks.rules.linalg.eigen import check
+from mtlzoo.callbacks.rules.linalg.newton import fair_weights
 
 
 class NashMTL(GramianRule):
@@ -15,7 +15,7 @@ class NashMTL(GramianRule):
     (``w'Gw = T``): the rule has degree -1/2, and `max_norm`, absolute in the paper, is a constant factor in effect.
 
     Without state. Tasks without gradient are left out. Where tasks are Pareto stationary (opposite gradients), no w
-    exists; the vector then goes to 0, by the ridge of `mtlzoo.callbacks.rules.fairness.fair_weights`.
+    exists; the vector then goes to 0, by the ridge of `mtlzoo.callbacks.rules.linalg.newton.fair_weights`.
 
     Differs from torchjd and LibMTL: solved in every step by Newton's method, to rounding. Theirs (20 rounds of a convex
     programme, absolute tolerances) ends at ``w = 1`` without a word where it fails: dependent gradients, a gradient

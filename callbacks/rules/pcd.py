@@ -5,11 +5,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.rules.arguments import task_number
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.common import check, read_state, write_state
-from mtlzoo.callbacks.rules.pivoting import EPSILON
-from mtlzoo.callbacks.rules.preference import task_number
-from mtlzoo.callbacks.rules.qp import min_norm, nonnegative, poison, unit
+from mtlzoo.callbacks.rules.linalg.eigen import check, read_state, write_state
+from mtlzoo.callbacks.rules.linalg.pivoting import EPSILON
+from mtlzoo.callbacks.rules.linalg.qp import min_norm, nonnegative, poison, unit
 
 
 class PCD(GramianRule):

@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.rules.arguments import numbers, per_task
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.common import check, project_on_simplex, read_state, write_state
-from mtlzoo.callbacks.rules.preference import numbers, per_task
+from mtlzoo.callbacks.rules.linalg.eigen import check, project_on_simplex, read_state, write_state
 
 
 class SDMGrad(GramianRule):

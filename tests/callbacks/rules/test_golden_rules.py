@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks import rules
-from mtlzoo.callbacks.rules.common import cosines_of, tolerance
 from mtlzoo.callbacks.rules.gradvac import vaccinate
+from mtlzoo.callbacks.rules.linalg.eigen import cosines_of, tolerance
 from mtlzoo.callbacks.rules.pcgrad import project
 
 EPS = torch.finfo(torch.float64).eps

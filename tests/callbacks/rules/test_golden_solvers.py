@@ -18,24 +18,24 @@ from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import LossRule
 from mtlzoo.callbacks.rules.cagrad import CAGrad
+from mtlzoo.callbacks.rules.draws import Draws
 from mtlzoo.callbacks.rules.dualproj import DualProj
-from mtlzoo.callbacks.rules.dwa import DWA
-from mtlzoo.callbacks.rules.equal import Equal
 from mtlzoo.callbacks.rules.fairgrad import FairGrad
-from mtlzoo.callbacks.rules.famo import FAMO
-from mtlzoo.callbacks.rules.gls import GLS
 from mtlzoo.callbacks.rules.graddrop import drop
-from mtlzoo.callbacks.rules.imtl_l import IMTLL
+from mtlzoo.callbacks.rules.loss.dwa import DWA
+from mtlzoo.callbacks.rules.loss.equal import Equal
+from mtlzoo.callbacks.rules.loss.famo import FAMO
+from mtlzoo.callbacks.rules.loss.gls import GLS
+from mtlzoo.callbacks.rules.loss.imtl_l import IMTLL
+from mtlzoo.callbacks.rules.loss.rlw import RLW
+from mtlzoo.callbacks.rules.loss.stch import STCH
+from mtlzoo.callbacks.rules.loss.uw import UW
 from mtlzoo.callbacks.rules.mgda import MGDA
 from mtlzoo.callbacks.rules.moco import MoCo
 from mtlzoo.callbacks.rules.nash_mtl import NashMTL
 from mtlzoo.callbacks.rules.pcd import PCD
-from mtlzoo.callbacks.rules.random import Draws
-from mtlzoo.callbacks.rules.rlw import RLW
 from mtlzoo.callbacks.rules.sdmgrad import SDMGrad
-from mtlzoo.callbacks.rules.stch import STCH
 from mtlzoo.callbacks.rules.upgrad import UPGrad
-from mtlzoo.callbacks.rules.uw import UW
 
 GOLDEN = Path(os.environ.get("MTLZOO_GOLDEN") or Path(__file__).parents[3] / "../shared/golden").absolute()
 FILES = sorted(GOLDEN.glob("**/rules*.json"))

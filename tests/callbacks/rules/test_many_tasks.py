@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules import CAGrad, DualProj, FairGrad, GradCraft, NashMTL, UPGrad, pcgrad, pivoting, qp
+from mtlzoo.callbacks.rules import CAGrad, DualProj, FairGrad, GradCraft, NashMTL, UPGrad, pcgrad
 from mtlzoo.callbacks.rules.gradvac import vaccinate
+from mtlzoo.callbacks.rules.linalg import pivoting, qp
+from mtlzoo.callbacks.rules.linalg.qp import above, bound_gap, min_norm, simplex_gap
 from mtlzoo.callbacks.rules.pcgrad import project
-from mtlzoo.callbacks.rules.qp import above, bound_gap, min_norm, simplex_gap
 
 TASKS = 100
 F64 = torch.float64

@@ -12,7 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mtlzoo.callbacks import rules
-from mtlzoo.callbacks.rules import GradientRule, GramianRule, pcgrad, pivoting
+from mtlzoo.callbacks.rules import GradientRule, GramianRule, pcgrad
+from mtlzoo.callbacks.rules.linalg import pivoting
 
 Build = Callable[[int], GramianRule]
 SIZES = (2, 3, 7, 16)

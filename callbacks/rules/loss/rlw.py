@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import LossRule
-from mtlzoo.callbacks.rules.random import Draws
+from mtlzoo.callbacks.rules.draws import Draws
 
 
 class RLW(LossRule):

@@ -11,10 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mtlzoo.callbacks.rules.cagrad import CAGrad
 from mtlzoo.callbacks.rules.dualproj import DualProj
 from mtlzoo.callbacks.rules.fairgrad import FairGrad
-from mtlzoo.callbacks.rules.fairness import fair_weights
+from mtlzoo.callbacks.rules.linalg.newton import fair_weights
+from mtlzoo.callbacks.rules.linalg.qp import above, bound_gap, min_norm, simplex_gap
 from mtlzoo.callbacks.rules.mgda import MGDA
 from mtlzoo.callbacks.rules.nash_mtl import NashMTL
-from mtlzoo.callbacks.rules.qp import above, bound_gap, min_norm, simplex_gap
 from mtlzoo.callbacks.rules.upgrad import UPGrad
 
 GROUPS = 64

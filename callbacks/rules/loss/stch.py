@@ -6,10 +6,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.common import check
-from mtlzoo.callbacks.rules.epochs import EpochMeans
-from mtlzoo.callbacks.rules.preference import per_task
-from mtlzoo.callbacks.rules.rlw import masked_softmax
+from mtlzoo.callbacks.rules.arguments import per_task
+from mtlzoo.callbacks.rules.linalg.eigen import check
+from mtlzoo.callbacks.rules.loss.epochs import EpochMeans
+from mtlzoo.callbacks.rules.loss.rlw import masked_softmax
 
 Form = Literal["log", "linear"]
 

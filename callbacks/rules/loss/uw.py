@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from mtlzoo.callbacks.rules import adam
 from mtlzoo.callbacks.rules.base import LossRule
-from mtlzoo.callbacks.rules.common import check
+from mtlzoo.callbacks.rules.linalg.eigen import check
+from mtlzoo.callbacks.rules.loss import adam
 
 
 class UW(LossRule):

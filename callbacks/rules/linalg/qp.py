@@ -4,7 +4,7 @@ Both problems of the rules, the shortest combination of gradients in the simplex
 are one problem, ``min x'Qx/2 - b'x`` over ``x >= 0``, solved by the active-set method of Lawson and Hanson (1974) on
 the sweep tableau of Q: each turn moves one variable in or out, and every number of a turn is a tensor over all
 problems. The number of turns is fixed, so nothing waits for a value; a problem that is solved stands still. (Many tasks
-on a CPU first try many variables at a time, see `mtlzoo.callbacks.rules.pivoting`, and stop when none moves.) Every
+on a CPU first try many variables at a time, see `linalg.pivoting`, and stop when none moves.) Every
 point on the way is feasible and better than the one before: one that needs more turns than there are ends at a
 feasible point, whose distance from the optimum `simplex_gap` and `bound_gap` tell.
 
@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.pivoting import EPSILON, many, noise, pivot
+from mtlzoo.callbacks.rules.linalg.pivoting import EPSILON, many, noise, pivot
 
 
 def unit(gramian: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:

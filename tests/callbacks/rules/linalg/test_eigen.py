@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mtlzoo.callbacks.rules.common import eigh
+from mtlzoo.callbacks.rules.linalg.eigen import eigh
 
 
 def test_many_matrices_on_several_threads_as_few_on_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule, LossRule
-from mtlzoo.callbacks.rules.common import project_on_simplex
-from mtlzoo.callbacks.rules.dwa import DWA
-from mtlzoo.callbacks.rules.equal import Equal
-from mtlzoo.callbacks.rules.famo import FAMO
-from mtlzoo.callbacks.rules.fixed_weights import FixedWeights
-from mtlzoo.callbacks.rules.gls import GLS
 from mtlzoo.callbacks.rules.graddrop import GradDrop, drop
-from mtlzoo.callbacks.rules.imtl_l import IMTLL
+from mtlzoo.callbacks.rules.linalg.eigen import project_on_simplex
+from mtlzoo.callbacks.rules.loss.dwa import DWA
+from mtlzoo.callbacks.rules.loss.equal import Equal
+from mtlzoo.callbacks.rules.loss.famo import FAMO
+from mtlzoo.callbacks.rules.loss.fixed_weights import FixedWeights
+from mtlzoo.callbacks.rules.loss.gls import GLS
+from mtlzoo.callbacks.rules.loss.imtl_l import IMTLL
+from mtlzoo.callbacks.rules.loss.rlw import RLW
+from mtlzoo.callbacks.rules.loss.stch import STCH
+from mtlzoo.callbacks.rules.loss.uw import UW
 from mtlzoo.callbacks.rules.pcd import PCD
-from mtlzoo.callbacks.rules.rlw import RLW
 from mtlzoo.callbacks.rules.sdmgrad import SDMGrad
-from mtlzoo.callbacks.rules.stch import STCH
-from mtlzoo.callbacks.rules.uw import UW
 
 F64 = torch.float64
 LOSS_RULES: dict[str, Callable[[], LossRule]] = {

@@ -3,7 +3,7 @@
 Júdice and Pires (Computers & OR 1994), Kim and Park (SIAM J. Sci. Comput. 2011): guess which variables are above zero,
 solve for them, and let all that are wrong change sides at once. A handful of turns does, each of one Cholesky
 factorisation, where a walk moves one variable in a turn. It need not end: what it gives is checked by the conditions of
-optimality, and what is not solved is left to the walk of `mtlzoo.callbacks.rules.qp`. It asks for values in every turn,
+optimality, and what is not solved is left to the walk of `linalg.qp`. It asks for values in every turn,
 which costs nothing on a CPU and a wait on a GPU.
 """
 

@@ -1,0 +1,1 @@
+"""Rules on losses: one file each, and what several of them stand on."""
