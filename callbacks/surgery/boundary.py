@@ -16,6 +16,7 @@ from torch.autograd.graph import GradientEdge, Node
 from torch.utils.hooks import RemovableHandle
 
 from mtlzoo.callbacks.surgery.graph import TaskGraph, alone
+from mtlzoo.callbacks.surgery.written import put
 
 Place: TypeAlias = tuple[Node, int]
 """A node and the number of its output."""
@@ -45,7 +46,8 @@ class Boundary:
             retain_graph: Whether the graph is needed after this.
         """
         for parameter, gradient in self.own:
-            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+            # What autograd gives may share its memory with another's gradient.
+            put(parameter, gradient.clone() if parameter.grad is None else parameter.grad + gradient)
         factors = weights.unbind()
         totals = []
         for by_task in self.meeting.values():

@@ -95,7 +95,8 @@ def private(parameter: Tensor, entry: ParameterGradients) -> Tensor | None:
         # All that came was zero, and an optimiser tells that from none.
         return None if entry.certain or entry.sparse else torch.zeros_like(parameter)
     (gradient,) = gradients.values()
-    return spread(parameter, entry, gradient)
+    # That of autograd may share its memory with another's, as of two biases that are added; clipping works in place.
+    return spread(parameter, entry, gradient if entry.rows else gradient.clone())
 
 
 def _block(parameter: Tensor, entry: ParameterGradients, tasks: int) -> Tensor:

@@ -18,6 +18,13 @@ class _Account:
     version: int = 0
 
 
+def put(parameter: Tensor, gradient: Tensor) -> None:
+    """Sets ``.grad``, and calls hooks as torch does after its own accumulation; one may take it away again."""
+    parameter.grad = gradient
+    for hook in dict(parameter._post_accumulate_grad_hooks or {}).values():
+        hook(parameter)
+
+
 class Written:
     """The gradients that were written, until somebody else changes, clears or replaces them."""
 
@@ -86,11 +93,8 @@ def _write(parameter: Tensor, account: _Account) -> None:
     for gradient in account.given.values():
         total = gradient if total is None else total + gradient
     assert total is not None
-    parameter.grad = account.gradient = total
-    account.version = total._version
-    # As torch does after its own accumulation; the hook may take the gradient away again.
-    for hook in dict(parameter._post_accumulate_grad_hooks or {}).values():
-        hook(parameter)
+    account.gradient, account.version = total, total._version
+    put(parameter, total)
 
 
 def _there(parameter: Tensor, account: _Account) -> bool:

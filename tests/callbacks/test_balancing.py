@@ -16,6 +16,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.strategies import ModelParallelStrategy
 from recorder import Recorder
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 
 from mtlzoo import MMoE
@@ -408,6 +409,22 @@ def test_a_second_callback_is_refused(both: tuple[L.Callback, ...]) -> None:
     module = Foreign()
     with pytest.raises(ValueError, match="Keep one callback"):
         fit(module, [batch()], *both)
+
+
+class Reentrant(Foreign):
+    """Keeps no activations of its trunk; surgery refuses this form of it, as single tasks' gradients need another."""
+
+    def losses(self, batch: Batch) -> Tensor:
+        h: Any = checkpoint(self.trunk, batch["x"].requires_grad_(), use_reentrant=True)
+        return torch.stack(
+            [(head(h).squeeze(1) - batch["y"][:, t]).square().mean() for t, head in enumerate(self.heads)]
+        )
+
+
+def test_reentrant_checkpointing_is_served() -> None:
+    module = made(Reentrant)
+    fit(module, [batch()], LossBalancing(rules.Equal()))
+    assert set(module.seen[0]) == dict(module.named_parameters()).keys()
 
 
 def test_fsdp_is_refused() -> None:

@@ -335,8 +335,9 @@ class HookedPlain(Hooked):
         return super().losses(batch).sum()
 
 
-def test_hooks_on_gradients_are_called_once_they_are_there() -> None:
-    plain, module = trained(HookedPlain), trained(Hooked, GradientSurgery(rules.Sum()))
+@pytest.mark.parametrize("options", [{}, {"every_n_steps": 3}, {"at": "representation", "modules": ["trunk"]}])
+def test_hooks_on_gradients_are_called_once_they_are_there(options: dict[str, Any]) -> None:
+    plain, module = trained(HookedPlain), trained(Hooked, GradientSurgery(rules.Sum(), **options))
     assert_same(plain, module)
     assert sorted(plain.calls) == sorted(module.calls)
 

@@ -5,9 +5,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from fitting import fit
-from foreign import Batch, Manual
+from foreign import Batch, Foreign, Manual
 from torch import Tensor, nn
 
 from mtlzoo.callbacks import GradientSurgery, rules
@@ -75,3 +76,28 @@ def test_no_gradient_is_kept_where_an_optimiser_steps_behind_lightnings_back() -
             assert sum(gradient() is not None for gradient in seen) <= 1
 
     fit(Behind(), GradientSurgery(rules.PCGrad()), steps=6)
+
+
+class Offsets(Foreign):
+    """Of one task alone: parameters that are added to each other, and one of which the loss has the sum."""
+
+    def build(self) -> None:
+        super().build()
+        self.one, self.other, self.summed = (nn.Parameter(torch.zeros(6)) for _ in range(3))
+
+    def losses(self, batch: Batch) -> Tensor:
+        h = self.trunk(batch["x"])
+        first, second, third = (head(h).square().mean() for head in self.heads)
+        offset = (h + (self.one + self.other)).square().mean()
+        return torch.stack([first + offset, second + self.summed.sum(), third])
+
+
+@pytest.mark.parametrize("options", [{}, {"at": "representation", "modules": ["trunk"]}])
+def test_gradients_share_no_memory(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    module = Offsets()
+    fit(module, GradientSurgery(rules.Sum(), **options), gradient_clip_val=1e-3)
+    (before,) = module.seen
+    norm = torch.stack([gradient.norm() for gradient in before.values()]).norm()
+    for name, gradient in before.items():
+        torch.testing.assert_close(module.get_parameter(name).grad, gradient * (1e-3 / norm), rtol=1e-5, atol=0)
