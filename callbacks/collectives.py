@@ -21,7 +21,7 @@ def mean(values: Tensor) -> Tensor:
     return values
 
 
-_TOGETHER = 1 << 20
+_OWN_MESSAGE = 1 << 20
 """Numbers of a tensor that is worth a message of its own."""
 
 
@@ -32,7 +32,7 @@ def agree(tensors: Iterable[Tensor]) -> None:
     together: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
         real = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
-        if real.numel() > _TOGETHER and real.is_contiguous():
+        if real.numel() > _OWN_MESSAGE and real.is_contiguous():
             dist.broadcast(real, 0)
         else:
             together.setdefault(real.dtype, []).append(real)

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from mtlzoo.callbacks.surgery.graph import Leaf, Mask, TaskGraph, alone
+from mtlzoo.callbacks.surgery.lookups import Lookup, RowSums
 from mtlzoo.callbacks.surgery.passes import Target, one_by_one, together
 from mtlzoo.callbacks.surgery.reals import real, zeros
-from mtlzoo.callbacks.surgery.rows import Lookup, Rows, RowSums, merge, touched_rows
+from mtlzoo.callbacks.surgery.rows import Rows, merge, touched_rows
 
 
 @dataclass
