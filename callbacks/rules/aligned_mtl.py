@@ -6,9 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.arguments import numbers, per_task
+from mtlzoo.callbacks.rules.arguments import check, numbers, per_task
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.eigen import check, eigh, tolerance
+from mtlzoo.callbacks.rules.linalg.eigen import eigh
+from mtlzoo.callbacks.rules.linalg.rounding import tolerance
 
 
 class AlignedMTL(GramianRule):

@@ -1,10 +1,20 @@
-"""Constructor arguments with a number per task, and numbers that name a task."""
+"""Checks of arguments: what is possible, a number per task, a number that names a task."""
 
 import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def check(rule: nn.Module, name: str, value: object, allowed: str, ok: bool) -> None:
+    """Refuses an argument.
+
+    Raises:
+        ValueError: Not `ok`.
+    """
+    if not ok:
+        raise ValueError(f"{type(rule).__name__}: {name}={value!r} is not possible; allowed: {allowed}.")
 
 
 def numbers(owner: str, name: str, values: Sequence[float] | None, *, positive: bool = False) -> list[float] | None:

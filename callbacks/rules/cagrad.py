@@ -5,10 +5,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.rules.arguments import check
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.eigen import check
-from mtlzoo.callbacks.rules.linalg.pivoting import EPSILON, many, noise, pivot
-from mtlzoo.callbacks.rules.linalg.qp import above, by_chunks, poison, sweep, swept, unit
+from mtlzoo.callbacks.rules.linalg.active_set import sweep, swept
+from mtlzoo.callbacks.rules.linalg.chunks import by_chunks
+from mtlzoo.callbacks.rules.linalg.cosines import poison, unit
+from mtlzoo.callbacks.rules.linalg.pivoting import many, pivot
+from mtlzoo.callbacks.rules.linalg.qp import above
+from mtlzoo.callbacks.rules.linalg.rounding import EPS, noise
 
 Rescale = Literal["none", "1+c", "1+c^2"]
 
@@ -75,7 +79,7 @@ class CAGrad(GramianRule):
         x = self._found(matrix, inverse, toward, start)
         squared = (x * (cosines @ x[..., None]).squeeze(-1)).sum(-1, keepdim=True)
         size = x.abs().sum(-1, keepdim=True)
-        stationary = squared <= 64 * tasks * EPSILON * size * size
+        stationary = squared <= 64 * tasks * EPS * size * size
         raised = x / norms * self.c * length / torch.where(stationary, 1.0, squared).sqrt()
         return torch.where(stationary, projected, mean + raised + poison(gramian)) / self._divisor
 
@@ -102,7 +106,7 @@ class CAGrad(GramianRule):
         return x.T, (stage.slope(*left.permute(1, 2, 0)) > 0).T, stage.bounded & far
 
     def _minimum(self, matrix: Tensor, inverse: Tensor, toward: Tensor, start: Tensor) -> Tensor:
-        """Minimises ``h'x + c sqrt(x'Cx)`` over ``p'x = 1``, ``x >= 0``: the walk of `linalg.qp`.
+        """Minimises ``h'x + c sqrt(x'Cx)`` over ``p'x = 1``, ``x >= 0``: the walk of `linalg.active_set`.
 
         Args:
             matrix: [T, T, N], ``C + pp'`` (regular where opposite gradients make C singular).

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.arguments import numbers, per_task
+from mtlzoo.callbacks.rules.arguments import check, numbers, per_task
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.eigen import check, cosines_of, norms_of, solve_psd
+from mtlzoo.callbacks.rules.linalg.cosines import cosines_of, norms_of
+from mtlzoo.callbacks.rules.linalg.eigen import solve_psd
 
 
 class ConFIG(GramianRule):

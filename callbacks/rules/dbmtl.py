@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.eigen import norms_of
+from mtlzoo.callbacks.rules.linalg.cosines import norms_of
 
 
 class DBMTL(GramianRule):

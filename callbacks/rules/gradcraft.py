@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mtlzoo.callbacks.rules.arguments import check
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.eigen import check, cosines_of, norms_of, solve_psd
+from mtlzoo.callbacks.rules.linalg.cosines import cosines_of, norms_of
+from mtlzoo.callbacks.rules.linalg.eigen import solve_psd
 from mtlzoo.callbacks.rules.linalg.pivoting import many, solve_some
 
 

@@ -5,8 +5,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.rules.arguments import check
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.eigen import check, norms_of, read_state, write_state
+from mtlzoo.callbacks.rules.linalg.cosines import norms_of
+from mtlzoo.callbacks.rules.state import read_state, write_state
 
 
 class GradNorm(GramianRule):

@@ -5,9 +5,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.linalg.eigen import EPS, TINY, check, read_state, write_state
+from mtlzoo.callbacks.rules.arguments import check
+from mtlzoo.callbacks.rules.linalg.rounding import EPS, TINY
 from mtlzoo.callbacks.rules.orders import OrderedRule
 from mtlzoo.callbacks.rules.running import Running, weights_of
+from mtlzoo.callbacks.rules.state import read_state, write_state
 
 
 class GradVac(OrderedRule):

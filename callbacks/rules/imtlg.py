@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.eigen import cosines_of, norms_of, solve_psd, tolerance
+from mtlzoo.callbacks.rules.linalg.cosines import cosines_of, norms_of
+from mtlzoo.callbacks.rules.linalg.eigen import solve_psd
+from mtlzoo.callbacks.rules.linalg.rounding import tolerance
 
 
 class IMTLG(GramianRule):

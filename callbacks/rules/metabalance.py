@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.arguments import task_number
+from mtlzoo.callbacks.rules.arguments import check, task_number
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.eigen import check, read_state, write_state
+from mtlzoo.callbacks.rules.state import read_state, write_state
 
 
 class MetaBalance(GramianRule):

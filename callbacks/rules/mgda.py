@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.qp import min_norm, unit
+from mtlzoo.callbacks.rules.linalg.cosines import unit
+from mtlzoo.callbacks.rules.linalg.qp import min_norm
 
 Normalise = Literal["none", "l2", "loss", "loss+"]
 

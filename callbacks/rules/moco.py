@@ -5,8 +5,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.rules.arguments import check
 from mtlzoo.callbacks.rules.base import GradientRule
-from mtlzoo.callbacks.rules.linalg.eigen import check, project_on_simplex
+from mtlzoo.callbacks.rules.linalg.simplex import project_on_simplex
 
 
 class MoCo(GradientRule):

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.rules.arguments import check
 from mtlzoo.callbacks.rules.base import GramianRule
 from mtlzoo.callbacks.rules.draws import Draws
-from mtlzoo.callbacks.rules.linalg.eigen import check
 
 
 class OrderedRule(GramianRule):

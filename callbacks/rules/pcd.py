@@ -5,11 +5,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.arguments import task_number
+from mtlzoo.callbacks.rules.arguments import check, task_number
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.eigen import check, read_state, write_state
-from mtlzoo.callbacks.rules.linalg.pivoting import EPSILON
-from mtlzoo.callbacks.rules.linalg.qp import min_norm, nonnegative, poison, unit
+from mtlzoo.callbacks.rules.linalg.active_set import nonnegative
+from mtlzoo.callbacks.rules.linalg.cosines import poison, unit
+from mtlzoo.callbacks.rules.linalg.qp import min_norm
+from mtlzoo.callbacks.rules.linalg.rounding import EPS
+from mtlzoo.callbacks.rules.state import read_state, write_state
 
 
 class PCD(GramianRule):
@@ -72,12 +74,12 @@ class PCD(GramianRule):
         # Not to be met if the unit gradients have a convex combination of 0 (then the multiples have no bound).
         hull = min_norm(matrix, taking, torch.ones_like(norms))
         squared = (hull * (matrix @ hull[..., None]).squeeze(-1)).sum(-1, keepdim=True)
-        possible = (squared > 64 * tasks * EPSILON) | (self.tau == 0) | ~taking.any(-1, keepdim=True)
+        possible = (squared > 64 * tasks * EPS) | (self.tau == 0) | ~taking.any(-1, keepdim=True)
         size = wanted.abs().amax(-1, keepdim=True).clamp(min=1.0)
         multiples = nonnegative(matrix, (torch.where(possible, wanted, 0.0) / size)[..., None, :]).squeeze(-2) * size
         direction = torch.where(others, multiples, 1.0)
         product = (direction * (cosines @ direction[..., None]).squeeze(-1)).sum(-1, keepdim=True)
-        still = product <= 64 * tasks * EPSILON * direction.abs().sum(-1, keepdim=True) ** 2
+        still = product <= 64 * tasks * EPS * direction.abs().sum(-1, keepdim=True) ** 2
         factor = torch.where(still, 0.0, norms[..., main, None] / torch.where(still, 1.0, product).sqrt())
         weights = direction * factor / norms
         return torch.where(active[..., main, None], weights, 0.0) + poison(gramian)

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.linalg.eigen import TINY
+from mtlzoo.callbacks.rules.linalg.rounding import TINY
 from mtlzoo.callbacks.rules.orders import OrderedRule
 from mtlzoo.callbacks.rules.running import Running, weights_of
 

@@ -5,9 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.arguments import task_number
+from mtlzoo.callbacks.rules.arguments import check, task_number
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.eigen import check
 
 LARGEST = 690.0
 """Of exponents: exp(710) is infinite."""

@@ -6,9 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.arguments import numbers, per_task
+from mtlzoo.callbacks.rules.arguments import check, numbers, per_task
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.eigen import check, project_on_simplex, read_state, write_state
+from mtlzoo.callbacks.rules.linalg.simplex import project_on_simplex
+from mtlzoo.callbacks.rules.state import read_state, write_state
 
 
 class SDMGrad(GramianRule):

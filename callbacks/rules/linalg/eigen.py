@@ -1,67 +1,11 @@
-"""What several Gramian rules share: checks of arguments, places in a state, cosines, singular systems, the simplex."""
+"""Eigenvalues of many small matrices, and the singular systems that they solve."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-EPS = torch.finfo(torch.float64).eps
-TINY = torch.finfo(torch.float64).tiny
-
-
-def tolerance(tasks: int) -> float:
-    """Below this part of the largest one, eigenvalues of a Gramian are the rounding of its entries."""
-    return 256 * tasks * EPS
-
-
-def check(rule: nn.Module, name: str, value: object, allowed: str, ok: bool) -> None:
-    """Refuses an argument.
-
-    Raises:
-        ValueError: Not `ok`.
-    """
-    if not ok:
-        raise ValueError(f"{type(rule).__name__}: {name}={value!r} is not possible; allowed: {allowed}.")
-
-
-def read_state(rule: nn.Module, state: Tensor, leading: torch.Size, tasks: int, groups: Tensor | None) -> Tensor:
-    """The state [groups, tasks, ...] at the places `groups`, all of them for None, as [*leading, tasks, ...].
-
-    Raises:
-        ValueError: `allocate` was not called, or for other sizes.
-    """
-    count = leading.numel() if groups is None else state.shape[0]
-    if state.dim() < 2 or state.shape[0] != count or state.shape[1] != tasks:
-        raise ValueError(
-            f"{type(rule).__name__} has a state of the shape {tuple(state.shape)} [groups, tasks, ...], and was called "
-            f"with {leading.numel()} groups of {tasks} tasks: call allocate(groups, tasks) with the number of all "
-            f"groups before the first call, and pass groups= where only some are there."
-        )
-    return state.reshape(*leading, *state.shape[1:]) if groups is None else state[groups]
-
-
-def write_state(state: Tensor, old: Tensor, values: Tensor, groups: Tensor | None) -> None:
-    """Puts `values` where `read_state` took `old`; what is not finite stays old, so one bad step does not last."""
-    values = torch.where(values.isfinite(), values, old)
-    if groups is None:
-        state.copy_(values.reshape(state.shape))
-    else:
-        state[groups] = values
-
-
-def norms_of(gramian: Tensor, active: Tensor) -> Tensor:
-    """The norms [..., T]; 1 for a task without gradient, so that it can be divided by."""
-    # The smallest squares may vanish where the Gramian was divided by its largest one.
-    return torch.where(active, gramian.diagonal(dim1=-2, dim2=-1).clamp_min(TINY).sqrt(), 1.0)
-
-
-def cosines_of(gramian: Tensor, active: Tensor) -> Tensor:
-    """The cosines [..., T, T] of the gradients, which their scales don't touch; 0 with a task without gradient."""
-    norms = norms_of(gramian, active)
-    cosines = gramian / norms[..., :, None] / norms[..., None, :]
-    both = active[..., :, None] & active[..., None, :]
-    cosines = torch.where(both, cosines, 0.0)
-    return torch.where(torch.eye(gramian.shape[-1], dtype=torch.bool, device=gramian.device), both.double(), cosines)
+from mtlzoo.callbacks.rules.linalg.rounding import TINY, tolerance
 
 
 def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,23 +82,3 @@ def solve_psd(matrices: Tensor, right: Tensor) -> Tensor:
     along = torch.where(keep | eigenvalues.isnan(), along / torch.where(keep, eigenvalues, 1.0), 0.0)
     along = torch.where(eigenvalues.isnan(), torch.nan, along)
     return (vectors * along[..., None, :]).sum(-1)
-
-
-def project_on_simplex(values: Tensor, active: Tensor) -> Tensor:
-    """The nearest point of the simplex of the active tasks: [..., T], 0 elsewhere (all of it 0 where none is)."""
-    ordered = torch.where(active, values, -torch.inf).sort(-1, descending=True).values
-    finite = ordered > -torch.inf
-    counts = torch.arange(1, values.shape[-1] + 1, dtype=values.dtype, device=values.device)
-    excess = _running_sums(torch.where(finite, ordered, 0.0)) - 1.0
-    inside = finite & (ordered * counts > excess)
-    last = inside.sum(-1, keepdim=True).clamp(min=1)
-    shift = excess.gather(-1, last - 1) / last
-    return torch.where(active, (values - shift).clamp(min=0.0), 0.0)
-
-
-def _running_sums(values: Tensor) -> Tensor:
-    """The sums [..., T] from the first to each."""
-    if values.device.type == "cpu":
-        return values.cumsum(-1)
-    # A GPU's `cumsum` may add in another order in every run, and is refused by trainers that are deterministic.
-    return values @ values.new_ones(values.shape[-1], values.shape[-1]).triu()

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.linalg import pivoting
-from mtlzoo.callbacks.rules.linalg.qp import by_chunks, poison, unit
+from mtlzoo.callbacks.rules.linalg.chunks import by_chunks
+from mtlzoo.callbacks.rules.linalg.cosines import poison, unit
 
 RIDGE = 1e-13
 """Part of its own squared norm that every gradient is given beside the others', see `fair_weights`."""

@@ -3,7 +3,7 @@
 Júdice and Pires (Computers & OR 1994), Kim and Park (SIAM J. Sci. Comput. 2011): guess which variables are above zero,
 solve for them, and let all that are wrong change sides at once. A handful of turns does, each of one Cholesky
 factorisation, where a walk moves one variable in a turn. It need not end: what it gives is checked by the conditions of
-optimality, and what is not solved is left to the walk of `linalg.qp`. It asks for values in every turn,
+optimality, and what is not solved is left to the walk of `linalg.active_set`. It asks for values in every turn,
 which costs nothing on a CPU and a wait on a GPU.
 """
 
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mtlzoo.callbacks.rules.linalg.rounding import noise
+
 FEW_TASKS = 16
 TURNS, PATIENCE = 30, 5
 """The most turns, and those after which a problem is left that came no nearer: so many do where gradients depend."""
 
 RIDGE = 1e-10
 """Added to the diagonal where variables depend on each other, to go on from there; never in a result."""
-
-EPSILON = torch.finfo(torch.float64).eps
 
 Judge = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """Of [n, V, T] each: solutions of the variables above zero, what is left of the vectors, the vectors. To the variables
@@ -30,11 +30,6 @@ Judge = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 def many(matrix: Tensor) -> bool:
     """Whether values may be asked: where [..., T, T] is on a CPU, of enough tasks, and not empty."""
     return matrix.device.type == "cpu" and matrix.shape[-1] > FEW_TASKS and matrix.numel() > 0
-
-
-def noise(tasks: int) -> float:
-    """What counts as the rounding of numbers near 1 that were made from T of their kind."""
-    return 8 * tasks * EPSILON
 
 
 def pivot(matrix: Tensor, vectors: Tensor, above: Tensor, judge: Judge) -> tuple[Tensor, Tensor]:

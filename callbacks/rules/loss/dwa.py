@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.linalg.eigen import check
+from mtlzoo.callbacks.rules.arguments import check
+from mtlzoo.callbacks.rules.linalg.simplex import masked_softmax
 from mtlzoo.callbacks.rules.loss.epochs import EpochMeans
-from mtlzoo.callbacks.rules.loss.rlw import masked_softmax
 
 
 class DWA(EpochMeans):

@@ -6,11 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.arguments import per_task
+from mtlzoo.callbacks.rules.arguments import check, per_task
 from mtlzoo.callbacks.rules.base import LossRule
-from mtlzoo.callbacks.rules.linalg.eigen import check
+from mtlzoo.callbacks.rules.linalg.simplex import masked_softmax
 from mtlzoo.callbacks.rules.loss import adam
-from mtlzoo.callbacks.rules.loss.rlw import masked_softmax
 
 
 class FAMO(LossRule):

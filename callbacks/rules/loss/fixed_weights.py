@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.arguments import per_task
+from mtlzoo.callbacks.rules.arguments import check, per_task
 from mtlzoo.callbacks.rules.base import LossRule
-from mtlzoo.callbacks.rules.linalg.eigen import check
 
 
 class FixedWeights(LossRule):
     """``sum_t w_t L_t`` with given weights. Without state; torchjd's Constant.
+
+    Weighs what single tasks own as well, their heads; `Fixed` weighs the gradients of what they share alone.
 
     Args:
         weights: One per task, of any sign.

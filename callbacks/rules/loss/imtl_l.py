@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from mtlzoo.callbacks.rules.arguments import check
 from mtlzoo.callbacks.rules.base import LossRule
-from mtlzoo.callbacks.rules.linalg.eigen import check
 from mtlzoo.callbacks.rules.loss import adam
 
 

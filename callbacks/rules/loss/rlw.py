@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import LossRule
 from mtlzoo.callbacks.rules.draws import Draws
+from mtlzoo.callbacks.rules.linalg.simplex import masked_softmax
 
 
 class RLW(LossRule):
@@ -37,10 +38,3 @@ class RLW(LossRule):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Goes on from there."""
         self.draws.restore(state)
-
-
-def masked_softmax(logits: Tensor, active: Tensor) -> Tensor:
-    """Softmax over the active tasks, 0 for the others (for all, where none is)."""
-    # A finite stand-in: of -inf only, the softmax would be NaN.
-    shares = torch.where(active, logits, torch.finfo(logits.dtype).min).softmax(-1)
-    return torch.where(active, shares, 0.0)

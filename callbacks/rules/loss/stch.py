@@ -6,10 +6,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.arguments import per_task
-from mtlzoo.callbacks.rules.linalg.eigen import check
+from mtlzoo.callbacks.rules.arguments import check, per_task
+from mtlzoo.callbacks.rules.linalg.simplex import masked_softmax
 from mtlzoo.callbacks.rules.loss.epochs import EpochMeans
-from mtlzoo.callbacks.rules.loss.rlw import masked_softmax
 
 Form = Literal["log", "linear"]
 

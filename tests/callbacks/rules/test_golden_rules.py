@@ -19,7 +19,8 @@ from torch import Tensor
 
 from mtlzoo.callbacks import rules
 from mtlzoo.callbacks.rules.gradvac import vaccinate
-from mtlzoo.callbacks.rules.linalg.eigen import cosines_of, tolerance
+from mtlzoo.callbacks.rules.linalg.cosines import cosines_of
+from mtlzoo.callbacks.rules.linalg.rounding import tolerance
 from mtlzoo.callbacks.rules.pcgrad import project
 
 EPS = torch.finfo(torch.float64).eps

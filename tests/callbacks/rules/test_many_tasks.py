@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mtlzoo.callbacks.rules import CAGrad, DualProj, FairGrad, GradCraft, NashMTL, UPGrad, pcgrad
 from mtlzoo.callbacks.rules.gradvac import vaccinate
-from mtlzoo.callbacks.rules.linalg import pivoting, qp
+from mtlzoo.callbacks.rules.linalg import active_set, pivoting
 from mtlzoo.callbacks.rules.linalg.qp import above, bound_gap, min_norm, simplex_gap
 from mtlzoo.callbacks.rules.pcgrad import project
 
@@ -96,7 +96,7 @@ def test_programs_of_gradients_in_general_position_take_no_walk(monkeypatch: pyt
     def refuse(*_: Tensor) -> Tensor:
         raise AssertionError("walks")
 
-    monkeypatch.setattr(qp, "_nonnegative", refuse)
+    monkeypatch.setattr(active_set, "_nonnegative", refuse)
     monkeypatch.setattr(CAGrad, "_minimum", refuse)
     rows = opposed(3, TASKS, 300)
     for rule in (UPGrad(), DualProj(), CAGrad()):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mtlzoo.callbacks.rules import MoCo
-from mtlzoo.callbacks.rules.linalg.eigen import project_on_simplex
+from mtlzoo.callbacks.rules.linalg.simplex import project_on_simplex
 
 F64 = torch.float64
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mtlzoo.callbacks.rules.base import GramianRule, LossRule
 from mtlzoo.callbacks.rules.graddrop import GradDrop, drop
-from mtlzoo.callbacks.rules.linalg.eigen import project_on_simplex
+from mtlzoo.callbacks.rules.linalg.simplex import project_on_simplex
 from mtlzoo.callbacks.rules.loss.dwa import DWA
 from mtlzoo.callbacks.rules.loss.equal import Equal
 from mtlzoo.callbacks.rules.loss.famo import FAMO
