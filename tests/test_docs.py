@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from mtlzoo.callbacks import rules
@@ -15,11 +16,16 @@ PAGE = (REPOSITORY / "docs/surgery.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| \[`(\w+)`\]\((\S+)\) \| .+? \| (.+?) \| (.+?) \| (.*?) ?\|$", PAGE, re.MULTILINE)
 COMMANDS = re.findall(r"^mtlzoo (.+)$", PAGE, re.MULTILINE)
 ARGUMENTS = {"Fixed": {"weights": [1.0, 1.0]}, "FixedWeights": {"weights": [1.0, 1.0]}}
+SAME = {"Equal": "Sum"}
+"""Second names of one idea, beside which they are named."""
 
 
 def test_every_rule_is_in_the_tables_once() -> None:
     bases = {"GramianRule", "GradientRule", "LossRule"}
-    assert sorted(row[0] for row in ROWS) == sorted(set(rules.__all__) - bases)
+    assert sorted(row[0] for row in ROWS) == sorted(set(rules.__all__) - bases - set(SAME))
+    for other, name in SAME.items():
+        assert re.search(rf"^\| \[`{name}`\].*`{other}`", PAGE, re.MULTILINE)
+        assert getattr(rules, other)()(torch.ones(3)).equal(getattr(rules, name)()(torch.eye(3)))
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     section = readme.split("\n## Gradient surgery\n")[1].split("\n## ")[0]
     assert {row[0] for row in ROWS} <= set(re.findall(r"`(\w+)`", section))

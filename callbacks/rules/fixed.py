@@ -6,16 +6,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.arguments import per_task
+from mtlzoo.callbacks.rules.arguments import check, per_task
 from mtlzoo.callbacks.rules.base import GramianRule
-from mtlzoo.callbacks.rules.linalg.eigen import check
 
 
 class Sum(GramianRule):
     """``w_t = 1``: equal weighting, what training on the sum of the losses does.
 
-    Needs nothing, keeps no state. A task without gradient gets 0, which changes no gradient.
-    As torchjd's `Sum` and LibMTL's `EW` (whose documentation says 1/T).
+    Needs nothing, keeps no state. A task without gradient gets 0, which changes no gradient. `Equal` is this for
+    `LossBalancing`. As torchjd's `Sum` and LibMTL's `EW` (whose documentation says 1/T).
     """
 
     def solve(self, gramian: Tensor, active: Tensor, *, losses: Tensor | None, groups: Tensor | None) -> Tensor:
@@ -37,8 +36,8 @@ class Mean(GramianRule):
 class Fixed(GramianRule):
     """``w_t`` as given.
 
-    Needs nothing, keeps no state. A task without gradient gets 0, which changes no gradient.
-    As torchjd's `Constant`.
+    Needs nothing, keeps no state. A task without gradient gets 0, which changes no gradient. `FixedWeights` weighs
+    losses, and so the parameters of single tasks as well, whose gradients this leaves alone. As torchjd's `Constant`.
 
     Args:
         weights: One per task, in their order; of any sign.

@@ -1,4 +1,4 @@
-"""Equal: the sum of the losses."""
+"""Equal: `Sum` as a rule on losses."""
 
 from torch import Tensor
 
@@ -6,7 +6,7 @@ from mtlzoo.callbacks.rules.base import LossRule
 
 
 class Equal(LossRule):
-    """Weight 1 for every task, what training without any rule does: the baseline. Without state.
+    """Weight 1 for every task, as `Sum` and as training without any callback: the baseline. Without state.
 
     LibMTL's EW is the same (its documentation says 1/T); torchjd's Mean is 1/T of it.
     """
