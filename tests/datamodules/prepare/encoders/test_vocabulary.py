@@ -3,14 +3,18 @@
 from collections import Counter
 from datetime import date
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from fixtures.prepared import CLICK, SPLIT, prepared, prepared_column, with_clicks
+from mtlzoo.datamodules.columns import CategoricalColumn, Recipe, SequenceColumn
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.hashing import hash_values, splitmix64
+from mtlzoo.datamodules.prepare import PreparedData, prepare
 from mtlzoo.datamodules.prepare.encoders import vocabulary as module
 from mtlzoo.datamodules.prepare.encoders.vocabulary import HashTable, Vocabulary
 from mtlzoo.datamodules.values.keys import KeyColumn
@@ -150,3 +154,61 @@ def test_hashes_are_fixed_for_ever() -> None:
     assert hash_values(pl.Series(["kuai"])).tolist() == [11582431551592561172]
     zero = 16294208416658607535
     assert hash_values(pl.Series([0.5, -0.0, 0.0])).tolist() == [17606427253252083309, zero, zero]
+
+
+def test_ids_come_from_train_by_count_and_value(tmp_path: Path) -> None:
+    city = ["b", "a", "b", "a", "c", "d", "", None, "new", "b"]
+    data = prepared_column(
+        CategoricalColumn("city", min_count=1),
+        with_clicks({"city": city}, ["train"] * 8 + ["test"] * 2),
+        tmp_path / "x",
+    )
+    assert data["train"]["categorical"].flatten().tolist() == [3, 2, 3, 2, 4, 5, 1, 1]
+    assert data["test"]["categorical"].flatten().tolist() == [1, 3]
+    assert data.schema.categorical[0].cardinality == 6
+    vocabulary = pl.read_parquet(tmp_path / "x/vocabulary/city.parquet")
+    assert vocabulary.rows() == [("a", 2, 2), ("b", 2, 3), ("c", 1, 4), ("d", 1, 5)]
+    assert data.manifest["unknown_rates"] == {"train": {"city": 0.25}, "test": {"city": 0.5}}
+
+
+def test_min_count_counts_train_only(tmp_path: Path) -> None:
+    frame = with_clicks({"city": ["a", "a", "b", "b", "b"]}, ["train", "train", "train", "test", "val"])
+    data = prepared_column(CategoricalColumn("city", min_count=2), frame, tmp_path / "x")
+    assert data["train"]["categorical"].flatten().tolist() == [2, 2, 1]
+    assert data["test"]["categorical"].tolist() == [[1]]
+
+
+def test_a_shared_table_has_one_vocabulary_with_counts_added(tmp_path: Path) -> None:
+    recipe = Recipe(
+        columns=(CategoricalColumn("item"), SequenceColumn("seen", 3, table="item", keep="last")),
+        labels=(CLICK,),
+        split=SPLIT,
+    )
+    frame = with_clicks({"item": [7, 8, 9], "seen": ["8,9,9,8", None, "5, 7,,"]})
+    data = prepared(recipe, frame, tmp_path / "x")
+    # Counts over both: 7 twice, 8 twice (the first 8 is cut off), 9 three times, 5 once.
+    assert data["train"]["categorical"].flatten().tolist() == [3, 4, 2]
+    assert data["train"]["seen"].tolist() == [[2, 2, 4], [0, 0, 0], [5, 3, 0]]
+    assert data.schema.tables == {"item": 6}
+
+
+def test_values_are_the_same_in_every_number_type(tmp_path: Path) -> None:
+    recipe = Recipe(columns=(CategoricalColumn("code"),), labels=(CLICK,), split=SPLIT)
+    chunks = [
+        with_clicks({"code": [3, 4]}),
+        with_clicks({"code": [3.0, None]}),
+        with_clicks({"code": pl.Series([4], dtype=pl.UInt8)}),
+    ]
+    prepare(recipe, lambda: iter(chunks), tmp_path / "x", name="Test")
+    ids = PreparedData(tmp_path / "x")["train"]["categorical"].flatten().tolist()
+    assert ids == [2, 3, 2, 1, 3]
+
+
+def test_hashed_columns_need_no_vocabulary(tmp_path: Path) -> None:
+    frame = with_clicks({"user": [*range(100), None]}, ["train"] * 50 + ["test"] * 51)
+    data = prepared_column(CategoricalColumn("user", hash_buckets=1000), frame, tmp_path / "x")
+    assert data.schema.tables == {"user": 1002}
+    ids = data["test"]["categorical"].flatten().tolist()
+    assert ids[-1] == 1
+    assert len(set(ids)) > 45
+    assert not list((tmp_path / "x/vocabulary").iterdir())
