@@ -113,47 +113,6 @@ def test_refused_with_place_value_and_remedy(
         table(path, batch_bytes=batch_bytes, **options)
 
 
-ODD = ["0x1", "0XF", "+1", " 1", "1 ", "\t1", '" 1"', "1_000", "\uff11", "\u0663", "True", "--1", "- 1"]
-"""Spellings that int(), float(), polars or Arrow take for numbers."""
-
-
-@pytest.mark.parametrize("batch_bytes", [8, 1 << 20])
-@pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize(
-    ("dtype", "value"),
-    [
-        *((pl.Int64, value) for value in [*ODD, "1e3", "1.0", "1.", "99999999999999999999"]),
-        *((pl.Int8, value) for value in ["0x1", " 1", "300"]),
-        *((pl.Float64, value) for value in [*ODD, "inf", "-Infinity", "nan", "NaN", "1e999", "1,5"]),
-    ],
-)
-def test_numbers_that_nobody_writes(tmp_path: Path, dtype: Any, value: str, last: bool, batch_bytes: int) -> None:
-    lines = [f"2;{value}" if last else f"{value};2", "3;3"]
-    path = written(tmp_path / "t.csv", "\n".join(["a;b", "1;1", "", *lines]).encode())
-    column = "b" if last else "a"
-    with pytest.raises(DataError, match=f"t.csv, line 4, column '{column}': .*; expected"):
-        table(path, columns={"a": dtype, "b": dtype}, separator=";", batch_bytes=batch_bytes)
-
-
-@pytest.mark.parametrize("around", ["{}", " {}", "{} ", "\t {}"])
-@pytest.mark.parametrize("value", ["+1", "0x1", "inf", "nan", "1_000"])
-def test_blanks_that_are_stripped_hide_no_odd_number(tmp_path: Path, value: str, around: str) -> None:
-    path = written(tmp_path / "t.csv", f"a,b\n1,1\n{around.format(value)},2\n".encode())
-    for dtype in (pl.Int64, pl.Float64):
-        with pytest.raises(DataError, match=r"t\.csv, line 3, column 'a': .*; expected"):
-            table(path, columns={"a": dtype}, strip=True)
-
-
-def test_numbers_that_people_write(tmp_path: Path) -> None:
-    texts = ["0", "-0", "007", "-7", "1.50", "1.", ".5", "1e-05", "1E3", "1e+3", "-1.5e2"]
-    path = written(tmp_path / "t.csv", "\n".join(["a,b", *(f"{text},0x1 +1 nan" for text in texts)]).encode())
-    frame = table(path, columns={"a": pl.Float64, "b": pl.String})
-    assert frame["a"].to_list() == [float(text) for text in texts]
-    assert set(frame["b"]) == {"0x1 +1 nan"}
-    path = written(tmp_path / "t.csv", b"a\n0\n-0\n007\n-7\n")
-    assert table(path, columns={"a": pl.Int64})["a"].to_list() == [0, 0, 7, -7]
-
-
 ROWS = [("b", 2.0, "1"), ("c", None, "0")]
 MAC = b"u,x,y\r" + b"b,2,1\rc,,0\r"
 
