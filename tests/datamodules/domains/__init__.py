@@ -1,0 +1,1 @@
+"""What every column of the publishers' files may hold, declared apart from the data modules."""
