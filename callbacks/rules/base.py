@@ -31,7 +31,8 @@ class GramianRule(_State):
     `forward` checks the shape, works in float64 whatever comes in, divides by the largest squared norm (as a power of
     two, so that nothing is rounded), and gives a task without gradient the weight 0, where the rule does not say
     otherwise. Leading dimensions are independent groups (parameters, rows of tables); nothing syncs with the host.
-    Non-finite input gives non-finite weights.
+    Non-finite input gives non-finite weights, where the rule looks at what is not finite; the weighted gradient is
+    not finite in any case.
 
     A rule of one's own overrides `solve`; rules with a state per group also override `allocate` and name its buffers
     in `by_group`.
