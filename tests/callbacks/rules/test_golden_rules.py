@@ -6,15 +6,14 @@ compared wherever the reference is right, which properties of J decide: never th
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterator
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from golden_rules import FILES, GOLDEN, Entry, tensor
 from torch import Tensor
 
 from mtlzoo.callbacks import rules
@@ -24,12 +23,10 @@ from mtlzoo.callbacks.rules.linalg.rounding import tolerance
 from mtlzoo.callbacks.rules.pcgrad import project
 
 EPS = torch.finfo(torch.float64).eps
-GOLDEN = Path(os.environ.get("MTLZOO_GOLDEN") or Path(__file__).parents[3] / "../shared/golden").absolute()
-Entry = dict[str, Any]
 
 
 def matrices() -> Iterator[Any]:
-    for path in sorted(GOLDEN.glob("**/rules*.json")):
+    for path in FILES:
         for name, matrix in json.loads(path.read_text())["matrices"].items():
             yield pytest.param(matrix, id=f"{path.stem}-{name}")
 
@@ -94,10 +91,6 @@ class Case:
         values = self.spectrum(self.cosines)
         values = values[values > tolerance(self.tasks)]
         return 1e-10 + 64 * EPS / float(values.min()) if len(values) else 1e-10
-
-
-def tensor(values: Any) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def finite(entry: Any) -> bool:

@@ -5,67 +5,19 @@ numbers satisfy their own problem, which a property of the numbers decides and n
 answer that our documentation promises is checked.
 """
 
-import json
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from golden_rules import F64, Entry, finite, parametrized, tensor
 from torch import Tensor
 
-from mtlzoo.callbacks.rules.base import LossRule
-from mtlzoo.callbacks.rules.cagrad import CAGrad
-from mtlzoo.callbacks.rules.draws import Draws
-from mtlzoo.callbacks.rules.dualproj import DualProj
-from mtlzoo.callbacks.rules.fairgrad import FairGrad
+from mtlzoo.callbacks.rules import MGDA, PCD, CAGrad, DualProj, FairGrad, MoCo, NashMTL, SDMGrad, UPGrad
 from mtlzoo.callbacks.rules.graddrop import drop
-from mtlzoo.callbacks.rules.loss.dwa import DWA
-from mtlzoo.callbacks.rules.loss.equal import Equal
-from mtlzoo.callbacks.rules.loss.famo import FAMO
-from mtlzoo.callbacks.rules.loss.gls import GLS
-from mtlzoo.callbacks.rules.loss.imtl_l import IMTLL
-from mtlzoo.callbacks.rules.loss.rlw import RLW
-from mtlzoo.callbacks.rules.loss.stch import STCH
-from mtlzoo.callbacks.rules.loss.uw import UW
-from mtlzoo.callbacks.rules.mgda import MGDA
-from mtlzoo.callbacks.rules.moco import MoCo
-from mtlzoo.callbacks.rules.nash_mtl import NashMTL
-from mtlzoo.callbacks.rules.pcd import PCD
-from mtlzoo.callbacks.rules.sdmgrad import SDMGrad
-from mtlzoo.callbacks.rules.upgrad import UPGrad
-
-GOLDEN = Path(os.environ.get("MTLZOO_GOLDEN") or Path(__file__).parents[3] / "../shared/golden").absolute()
-FILES = sorted(GOLDEN.glob("**/rules*.json"))
-F64 = torch.float64
-Entry = dict[str, Any]
-
-
-def parametrized(section: str) -> pytest.MarkDecorator:
-    """Every item of a section of every file; one skipped item where there is no file."""
-    items = [
-        pytest.param(name, entry, id=f"{path.stem}-{name}")
-        for path in FILES
-        for name, entry in json.loads(path.read_text())[section].items()
-    ]
-    missing = pytest.param(
-        "", None, marks=pytest.mark.skip(reason=f"no rules.json at {GOLDEN}; set MTLZOO_GOLDEN"), id="none"
-    )
-    return pytest.mark.parametrize(("name", "entry"), items or [missing])
-
 
 each_matrix = parametrized("matrices")
-each_loss_rule = parametrized("loss_rules")
-
-
-def tensor(values: Any) -> Tensor:
-    return torch.tensor(values, dtype=F64)
-
-
-def finite(values: Any) -> bool:
-    return values is not None and "null" not in json.dumps(values) and "error" not in json.dumps(values)
 
 
 class Problem:
@@ -358,92 +310,3 @@ def test_torchjd_graddrop(name: str, entry: Entry) -> None:
         # Where no task has a gradient, torchjd's 0/0 drops all: 0 either way, or NaN there.
         expected = torch.where(expected.isnan() & (problem.rows == 0).all(0), 0.0, expected)
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12 * float(problem.largest))
-
-
-def numbers_in(name: str, key: str) -> list[float] | None:
-    """The vector in ``..._key=[...]``."""
-    match = re.search(rf"{key}=\[([^\]]*)\]", name)
-    return [float(part) for part in match[1].split(",")] if match else None
-
-
-def number_in(name: str, key: str, default: float) -> float:
-    match = re.search(rf"{key}=(-?[\d.]+(?:e-?\d+)?)", name)
-    return float(match[1]) if match else default
-
-
-def derivative(rule: LossRule, entry: Entry) -> None:
-    weights = rule(tensor(entry["losses"]))
-    torch.testing.assert_close(weights, tensor(entry["d/dlosses"]), rtol=1e-10, atol=1e-10)
-
-
-def learned(rule: Any, buffer: str, entry: Entry, values: list[float] | None, all_of: float) -> None:
-    """Weights and the derivatives by the learned values, which are set first."""
-    losses = tensor(entry["losses"])
-    rule.allocate(len(losses))
-    rule.get_buffer(buffer).copy_(tensor(values) if values else torch.full_like(losses, all_of))
-    parameters = entry.get("d/dparams") or [entry["d/dloss_scale"]]
-    torch.testing.assert_close(rule.slopes(losses), tensor(parameters[0]), rtol=1e-10, atol=1e-10)
-    derivative(rule, entry)
-
-
-@each_loss_rule
-def test_loss_rule(name: str, entry: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: C901  # one kind a line
-    library, kind = name.split("_")[:2]
-    if kind == "UW":
-        start = number_in(name, "log_var", number_in(name, "loss_scale", 0.0)) if "=[" not in name else 0.0
-        learned(UW(), "log_variances", entry, numbers_in(name, "log_var"), start)
-    elif kind == "IMTLL":
-        learned(IMTLL(), "log_scales", entry, numbers_in(name, "log_scale"), 0.0)
-    elif kind in ("GeometricMean", "GLS"):
-        derivative(GLS(), entry)
-    elif kind == "EW":
-        derivative(Equal(), entry)
-    elif kind == "STCH" and library == "torchjd":
-        mu, weights, best = number_in(name, "mu", 1.0), numbers_in(name, "w"), numbers_in(name, "z")
-        derivative(STCH(mu, "linear", weights=weights, reference=best), entry)
-    elif kind == "STCH":
-        # The nadir is the first vector of losses: that of the rules that see several epochs.
-        derivative(STCH(number_in(name, "mu", 1.0), reference=first_losses()), entry)
-    elif kind == "DWA" and isinstance(entry, list):
-        rule = DWA(number_in(name, "T", 2.0))
-        for epoch in entry:
-            derivative(rule, epoch)
-            rule.end_epoch()
-    elif kind == "DWA":
-        rule = DWA(number_in(name, "T", 2.0))
-        for epoch in epochs_of_dwa()[:2]:
-            rule(tensor(epoch["losses"]))
-            rule.end_epoch()
-        derivative(rule, entry)
-    elif kind == "FAMO":
-        famo = FAMO(
-            number_in(name, "lr", 0.025), number_in(name, "wd", 1e-3), min_losses=[-1e-8] * len(entry[0]["losses"])
-        )
-        for step in entry:
-            derivative(famo, step)
-            famo.update(tensor(step["after"]))
-            logits = tensor(step.get("logits_after_update") or step["w_after"])
-            torch.testing.assert_close(famo.logits, logits, rtol=0, atol=1e-10)
-    elif kind == "RLW":
-        seed = int(number_in(name.replace("seed_", "seed="), "seed", 0))
-        monkeypatch.setattr(Draws, "generator", lambda self: torch.Generator().manual_seed(seed))
-        weights = RLW()(tensor(entry["losses"]))
-        torch.testing.assert_close(weights, tensor(entry["d/dlosses"]), rtol=1e-6, atol=1e-6)
-    elif kind == "GradDrop":
-        # LibMTL drops features; the signs are drawn the same way, from products with the features.
-        pytest.skip("the feature form of GradDrop is not offered")
-    else:
-        pytest.skip(f"{kind} is not offered")
-
-
-def epochs_of_dwa() -> list[Entry]:
-    """The epochs of torchjd's DWA entry, which LibMTL's goes through as well."""
-    for path in FILES:
-        for name, entry in json.loads(path.read_text())["loss_rules"].items():
-            if name.startswith("torchjd_DWA"):
-                return list(entry)
-    pytest.skip("no epochs to go through in this file")
-
-
-def first_losses() -> list[float]:
-    return [float(loss) for loss in epochs_of_dwa()[0]["losses"]]
