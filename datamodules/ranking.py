@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.loading import BatchLoader
-from mtlzoo.datamodules.loading.draws import Draws, LinksFrom
+from mtlzoo.datamodules.loading.draws import BatchDraws, LinksFrom
 from mtlzoo.datamodules.loading.ranking import DrawingLoader, OneAfterAnother, UserLoader
 from mtlzoo.datamodules.prepare.links import LinkTable
 from mtlzoo.datamodules.prepare.lists import Lists
@@ -135,7 +135,7 @@ class RankingDataModule(MultiTaskDataModule):
             if link.name in wanted:
                 name = schema.user if link.of == "user" else schema.item
                 links[link.name] = (self.links(link.name), self._column(name), self._cardinality(name))
-        draws = Draws(
+        draws = BatchDraws(
             self._seen,
             self._cardinality(schema.item),
             self.negatives if "ranking" in kinds else 0,

@@ -74,7 +74,7 @@ def negatives(
     return found
 
 
-class Draws:
+class BatchDraws:
     """Adds what tasks that compare vectors need to the rows of a batch.
 
     Args:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.datamodules.loading.batches import BatchLoader
-from mtlzoo.datamodules.loading.draws import Draws
+from mtlzoo.datamodules.loading.draws import BatchDraws
 from mtlzoo.datamodules.prepare.lists import Lists
 
 
@@ -21,7 +21,7 @@ class DrawingLoader(BatchLoader):
         **kwargs: See `BatchLoader`.
     """
 
-    def __init__(self, draws: Draws, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, draws: BatchDraws, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.draws = draws
 

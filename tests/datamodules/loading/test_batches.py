@@ -16,7 +16,7 @@ from mtlzoo.datamodules import Synthetic
 from mtlzoo.datamodules.loading import BatchLoader
 from mtlzoo.datamodules.loading import batches as module
 from mtlzoo.datamodules.loading.batches import default_batch_size
-from mtlzoo.datamodules.loading.draws import Draws
+from mtlzoo.datamodules.loading.draws import BatchDraws
 from mtlzoo.datamodules.loading.ranking import DrawingLoader, UserLoader
 from mtlzoo.datamodules.prepare.lists import Lists
 
@@ -200,7 +200,7 @@ def test_overfitting_takes_the_first_rows_in_every_epoch(tmp_path: Path) -> None
 def test_draws_in_order_are_those_of_the_same_rows() -> None:
     """`DrawingLoader` in order, as overfitting takes it: all rows once, each with its draws."""
     rows = columns(50)
-    draws = Draws(Lists.of(np.arange(60), np.ones(60, np.int32), 60), 200, 2, {}, "interactions", 0, 0)
+    draws = BatchDraws(Lists.of(np.arange(60), np.ones(60, np.int32), 60), 200, 2, {}, "interactions", 0, 0)
     loaders = [DrawingLoader(draws, rows, 8, rank=rank, world_size=2) for rank in range(2)]
     batches = [list(loader) for loader in loaders]
     assert [len(one) for one in batches] == list(map(len, loaders))
