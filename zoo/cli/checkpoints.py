@@ -9,8 +9,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.utilities import rank_zero_warn
 
-from mtlzoo.best import BestCheckpoint as BestCheckpoint
 from mtlzoo.callbacks.atomic import own_folder, whole_file
+from mtlzoo.training.best import BestCheckpoint as BestCheckpoint
 from mtlzoo.training.resume import validation_is_due
 
 

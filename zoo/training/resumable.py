@@ -5,9 +5,9 @@ from typing import Any
 import lightning as L
 import torch
 
-from mtlzoo.best import BestCheckpoint, keeps_the_last
 from mtlzoo.schema import FeatureSchema
 from mtlzoo.training import resume
+from mtlzoo.training.best import BestCheckpoint, keeps_the_last
 from mtlzoo.training.evaluated import EvaluatedModule
 from mtlzoo.training.identity import DATA, Identity, check_columns, check_meaning, data_columns, identities, noted
 from mtlzoo.training.random_states import random_states, restore_random_states

@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from mtlzoo import SharedBottom
-from mtlzoo.best import BestCheckpoint
 from mtlzoo.cli.checkpoints import LastCheckpoint, Patience
+from mtlzoo.training.best import BestCheckpoint
 from mtlzoo.training.train_losses import SKIPPED, TrainLosses
 
 EPOCH = 7
