@@ -2,7 +2,8 @@
 
 For each rule three processes, forked from this one: one trains to the end; one saves a checkpoint and is killed two
 steps later (signal 9, in the middle of an epoch); one resumes from that checkpoint. The first and the last write
-weights, optimiser and state of the rule to ``OUT/RULE.whole.pt`` and ``OUT/RULE.resumed.pt``.
+weights, optimiser and state of the rule to ``OUT/RULE.whole.pt`` and ``OUT/RULE.resumed.pt``; how the processes ended
+is in ``OUT/ends.json``.
 """
 
 import json
@@ -97,7 +98,7 @@ def main(out: Path, level: str, names: list[str]) -> None:
             forked(lambda: train(rule, level, None, SaveAndDie(path))),  # noqa: B023
             forked(lambda: train(rule, level, out / f"{rule}.resumed.pt", resume=path)),  # noqa: B023
         ]
-    print(json.dumps(ends))
+    (out / "ends.json").write_text(json.dumps(ends))
 
 
 if __name__ == "__main__":

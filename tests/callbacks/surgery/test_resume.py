@@ -2,13 +2,12 @@
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from ranks import run_on_ranks
 
 from mtlzoo.callbacks import rules
 
@@ -51,11 +50,9 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path, level: str) 
         name for name in RULES if not issubclass(getattr(rules, name), rules.LossRule) and not model_level_alone(name)
     ]
     names = RULES if level == "model" else by_row
-    command = [sys.executable, str(SCRIPT), str(tmp_path), level, *names]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=540)
-    assert done.returncode == 0, done.stderr
-    ends = json.loads(done.stdout.splitlines()[-1])
-    assert ends == {name: [0, -signal.SIGKILL, 0] for name in names}, done.stderr
+    run_on_ranks(SCRIPT, 1, str(tmp_path), level, *names)
+    ends = json.loads((tmp_path / "ends.json").read_text())
+    assert ends == {name: [0, -signal.SIGKILL, 0] for name in names}
     for name in names:
         whole, resumed = (torch.load(tmp_path / f"{name}.{end}.pt", weights_only=True) for end in ("whole", "resumed"))
         assert not differences(whole, resumed), f"{name}: {differences(whole, resumed)}"

@@ -1,6 +1,6 @@
 """Run by test_metrics_ddp.py on every rank: metrics of unequal shards beside those of one process, as JSON.
 
-``python metrics_on_ranks.py RANK WORLD INIT_FILE OUT``
+``python metrics_on_ranks.py FOLDER``, once per rank, with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT.
 """
 
 import json
@@ -71,7 +71,7 @@ def numbers(metrics: TaskMetrics) -> dict[str, float]:
     return {key: float(value) for key, value in metrics.compute().items()}
 
 
-def main(rank: int, world: int, init: str, out: str) -> None:
+def main(out: Path) -> None:
     warnings.simplefilter("ignore")  # a rank without rows, a small capacity
     torch.set_num_threads(1)
     gauc.BLOCK = 64  # so that the ranks keep different numbers of blocks
@@ -85,7 +85,8 @@ def main(rank: int, world: int, init: str, out: str) -> None:
         half = numbers(whole)
         feed(whole, data, 750, 1500)
         reference[name] = [half, numbers(whole)]
-    distributed.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=world)
+    distributed.init_process_group("gloo")
+    rank = distributed.get_rank()
     for split, (first, second) in splits.items():
         for name, make, data in cases():
             metrics = make()
@@ -94,10 +95,10 @@ def main(rank: int, world: int, init: str, out: str) -> None:
             half = numbers(metrics)
             feed(metrics, data, *mine[1])
             results[f"{name}, {split}"] = [*reference[name], half, numbers(metrics)]
-    Path(out).write_text(json.dumps(results))
+    (out / f"{rank}.json").write_text(json.dumps(results))
     distributed.barrier()
     distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])
+    main(Path(sys.argv[1]))
