@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from device import DEVICE, TESTS, OnDevice, reason_to_stay
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -14,6 +15,17 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Read before any test changes the working folder.
 DATA = Path(os.environ.get("MTLZOO_DATA") or REPOSITORY / "../shared/data").absolute()
 GOLDEN = Path(os.environ.get("MTLZOO_GOLDEN") or REPOSITORY / "../shared/golden").absolute()
+
+
+if DEVICE.type != "cpu":
+    OnDevice().__enter__()  # type: ignore[no-untyped-call]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what stays on the CPU where tests run on another device."""
+    for item in items if DEVICE.type != "cpu" else []:
+        if reason := reason_to_stay(item.path.relative_to(TESTS).as_posix() + item.nodeid.partition(".py")[2]):
+            item.add_marker(pytest.mark.skip(reason=f"on the CPU only: {reason}"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from device import ACCELERATOR
 from foreign import Foreign, batch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -26,7 +27,7 @@ def fit(module: L.LightningModule, *callbacks: L.Callback, steps: int = 1, rows:
 
 def fit_on(batches: list[Any], module: L.LightningModule, *callbacks: L.Callback, **options: Any) -> L.Trainer:
     """Trains on these batches."""
-    defaults: dict[str, Any] = {"precision": "64-true", "max_epochs": 1, "accelerator": "cpu", "devices": 1}
+    defaults: dict[str, Any] = {"precision": "64-true", "max_epochs": 1, "accelerator": ACCELERATOR, "devices": 1}
     trainer = L.Trainer(**(defaults | QUIET | options), callbacks=list(callbacks))
     data: Any = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
     trainer.fit(module, data)

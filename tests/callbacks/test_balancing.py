@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from foreign import Batch, Foreign, Manual, SparseTables, TwoOptimizers, batch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.precision import MixedPrecision
@@ -74,7 +75,7 @@ def made(kind: type[Foreign]) -> Foreign:
 
 def fit(module: L.LightningModule, batches: Any, *callbacks: L.Callback, **options: Any) -> L.Trainer:
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    defaults: dict[str, Any] = {"max_epochs": 1, "accelerator": "cpu", "devices": 1, **quiet}
+    defaults: dict[str, Any] = {"max_epochs": 1, "accelerator": ACCELERATOR, "devices": 1, **quiet}
     if not {"plugins", "strategy"} & set(options):
         defaults["precision"] = "64-true"
     trainer = L.Trainer(**(defaults | options), callbacks=list(callbacks))
@@ -266,7 +267,7 @@ def resumable(module: L.LightningModule, folder: Path, balancing: LossBalancing,
         saves.append(AtValidationEnd(folder, filename="val-{step}", save_top_k=-1, save_on_train_epoch_end=False))
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
     # Not precision="64-true": Lightning loads a checkpoint before it makes the module double.
-    trainer = L.Trainer(max_epochs=3, accelerator="cpu", callbacks=[balancing, *saves], **quiet)  # type: ignore[arg-type]
+    trainer = L.Trainer(max_epochs=3, accelerator=ACCELERATOR, callbacks=[balancing, *saves], **quiet)  # type: ignore[arg-type]
     train: Any = BatchLoader(zoo_columns(50) if isinstance(module, MMoE) else batch(50), 10, shuffle=True)
     val: Any = BatchLoader(zoo_columns(20, 1), 10) if isinstance(module, MMoE) else None
     trainer.fit(module, train, val, **options)

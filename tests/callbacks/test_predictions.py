@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import torch
+from device import ACCELERATOR
 from torch import Tensor
 
 from mtlzoo.callbacks import ParquetPredictions, predictions
@@ -39,7 +40,7 @@ class Rows:
 
 def silent(callbacks: list[L.Callback]) -> L.Trainer:
     return L.Trainer(
-        accelerator="cpu",
+        accelerator=ACCELERATOR,
         devices=1,
         logger=False,
         enable_progress_bar=False,

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from recorder import Recorder
 from torch import Tensor, nn
 
@@ -84,7 +85,7 @@ def fit(module: L.LightningModule, clock: Clock, *callbacks: L.Callback, **optio
     )
     defaults: dict[str, Any] = {
         "max_epochs": 1,
-        "accelerator": "cpu",
+        "accelerator": ACCELERATOR,
         "num_sanity_val_steps": 0,
         "log_every_n_steps": 1,
         **quiet,

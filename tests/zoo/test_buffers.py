@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 
 import mtlzoo
 from mtlzoo import MultiTaskModule, PMTRec
@@ -37,7 +38,7 @@ def sent(toy: ModuleType, folder: Path, module: MultiTaskModule) -> set[str]:
 
     L.Trainer(
         default_root_dir=folder,
-        accelerator="cpu",
+        accelerator=ACCELERATOR,
         strategy="ddp",
         devices=1,
         max_steps=1,

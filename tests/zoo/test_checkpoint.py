@@ -14,6 +14,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 
 import mtlzoo
 from mtlzoo import (
@@ -47,7 +48,7 @@ class Custom(MultiTaskModule):
 
 def save(toy: ModuleType, model: MultiTaskModule, path: Path) -> Path:
     trainer = L.Trainer(
-        accelerator="cpu",
+        accelerator=ACCELERATOR,
         devices=1,
         max_steps=2,
         limit_val_batches=0,

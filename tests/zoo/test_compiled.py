@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from torch import Tensor
 from torch._dynamo.utils import counters
 
@@ -24,7 +25,7 @@ def trained(toy: ModuleType, folder: Path, model: str, how: str, level: str) -> 
         module.compile(backend="aot_eager")
     trainer = L.Trainer(
         default_root_dir=folder,
-        accelerator="cpu",
+        accelerator=ACCELERATOR,
         max_epochs=1,
         precision="64-true",
         callbacks=[GradientSurgery(PCGrad(), level=level)] if level else [],  # type: ignore[arg-type]

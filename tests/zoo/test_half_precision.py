@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -90,7 +91,7 @@ def trainer(folder: Path, precision: Any, **options: Any) -> L.Trainer:
     quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     return L.Trainer(
         default_root_dir=folder,
-        accelerator="cpu",
+        accelerator=ACCELERATOR,
         precision=precision,
         enable_model_summary=False,
         log_every_n_steps=1,

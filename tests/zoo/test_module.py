@@ -9,6 +9,7 @@ from typing import Any, cast
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
@@ -48,7 +49,9 @@ def trainer(folder: Path, **options: Any) -> L.Trainer:
         "enable_checkpointing": False,
     }
     return L.Trainer(
-        default_root_dir=folder, accelerator="cpu", **{**quiet, "max_epochs": 2, "log_every_n_steps": 1, **options}
+        default_root_dir=folder,
+        accelerator=ACCELERATOR,
+        **{**quiet, "max_epochs": 2, "log_every_n_steps": 1, **options},
     )
 
 

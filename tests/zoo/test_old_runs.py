@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
+from device import ACCELERATOR
 
 import mtlzoo
 from mtlzoo.cli import main
@@ -76,7 +77,7 @@ def test_loads_with_its_weights_and_predicts_as_then(case: str, folder: Path) ->
     torch.testing.assert_close(again.state_dict(), saved, rtol=0, atol=0)
     chosen = yaml.safe_load((folder / "config.yaml").read_text())["data"]
     data = import_class(chosen["class_path"])(**chosen["init_args"])
-    batches: Any = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False).predict(model, data)
+    batches: Any = L.Trainer(accelerator=ACCELERATOR, logger=False, enable_progress_bar=False).predict(model, data)
     assert_close({name: torch.cat([b[name] for b in batches]).tolist() for name in batches[0]}, of(case, "predictions"))
 
 

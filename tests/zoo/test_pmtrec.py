@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from torch import Tensor
 
 from fixtures.friends import Friends
@@ -116,7 +117,7 @@ def test_rows_without_what_a_task_needs_take_no_part(data: Friends) -> None:
 def trained(data: Friends, folder: Path, module: PMTRec, **options: Any) -> L.Trainer:
     trainer = L.Trainer(
         default_root_dir=folder,
-        accelerator="cpu",
+        accelerator=ACCELERATOR,
         logger=False,
         enable_progress_bar=False,
         log_every_n_steps=1,
@@ -198,7 +199,7 @@ def test_half_precision_rounds_weights_alone(data: Friends, tmp_path: Path) -> N
     runs: list[tuple[Any, PMTRec]] = [("32-true", rounded), ("bf16-true", model(data))]
     found = []
     for precision, module in runs:
-        trainer = L.Trainer(default_root_dir=tmp_path, accelerator="cpu", precision=precision, **quiet)
+        trainer = L.Trainer(default_root_dir=tmp_path, accelerator=ACCELERATOR, precision=precision, **quiet)
         found += trainer.test(module, data, verbose=False)
     assert found[1] == pytest.approx(found[0], rel=1e-6)
 
@@ -249,7 +250,7 @@ def test_other_models_refuse_its_tasks(data: Friends) -> None:
 def test_a_graph_encoder_needs_interactions(toy: Any, tmp_path: Path) -> None:
     module = PMTRec(toy.SCHEMA, encoder="lightgcn")
     trainer = L.Trainer(
-        default_root_dir=tmp_path, accelerator="cpu", logger=False, max_epochs=1, enable_checkpointing=False
+        default_root_dir=tmp_path, accelerator=ACCELERATOR, logger=False, max_epochs=1, enable_checkpointing=False
     )
     with pytest.raises(ValueError, match="LightGCN passes messages along interactions, and InMemory has none"):
         trainer.fit(module, toy.InMemory(32))

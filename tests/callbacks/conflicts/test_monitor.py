@@ -10,6 +10,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from device import ACCELERATOR
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from recorder import Gallery, Recorder
@@ -56,7 +57,7 @@ def fit(folder: Path, *callbacks: L.Callback, steps: int = 5, **options: Any) ->
     loader: Any = DataLoader([{k: v[i] for k, v in data.items()} for i in range(steps)], batch_size=None)  # type: ignore[arg-type]
     defaults: dict[str, Any] = {
         "max_epochs": 1,
-        "accelerator": "cpu",
+        "accelerator": ACCELERATOR,
         "devices": 1,
         "precision": "64-true",
         "default_root_dir": folder,
@@ -250,7 +251,7 @@ def test_a_resumed_run_goes_on_with_its_table_and_sums(tmp_path: Path) -> None:
         trainer = L.Trainer(
             default_root_dir=folder,
             max_epochs=2,
-            accelerator="cpu",
+            accelerator=ACCELERATOR,
             callbacks=[GradientSurgery(rules.Sum()), monitor, save],
             **quiet,
         )

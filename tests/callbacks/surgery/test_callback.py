@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from fitting import LEVELS, NAMED, fit
 from foreign import MODULES, Batch, Foreign, Joint, Manual, SparseTables, Tables, batch
 from reference import jacobian, reference
@@ -103,7 +104,7 @@ def test_automatic_accumulation_equals_the_whole_batch(level: Any) -> None:
         data = [{k: v.chunk(parts)[i] for k, v in batch(seed=s).items()} for s in range(4) for i in range(parts)]
         trainer = L.Trainer(
             max_epochs=1,
-            accelerator="cpu",
+            accelerator=ACCELERATOR,
             accumulate_grad_batches=parts,
             precision="64-true",
             logger=False,

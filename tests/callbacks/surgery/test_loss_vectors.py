@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from fitting import LEVELS, assert_same, fit, trained
 from foreign import Batch, Foreign, batch
 from torch import Tensor, nn
@@ -78,10 +79,12 @@ def test_the_state_of_two_vectors_resumes(tmp_path: Path) -> None:
             trainer.save_checkpoint(tmp_path / "a.ckpt")
             module, surgery = Two().double(), GradientSurgery(rules.GradVac(), "parameter")
             data: Any = torch.utils.data.DataLoader([batch(12, s) for s in range(3)], batch_size=None)  # type: ignore[arg-type]
-            options = dict.fromkeys(
+            options: dict[str, Any] = dict.fromkeys(
                 ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
             )
-            again = L.Trainer(max_epochs=2, accelerator="cpu", precision="64-true", callbacks=[surgery], **options)  # type: ignore[arg-type]
+            again = L.Trainer(
+                max_epochs=2, accelerator=ACCELERATOR, precision="64-true", callbacks=[surgery], **options
+            )
             again.fit(module, data, ckpt_path=tmp_path / "a.ckpt", weights_only=True)
         ends.append(module)
     assert_same(ends[0], ends[1], 0.0)

@@ -7,6 +7,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from device import ACCELERATOR
 from recommenders import TASKS, Recommender, TwoBatches, batch
 from recorder import Recorder
 from torch import Tensor
@@ -24,7 +25,7 @@ def fit(module: Recommender, surgery: GradientSurgery, steps: int = 5, **options
     trainer = L.Trainer(
         **(dict.fromkeys(off, False) | {"log_every_n_steps": 2} | options),
         max_epochs=1,
-        accelerator="cpu",
+        accelerator=ACCELERATOR,
         precision="64-true",
         logger=recorder,
         callbacks=[surgery],

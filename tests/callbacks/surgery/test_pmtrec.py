@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from fitting import NAMED, QUIET, fit_on
 from recommenders import TASKS, Graph, Mixed, PlainGraph, Recommender, TwoBatches, data_of
 from reference import jacobian
@@ -143,7 +144,12 @@ def test_a_model_of_the_zoo(sparse: bool, others: Any, accumulate: int) -> None:
     twin = copy.deepcopy(module)
     surgery = GradientSurgery(PMTRecRule("stars", ALPHA, TAU / 5), level="row", others=others)
     trainer = L.Trainer(
-        **QUIET, accelerator="cpu", precision="64-true", max_steps=1, limit_val_batches=0, callbacks=[surgery, keep]
+        **QUIET,
+        accelerator=ACCELERATOR,
+        precision="64-true",
+        max_steps=1,
+        limit_val_batches=0,
+        callbacks=[surgery, keep],
     )
     trainer.fit(module, InMemory(64))
     parameters = dict(twin.named_parameters())

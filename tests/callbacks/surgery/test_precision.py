@@ -5,6 +5,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from foreign import Batch, Foreign, Manual, SparseTables, Tied, batch
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from mtlzoo.callbacks import GradientSurgery, rules
 def fit(module: Foreign, surgery: GradientSurgery, plugin: Any, steps: int = 3) -> L.Trainer:
     """Trains on a few batches with a precision plugin."""
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    trainer = L.Trainer(accelerator="cpu", max_epochs=1, plugins=[plugin], callbacks=[surgery], **quiet)  # type: ignore[arg-type]
+    trainer = L.Trainer(accelerator=ACCELERATOR, max_epochs=1, plugins=[plugin], callbacks=[surgery], **quiet)  # type: ignore[arg-type]
     data: Any = [batch(seed=seed, dtype=torch.float32) for seed in range(steps)]
     trainer.fit(module, DataLoader(data, batch_size=None))
     return trainer

@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 
 import mtlzoo
 from mtlzoo.callbacks import GradientSurgery, rules
@@ -43,7 +44,7 @@ def test_every_task_is_seen_at_what_a_model_declares(name: str) -> None:
     off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     quiet: dict[str, Any] = dict.fromkeys(off, False)
     trainer = L.Trainer(
-        accelerator="cpu", precision="64-true", max_steps=2, limit_val_batches=0, callbacks=[surgery], **quiet
+        accelerator=ACCELERATOR, precision="64-true", max_steps=2, limit_val_batches=0, callbacks=[surgery], **quiet
     )
     trainer.fit(module, InMemory(32))
     assert surgery.gramians is not None

@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from reference import expected, jacobian
 from torch import Tensor, nn
 
@@ -65,7 +66,7 @@ class Case:
         off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
         quiet: dict[str, Any] = dict.fromkeys(off, False)
         trainer = L.Trainer(
-            accelerator="cpu",
+            accelerator=ACCELERATOR,
             precision="64-true",
             max_steps=1,
             limit_val_batches=0,

@@ -5,6 +5,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -73,7 +74,7 @@ def end(module: Shared, rule: Any, level: Any, **options: Any) -> dict[str, Any]
     off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     quiet: dict[str, Any] = dict.fromkeys(off, False)
     trainer = L.Trainer(
-        accelerator="cpu",
+        accelerator=ACCELERATOR,
         precision="64-true",
         max_epochs=1,
         callbacks=[GradientSurgery(rule, level)],

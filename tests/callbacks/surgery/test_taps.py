@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from foreign import TASKS, Batch, Foreign, Manual, PartlyShared, batch
 from reference import jacobian
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from train_script import SCHEMA, InMemory
 def fit(module: L.LightningModule, surgery: GradientSurgery, data: Any = None, **options: Any) -> None:
     off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     quiet: dict[str, Any] = dict.fromkeys(off, False)
-    defaults: dict[str, Any] = {"accelerator": "cpu", "precision": "64-true", "max_steps": 2}
+    defaults: dict[str, Any] = {"accelerator": ACCELERATOR, "precision": "64-true", "max_steps": 2}
     callbacks = [surgery, *options.pop("callbacks", [])]
     trainer = L.Trainer(**(defaults | quiet | options), callbacks=callbacks)
     trainer.fit(module, data or DataLoader([batch()] * 2, batch_size=None))  # type: ignore[arg-type]

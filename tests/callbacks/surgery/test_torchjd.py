@@ -8,6 +8,7 @@ import lightning as L
 import pytest
 import torch
 import torchjd.aggregation
+from device import ACCELERATOR
 from foreign import Foreign, batch
 from reference import expected, jacobian
 from torch import Tensor
@@ -44,7 +45,7 @@ def seeded(rule: Callable[[Tensor], Tensor], gramian: Tensor) -> Tensor:
 def train(rule: Callable[[Tensor], Tensor], steps: int) -> tuple[GradientSurgery, Foreign]:
     surgery, module = GradientSurgery(rule), Foreign()
     quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-    options: dict[str, Any] = {"max_epochs": 1, "accelerator": "cpu", "precision": "64-true"} | dict.fromkeys(
+    options: dict[str, Any] = {"max_epochs": 1, "accelerator": ACCELERATOR, "precision": "64-true"} | dict.fromkeys(
         quiet, False
     )
     trainer = L.Trainer(**options, callbacks=[surgery])

@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
@@ -57,7 +58,7 @@ def fit(toy: ModuleType, *callbacks: L.Callback, data: Any = None, **run: Any) -
     model = SharedBottom(toy.SCHEMA, embedding_dim=4, bottom_units=[8], tower_units=[4])
     checkpoints = any(isinstance(callback, L.pytorch.callbacks.Checkpoint) for callback in callbacks)
     trainer = L.Trainer(
-        accelerator="cpu",
+        accelerator=ACCELERATOR,
         precision="64-true",
         callbacks=[*callbacks],
         **{
@@ -170,7 +171,7 @@ def test_early_stopping_that_is_over_stays_over(toy: ModuleType, tmp_path: Path)
         quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         stopping = Patience("val/auc_mean", "max", patience)
         trainer = L.Trainer(
-            accelerator="cpu",
+            accelerator=ACCELERATOR,
             max_epochs=9,
             callbacks=[stopping, LastCheckpoint(tmp_path)],
             precision="64-true",
@@ -264,7 +265,7 @@ def test_a_schedule_without_an_end_is_refused_in_words(toy: ModuleType, schedule
     limits: list[dict[str, Any]] = [{"max_epochs": -1}, {"max_time": "00:00:00:02"}]
     for run in limits:
         model = SharedBottom(toy.SCHEMA, schedule=schedule)
-        trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **run)
+        trainer = L.Trainer(accelerator=ACCELERATOR, logger=False, enable_checkpointing=False, **run)
         with pytest.raises(ValueError, match=r"max_epochs=-1, max_steps=-1. Give max_epochs or max_steps"):
             trainer.fit(model, toy.InMemory(32))
 

@@ -10,6 +10,7 @@ import lightning as L
 import polars as pl
 import pytest
 import torch
+from device import ACCELERATOR
 from torch.utils.data import DataLoader
 
 import mtlzoo
@@ -26,7 +27,7 @@ FEATURES = {
 }
 LABELS = {"click": "binary", "stars": "regression"}
 SILENT: dict[str, Any] = {
-    "accelerator": "cpu",
+    "accelerator": ACCELERATOR,
     "logger": False,
     "enable_checkpointing": False,
     "enable_progress_bar": False,

@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from device import ACCELERATOR
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from mtlzoo import SharedBottom
@@ -110,7 +111,7 @@ class Fit:
         )
         self.diary = Diary()
         self.trainer = L.Trainer(
-            accelerator="cpu",
+            accelerator=ACCELERATOR,
             callbacks=[self.diary, *callbacks],
             **{
                 "logger": False,

@@ -1,0 +1,80 @@
+"""The device that tests run on, `MTLZOO_TEST_DEVICE`, and what stays on the CPU for a reason.
+
+    MTLZOO_TEST_DEVICE=cuda python -m pytest tests/callbacks tests/zoo
+
+What a test makes lies there: its tensors (drawn on the CPU, so that all devices get the same numbers) and the modules
+that it builds. What the library makes lies where the library says: a default device would hide what it forgot to say.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
+
+TESTS = Path(__file__).resolve().parents[1]
+NAME = os.environ.get("MTLZOO_TEST_DEVICE") or "cpu"
+ACCELERATOR: Any = NAME
+"""What tests give `lightning.Trainer`."""
+if NAME == "pretended":
+    import pretended
+
+    pretended.Factories().__enter__()  # type: ignore[no-untyped-call]
+    ACCELERATOR = pretended.PretendedAccelerator()
+try:
+    DEVICE = torch.zeros(2, device=NAME).add_(1).device
+except (AssertionError, NotImplementedError, RuntimeError) as error:
+    raise pytest.UsageError(f"MTLZOO_TEST_DEVICE={NAME}: torch can't compute there: {error}") from error
+
+EXCEPTIONS = {
+    "test_": "documents, the wheel and lists of names: no tensors",
+    "configs/": "command lines that name the CPU",
+    "datamodules/": "data are read and batched on the CPU",
+    "zoo/cli/": "command lines that name the CPU",
+    "zoo/test_compiled": "torch's compiler doesn't trace how tensors are moved here",
+    "zoo/test_ddp": "processes that talk by gloo",
+    "zoo/test_module.py::test_networks_compile": "torch's compiler doesn't trace how tensors are moved here",
+    "zoo/old_runs": "runs that were made on the CPU",
+    "callbacks/test_balancing_ddp": "processes that talk by gloo",
+}
+"""Tests (beginnings of their ids, below tests/) that stay on the CPU, and why."""
+
+
+def reason_to_stay(test: str) -> str | None:
+    """Why a test (its id, below tests/) runs on the CPU only."""
+    return next((why for beginning, why in EXCEPTIONS.items() if test.startswith(beginning)), None)
+
+
+class OnDevice(TorchFunctionMode):
+    """Moves what tests make to the device."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Calls, and moves what came of a test's call without a device."""
+        made = func(*args, **(kwargs or {}))
+        if func not in _device_constructors() or (kwargs or {}).get("device") is not None or not _by_a_test():
+            return made
+        return made if made.device == DEVICE else made.detach().to(DEVICE).requires_grad_(made.requires_grad)
+
+
+def _by_a_test() -> bool:
+    """Whether a test makes a tensor: itself, or as part of a module that it builds."""
+    frame: FrameType | None = sys._getframe(2)
+    by_a_test = True
+    while frame is not None:
+        path, name = frame.f_code.co_filename, frame.f_code.co_name
+        if path.startswith(str(TESTS)):
+            return by_a_test
+        if "/lightning/" in path or "/torch/utils/data/" in path:
+            return False
+        if path.startswith(str(TESTS.parent)) and "/site-packages/" not in path:
+            by_a_test = name in ("__init__", "allocate")
+        frame = frame.f_back
+    return False

@@ -1,0 +1,176 @@
+"""A device that isn't there: it keeps its numbers on the CPU, and refuses to mix them with tensors that lie there."""
+
+# mypy: disable-error-code="override,attr-defined,unused-ignore,misc,arg-type,assignment"
+
+from typing import Any
+
+import torch
+from lightning.pytorch.accelerators import MPSAccelerator
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+NAME = "pretended"
+CPU = torch.device("cpu")
+MAY_MIX = ("aten::_to_copy", "aten::copy_", "aten::index", "aten::index_put_", "aten::_index_put_impl_")
+"""Operations that take tensors of the CPU beside those of a GPU."""
+
+_setup_privateuseone_for_python_backend(NAME)
+
+
+class Pretended(Tensor):
+    """A tensor of the pretended device; `raw` holds its numbers."""
+
+    raw: Tensor
+
+    @staticmethod
+    def __new__(cls, raw: Tensor) -> "Pretended":
+        """Wraps a tensor of the CPU."""
+        strided = raw.layout == torch.strided
+        made: Pretended = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            raw.size(),
+            strides=raw.stride() if strided else None,
+            storage_offset=raw.storage_offset() if strided else None,
+            dtype=raw.dtype,
+            layout=raw.layout,
+            device=f"{NAME}:0",
+        )
+        made.raw = raw
+        return made
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Computes on the CPU."""
+        return compute(func, *args, **(kwargs or {}))
+
+    def __repr__(self, **_: Any) -> str:
+        """The numbers, and where they are said to be."""
+        return f"{NAME}({self.raw})"
+
+    # What torch does below the keys that a backend in Python is found by.
+
+    def __getitem__(self, index: Any) -> Any:
+        """Part of it."""
+        return super().__getitem__(self._index(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Sets part of it."""
+        super().__setitem__(self._index(index), value)
+
+    def _index(self, index: Any) -> Any:
+        if isinstance(index, tuple):
+            return tuple(self._index(one) for one in index)
+        return torch.tensor(index, dtype=None if index else torch.int64).to(NAME) if isinstance(index, list) else index
+
+    def new_tensor(self, data: Any, *, dtype: Any = None, **_: Any) -> Tensor:
+        """A tensor of these numbers, there."""
+        return torch.tensor(data, dtype=dtype or self.dtype).to(NAME)
+
+    def tolist(self) -> Any:
+        """The numbers."""
+        return self.raw.detach().tolist()
+
+    def numpy(self, *, force: bool = False) -> Any:
+        """The numbers, if forced."""
+        if not force:
+            raise TypeError(f"can't convert {NAME}:0 device type tensor to numpy. Use Tensor.cpu() first.")
+        return self.raw.detach().numpy()
+
+    @property
+    def data(self) -> Tensor:
+        """The same without a graph."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
+        self.raw = value.raw  # type: ignore[attr-defined]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """As a checkpoint holds it."""
+        return restore, (self.raw.detach(), self.requires_grad)
+
+
+def restore(raw: Tensor, requires_grad: bool) -> Tensor:
+    """A tensor of a checkpoint."""
+    return Pretended(raw).requires_grad_(requires_grad)
+
+
+torch.serialization.add_safe_globals([restore])
+
+
+def compute(func: Any, *args: Any, **kwargs: Any) -> Any:
+    """Calls on the CPU; what comes of it lies on the device that was asked for, else on the pretended one."""
+    leaves, spec = tree_flatten((args, kwargs))
+    name = func._schema.name
+    there = [x for x in leaves if isinstance(x, Pretended)]
+    here = [x for x in leaves if isinstance(x, Tensor) and not isinstance(x, Pretended) and x.dim()]
+    if here and there and name not in MAY_MIX:
+        raise RuntimeError(f"{name}: expected all tensors to be on one device, but found {NAME}:0 and cpu")
+    device = kwargs.get("device")
+    stays = torch.device(device).type == NAME if device is not None else True
+    if name == "aten::copy_":
+        stays = isinstance(args[0], Pretended)
+    leaves = [x.raw if isinstance(x, Pretended) else CPU if isinstance(x, torch.device) else x for x in leaves]
+    on_cpu, named = tree_unflatten(leaves, spec)
+    result = func(*on_cpu, **named)
+    if not stays:
+        return result
+    known = {id(x.raw): x for x in there}
+    made, spec = tree_flatten(result)
+    made = [known[id(x)] if id(x) in known else Pretended(x) if isinstance(x, Tensor) else x for x in made]
+    return tree_unflatten(made, spec)
+
+
+_library = torch.library.Library("_", "IMPL")
+_library.fallback(compute, "PrivateUse1")
+
+
+class Factories(TorchFunctionMode):
+    """`torch.tensor(..., device=)`, which copies below the keys that a backend in Python is found by."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Makes it on the CPU, and moves it."""
+        kwargs = dict(kwargs or {})
+        device = kwargs.get("device")
+        if func not in (torch.tensor, torch.as_tensor, torch.asarray) or device is None:
+            return func(*args, **kwargs)
+        return func(*args, **(kwargs | {"device": None})).to(device)
+
+
+class PretendedAccelerator(MPSAccelerator):
+    """What Lightning asks of one; MPS, since only GPUs that it knows are given their own device."""
+
+    def setup_device(self, device: torch.device) -> None:
+        """Nothing."""
+
+    def teardown(self) -> None:
+        """Nothing."""
+
+    @staticmethod
+    def parse_devices(devices: Any) -> Any:
+        """The one."""
+        return [torch.device(NAME, 0)]
+
+    @staticmethod
+    def get_parallel_devices(devices: Any) -> Any:
+        """The one."""
+        return [torch.device(NAME, 0)]
+
+    @staticmethod
+    def auto_device_count() -> int:
+        """One."""
+        return 1
+
+    @staticmethod
+    def is_available() -> bool:
+        """Always."""
+        return True
+
+    def get_device_stats(self, device: Any) -> dict[str, Any]:
+        """None."""
+        return {}
