@@ -73,7 +73,7 @@ class GAUC(DoubleMetric):
         blocks = [pair for pair in pairs if pair[0].shape[1] >= BLOCK and pair[0].is_cpu]
         recent = [pair for pair in pairs if pair[0].shape[1] < BLOCK or not pair[0].is_cpu]
         if recent:
-            blocks.append((side_by_side([r for r, _ in recent]).cpu(), torch.cat([g for _, g in recent]).cpu()))
+            blocks.append((side_by_side([r.cpu() for r, _ in recent]), torch.cat([g.cpu() for _, g in recent])))
         elif not blocks:
             blocks.append((torch.zeros(2, 0), torch.zeros(0, dtype=torch.int64)))
         self.rows, self.groups = [rows for rows, _ in blocks], [groups for _, groups in blocks]
