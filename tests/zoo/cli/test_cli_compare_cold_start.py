@@ -1,10 +1,6 @@
 """`ColdStartReport` at ``mtlzoo test``, in one process and in two, and ``mtlzoo compare-cold-start``."""
 
 import csv
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ import pytest
 import torch
 from lightning.pytorch.demos.boring_classes import BoringModel
 from lightning.pytorch.loggers import WandbLogger
+from ranks import run_on_ranks
 from sklearn.metrics import roc_auc_score
 
 from fixtures.movielens import write_movielens
@@ -135,19 +132,7 @@ def test_two_processes_report_what_one_does(trained: Path, options: list[str], t
     run(*words)
     one = table_of(trained)
     (trained / "cold_start.csv").unlink()
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = str(found.getsockname()[1])
-    done = subprocess.run(
-        [sys.executable, "-m", "mtlzoo", *words, "--trainer.devices", "2", "--trainer.strategy", "ddp"],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": port},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_on_ranks("mtlzoo", 2, *words, "--trainer.devices", "2", "--trainer.strategy", "ddp")
     two = table_of(trained)
     assert [{**row, "value": ""} for row in two] == [{**row, "value": ""} for row in one]
     for mine, theirs in zip(two, one, strict=True):
