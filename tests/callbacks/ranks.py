@@ -67,7 +67,7 @@ def _run(
     for stream, path in ((1, Path(os.devnull)), (2, log)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT)
         os.dup2(file, stream)
-    rank_zero_only.rank = int(environment.get("RANK", "0"))  # Lightning has looked when it was imported
+    rank_zero_only.rank = int(environment.get("RANK", "0"))  # type: ignore[attr-defined]  # read at its import
     sys.argv = [str(program), *arguments]
     try:
         if isinstance(program, Path):
