@@ -29,7 +29,8 @@ from mtlzoo.cli import main
 CONFIGS = Path(str(files("mtlzoo.configs")))
 FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
 MODEL = ["--model", "SharedBottom", "--model.bottom_units", "[8]"]
-DATA = ["--data", "Synthetic", "--data.rows", "600"]
+SMALL = ["--data.rows", "600", "--data.users", "100", "--data.items", "100"]
+DATA = ["--data", "Synthetic", *SMALL]
 # The labels of Synthetic are no funnel.
 OPTIONS = {"esmm.yaml": ["--model.require_funnel", "false"]}
 # Nobody's laptop has eight GPUs: what stands for the machine is replaced, everything else stays.
@@ -41,7 +42,7 @@ def small_data(path: Path, root: Path) -> list[str]:
     config = yaml.safe_load(path.read_text())
     name = config["class_path"].rpartition(".")[2]
     if name == "Synthetic":
-        return ["--data.rows", "600"]
+        return SMALL
     WRITERS[name](root, config["init_args"])
     return ["--data.root", str(root)]
 

@@ -87,6 +87,9 @@ def test_rows_of_the_training_mean_the_same_again(tmp_path: Path, options: dict[
     assert ids["user_id"].to_list() == table()["user_id"].to_list()
 
 
+@pytest.mark.filterwarnings(
+    "ignore:TabularDataModule. 100% of the ids of '(user_id|tags)' in predict:mtlzoo.datamodules.errors.DataWarning"
+)
 def test_unseen_and_missing_values_are_those_of_the_training(tmp_path: Path) -> None:
     data = trained(tmp_path / "a")
     new = {"user_id": ["unseen", None], "price": [None, 1.0], "day": [None, 1000], "tags": [None, "none,of,these"]}

@@ -61,7 +61,7 @@ def test_names_are_names(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["run[1]", "*", "two words", "100%"])
 def test_the_command_line_takes_them(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cache = tmp_path / name
-    main(["prepare", "--data", "Synthetic", "--data.rows", "2000", f"--data.prepared={cache}"])
+    main(["prepare", "--data", "Synthetic", "--data.rows", "2000", "--data.users", "100", f"--data.prepared={cache}"])
     assert str(cache) in capsys.readouterr().out.replace("\n", "")
 
 

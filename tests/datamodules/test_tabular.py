@@ -184,6 +184,9 @@ def test_an_unknown_file_type_is_refused(tmp_path: Path) -> None:
 OK = "u,x,y\n\u5317\u4eac,1.5,0\nb,,1\n"
 
 
+@pytest.mark.filterwarnings(
+    "ignore:TabularDataModule. the feature 'x' has one value:mtlzoo.datamodules.errors.DataWarning"
+)
 @pytest.mark.parametrize(
     ("text", "encoding", "options"),
     [

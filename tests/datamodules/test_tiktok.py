@@ -68,6 +68,7 @@ def test_a_label_of_minus_one_is_not_observed(tmp_path: Path) -> None:
     assert labels.isnan().sum(0).tolist() == [0, 1]
 
 
+@pytest.mark.filterwarnings("ignore:TikTok. .* of the ids of .* are unknown:mtlzoo.datamodules.errors.DataWarning")
 def test_rare_values_are_unknown(tmp_path: Path) -> None:
     path = write_tiktok(tmp_path, rows=600)
     data = TikTok(tmp_path, min_count=10)

@@ -181,7 +181,7 @@ class Rows(L.Callback):
 
 
 def test_overfitting_takes_the_first_rows_in_every_epoch(tmp_path: Path) -> None:
-    data = Synthetic(rows=1000, batch_size=32, prepared=tmp_path)
+    data = Synthetic(rows=1000, users=100, items=100, batch_size=32, prepared=tmp_path)
     rows = Rows()
     trainer = L.Trainer(
         max_epochs=3,

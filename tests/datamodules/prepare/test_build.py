@@ -30,6 +30,8 @@ from mtlzoo.datamodules.prepare import build as module
 from mtlzoo.datamodules.prepare.storage import SplitFiles
 
 
+@pytest.mark.filterwarnings("ignore:Test. the (label 'click'|weights of val):mtlzoo.datamodules.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:Test. 100% of the ids of 'who':mtlzoo.datamodules.errors.DataWarning")
 @pytest.mark.parametrize("names", [[11, 7, 11, -5, 7], ["b", "a", "b", "c", "a"]])
 def test_groups_ids_and_weights_keep_their_rows(names: list[Any], tmp_path: Path) -> None:
     frame = with_clicks(
@@ -111,6 +113,9 @@ def test_chunks_do_not_matter(split: Any, tmp_path: Path, monkeypatch: pytest.Mo
     assert min(reference.manifest["rows"].values()) > 250
 
 
+@pytest.mark.filterwarnings(
+    "ignore:Test. (the label 'click' is|100% of the ids of 'city'):mtlzoo.datamodules.errors.DataWarning"
+)
 def test_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = prepared_column(
         CategoricalColumn("city"), with_clicks({"city": ["a", "b"]}, ["train", "random"]), tmp_path / "Test-0123"

@@ -243,7 +243,8 @@ def test_a_folder_of_something_else_is_not_removed(tmp_path: Path) -> None:
 def test_the_command_verifies_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["prepare", "--data", "Synthetic", "--data.rows", "3000", "--data.prepared", str(tmp_path)]
+    arguments = ["prepare", "--data", "Synthetic", "--data.rows", "3000", "--data.users", "100"]
+    arguments += ["--data.prepared", str(tmp_path)]
     main([*arguments, "--verify"])
     (folder,) = tmp_path.glob("Synthetic-*[!k]")
     monkeypatch.setattr(checksums, "CHEAP", 1)

@@ -90,7 +90,7 @@ def test_several_tables_are_splits(several: Any) -> None:
 
 
 def test_a_column_may_be_named_like_a_split() -> None:
-    table = {"train": ["a", "b"] * 10, "test": [0, 1] * 10}
+    table = {"train": ["a", "b"] * 100, "test": [0, 1] * 100}
     data = TabularDataModule.from_frame(table, features={"train": "categorical"}, labels={"test": "binary"})
     assert data.schema.categorical[0].cardinality == 4
 

@@ -97,6 +97,9 @@ SECONDS = [1651449600, 1651536000, 1651622400, 1651708800]
 FIRST_TWO, FIRST = ([0, 1], [2], [3]), ([0], [1], [2, 3])
 
 
+@pytest.mark.filterwarnings(
+    "ignore:TabularDataModule. the (label 'y'|feature 'u'):mtlzoo.datamodules.errors.DataWarning"
+)
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize(
     ("times", "split", "expected"),

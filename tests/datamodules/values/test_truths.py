@@ -13,6 +13,9 @@ from mtlzoo.datamodules.values.truths import truths
 NAN = float("nan")
 
 
+@pytest.mark.filterwarnings(
+    "ignore:TabularDataModule. the label 'z' is 1 in every row of train:mtlzoo.datamodules.errors.DataWarning"
+)
 @pytest.mark.parametrize(
     "values",
     [

@@ -29,6 +29,7 @@ def tabled(folder: Path, train: list[Any], test: list[Any], suffix: str, **label
     return TabularDataModule(folder, train=f"train{suffix}", val=f"val{suffix}", **described)
 
 
+@pytest.mark.filterwarnings("ignore:TabularDataModule. the label 'y' is:mtlzoo.datamodules.errors.DataWarning")
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", "frame"])
 @pytest.mark.parametrize(
     ("values", "names", "places"),
@@ -50,6 +51,9 @@ def test_names_are_learned_from_train(values: Any, names: Any, places: Any, suff
     assert SharedBottom(data.schema)(dict(data.data["train"]))["y"].shape == (4, len(names))
 
 
+@pytest.mark.filterwarnings(
+    "ignore:TabularDataModule. the label 'y' is 2 in every row of val:mtlzoo.datamodules.errors.DataWarning"
+)
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", "frame"])
 def test_names_are_given_in_their_order(suffix: str, tmp_path: Path) -> None:
     data = tabled(tmp_path, ["ok", "bad", None], ["good"], suffix, class_names=["bad", "ok", "good"])

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
 from fixtures.prepared import SPLIT, prepared
 from mtlzoo.datamodules.columns import CategoricalColumn, Label, Recipe
 
 
+@pytest.mark.filterwarnings("ignore:Test. 100% of the ids of 'x' in test:mtlzoo.datamodules.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:Test. the label .* in every row of:mtlzoo.datamodules.errors.DataWarning")
 def test_labels_of_every_kind(tmp_path: Path) -> None:
     frame = pl.DataFrame(
         {

@@ -43,6 +43,7 @@ def test_minmax_is_clipped_and_none_is_raw(tmp_path: Path) -> None:
     np.testing.assert_allclose(train, [1, -2, mean, 30, 4, mean], rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Test. the feature 'x' has one value:mtlzoo.datamodules.errors.DataWarning")
 @pytest.mark.parametrize("transform", ["standardize", "log1p", "minmax"])
 def test_a_constant_becomes_zero(transform: str, tmp_path: Path) -> None:
     train, _ = transformed(transform, tmp_path, [0.1] * 1001 + [None])
@@ -75,6 +76,7 @@ def test_quantile_buckets(sample: int, tmp_path: Path, monkeypatch: pytest.Monke
         assert counts[2:].min() > 100
 
 
+@pytest.mark.filterwarnings("ignore:Test. the feature 'x' has one value:mtlzoo.datamodules.errors.DataWarning")
 def test_buckets_of_ties_hold_something_each(tmp_path: Path) -> None:
     data = prepared_column(
         NumericColumn("x", buckets=10), with_clicks({"x": [0] * 60 + [1] * 25 + [2] * 15}), tmp_path / "x"

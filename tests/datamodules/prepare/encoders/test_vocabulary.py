@@ -171,6 +171,8 @@ def test_ids_come_from_train_by_count_and_value(tmp_path: Path) -> None:
     assert data.manifest["unknown_rates"] == {"train": {"city": 0.25}, "test": {"city": 0.5}}
 
 
+@pytest.mark.filterwarnings("ignore:Test. the label 'click' is:mtlzoo.datamodules.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:Test. 100% of the ids of 'city' in:mtlzoo.datamodules.errors.DataWarning")
 def test_min_count_counts_train_only(tmp_path: Path) -> None:
     frame = with_clicks({"city": ["a", "a", "b", "b", "b"]}, ["train", "train", "train", "test", "val"])
     data = prepared_column(CategoricalColumn("city", min_count=2), frame, tmp_path / "x")
