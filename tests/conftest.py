@@ -21,8 +21,16 @@ if DEVICE.type != "cpu":
     OnDevice().__enter__()  # type: ignore[no-untyped-call]
 
 
+@pytest.hookimpl(tryfirst=True)  # before those that are slow are left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what stays on the CPU where tests run on another device."""
+    """Makes all but the first case of a sampled test slow; skips what stays on the CPU on another device."""
+    seen = set()
+    for item in items:
+        if item.get_closest_marker("sampled"):
+            test = item.nodeid.partition("[")[0]
+            if test in seen:
+                item.add_marker("slow")
+            seen.add(test)
     for item in items if DEVICE.type != "cpu" else []:
         if reason := reason_to_stay(item.path.relative_to(TESTS).as_posix() + item.nodeid.partition(".py")[2]):
             item.add_marker(pytest.mark.skip(reason=f"on the CPU only: {reason}"))

@@ -86,6 +86,7 @@ def test_constraints_pin_every_dependency_within_its_range() -> None:
         assert pins[canonicalize_name(requirement.name)] in requirement.specifier, text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["mtlzoo.callbacks", "mtlzoo.cli"])
 def test_importing_one_part_loads_no_other(module: str) -> None:
     """Callbacks are for anybody's project, and ``mtlzoo --help`` is to answer at once."""
@@ -97,6 +98,7 @@ def test_importing_one_part_loads_no_other(module: str) -> None:
     assert [name for name in ("pandas", "polars", "wandb", "jsonargparse") if name in loaded] == []
 
 
+@pytest.mark.slow
 def test_callbacks_load_no_library_that_lightning_does_not() -> None:
     """Lightning's torchmetrics loads matplotlib by itself; that is not ours to mend."""
     code = "import sys, lightning; before = set(sys.modules); from mtlzoo.callbacks import *; "
@@ -106,6 +108,7 @@ def test_callbacks_load_no_library_that_lightning_does_not() -> None:
     assert [name for name in ("matplotlib", "pandas", "polars", "wandb", "jsonargparse") if name in loaded] == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
 def test_importing_data_modules_starts_no_threads_of_polars() -> None:
     """A process that is forked later would wait for them forever."""

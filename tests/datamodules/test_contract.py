@@ -202,6 +202,7 @@ def test_loaders_give_every_row_once(datamodule: MultiTaskDataModule) -> None:
     assert train.tolist() != sorted(train.tolist())
 
 
+@pytest.mark.sampled
 def test_preparing_again_gives_the_same_bytes(kind: Any, tmp_path: Path) -> None:
     first, second = (fixture_of(kind).build(tmp_path / "raw", prepared=tmp_path / name) for name in ("a", "b"))
     assert first.data.schema == second.data.schema
@@ -212,6 +213,7 @@ def test_preparing_again_gives_the_same_bytes(kind: Any, tmp_path: Path) -> None
         np.testing.assert_array_equal(np.load(first.folder / path), np.load(second.folder / path))
 
 
+@pytest.mark.sampled
 def test_preparing_is_done_once(kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = fixture_of(kind).build(tmp_path / "raw")
     first.prepare_data()

@@ -203,6 +203,7 @@ def test_other_and_damaged_files_are_named_in_a_line(tmp_path: Path, content: by
     assert "weights_only" not in said
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_is_found_or_changes_nothing(small: Path, tmp_path: Path) -> None:
     """Every part of the file: records, names, checksums, lengths; between the records are bytes that mean nothing."""
     path = Path(shutil.copy(small, tmp_path / "a.ckpt"))

@@ -97,6 +97,7 @@ def test_every_parameter_learns(toy: ModuleType, model: str) -> None:
     assert not dead
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_networks_compile_as_one_graph(toy: ModuleType, model: str) -> None:
     module = build(toy, model).double().eval()

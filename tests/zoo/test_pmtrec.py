@@ -129,6 +129,7 @@ def trained(data: Friends, folder: Path, module: PMTRec, **options: Any) -> L.Tr
     return trainer
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("encoder", ["mf", "lightgcn", "ngcf"])
 @pytest.mark.parametrize("rule", [None, "pmtrec"])
 def test_trains_and_ranks_everything(data: Friends, tmp_path: Path, encoder: Any, rule: str | None) -> None:
@@ -174,6 +175,7 @@ def ranked_by_hand(module: PMTRec, data: Friends) -> dict[str, float]:
     return {name: sum(values) / len(values) for name, values in sums.items()}
 
 
+@pytest.mark.slow
 def test_sparse_gradients_train_the_same(data: Friends, tmp_path: Path) -> None:
     dense, sparse = (model(data, sparse=sparse, optimizer="sgd", lr=0.1) for sparse in (False, True))
     for module in (dense, sparse):

@@ -61,6 +61,7 @@ def test_tables_are_trained_by_their_own_task(toy: ModuleType, model: str, spars
             assert reached == {f"embedding.tasks.{task}.table.weight"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_compiles_as_one_graph(toy: ModuleType, model: str) -> None:
     module, rows = build(toy, model, embedding="multi").eval(), toy.columns(9, 0)

@@ -240,6 +240,7 @@ def test_wandb_gets_pictures_and_table_and_its_runs_keep_apart(tmp_path: Path) -
     assert len(json.loads(table.read_text())["data"]) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists")
 def test_a_resumed_run_goes_on_with_its_table_and_sums(tmp_path: Path) -> None:
     data: Any = batches(10)

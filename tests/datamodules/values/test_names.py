@@ -50,6 +50,7 @@ def frame(name: str) -> pl.DataFrame:
     return pl.DataFrame({"item": ["1", "2", "3"] * 2, name: ["1,2", "3", "2"] * 2, "y": [1, 0, 1, 0, 1, 0]})
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ODD)
 def test_a_sequence_of_any_name_is_prepared_and_trained(tmp_path: Path, name: str) -> None:
     table = frame(name)
@@ -69,6 +70,7 @@ def test_a_sequence_of_any_name_is_prepared_and_trained(tmp_path: Path, name: st
     assert not [path for path in data.folder.rglob("*") if path.resolve().parent not in (path.parent, path)]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ODD)
 def test_a_table_and_a_task_of_any_name_keep_theirs(tmp_path: Path, name: str) -> None:
     table = frame("tags")

@@ -63,6 +63,7 @@ def test_every_bucket_has_the_auc_of_its_rows(trained: Path, run: Run, tmp_path:
     assert len({r["bucket"] for r in rows if int(r["rows"])}) > 1
 
 
+@pytest.mark.slow
 def test_runs_side_by_side(trained: Path, run: Run, tmp_path: Path) -> None:
     other = tmp_path / "other" / "version_0"
     other.mkdir(parents=True)

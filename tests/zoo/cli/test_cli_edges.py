@@ -24,6 +24,7 @@ def table(folder: Path, day_of_zeros: int, days: int = 10) -> list[str]:
     return [*model, *data, "--data.features", "{user: categorical}", "--data.labels", "{y: binary}"]
 
 
+@pytest.mark.sampled
 @pytest.mark.filterwarnings("ignore:val/auc_mean is not defined")
 @pytest.mark.parametrize("patience", ["1", "null"])
 def test_validation_of_one_class(run: Run, tmp_path: Path, patience: str) -> None:
@@ -37,6 +38,7 @@ def test_validation_of_one_class(run: Run, tmp_path: Path, patience: str) -> Non
     run("test", "-c", str(best.parent.parent / "config.yaml"))
 
 
+@pytest.mark.slow
 def test_no_rows_of_validation(run: Run, tmp_path: Path) -> None:
     words = table(tmp_path / "data", -1)
     split = ["--data.split", "{kind: random, val: 0, test: 0.2}"]
@@ -53,11 +55,13 @@ def test_a_schedule_without_an_end(options: list[str], run: Run, limit: list[str
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_a_time_limit_ends_a_training(options: list[str], run: Run) -> None:
     run("fit", *options, "--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:00:01", "--patience", "null")
     assert torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)["global_step"] > 0
 
 
+@pytest.mark.slow
 def test_divergence_leaves_what_was_good(options: list[str], run: Run) -> None:
     run("fit", *options, "--trainer.max_epochs", "1")
     good = torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)

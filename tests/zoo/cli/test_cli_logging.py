@@ -79,6 +79,7 @@ def test_wandb_run_can_be_grouped_by_model_data_rule_and_seed(
     assert rows(tmp_path / "runs/Synthetic-MMoE-s3/version_0")  # metrics.csv always
 
 
+@pytest.mark.slow
 def test_wandb_config_file_ends_its_run_and_a_test_makes_another(options: list[str], tmp_path: Path) -> None:
     words = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
     # The service process of wandb keeps the working folder of the first test that used it.

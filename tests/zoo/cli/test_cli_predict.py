@@ -74,6 +74,7 @@ def probabilities(fitted: Path, run: Run) -> Any:
     return predicted(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_new_rows_need_the_run_alone(fitted: Path, run_folder: Path, run: Run, suffix: str) -> None:
     expected = probabilities(fitted, run)
@@ -104,6 +105,7 @@ def test_several_files_and_ids_that_the_training_did_not_know(run_folder: Path, 
     assert len(predicted(run_folder)) == 100
 
 
+@pytest.mark.slow
 def test_ids_may_be_added_to_a_trained_run(fitted: Path, run: Run) -> None:
     expected = probabilities(fitted, run)
     (folder,) = (fitted / "runs").glob("*/version_0")

@@ -211,6 +211,7 @@ def test_main_reads_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert capsys.readouterr().out == f"mtlzoo {mtlzoo.__version__}\n"
 
 
+@pytest.mark.slow
 def test_a_random_log_is_tested_with_the_model_of_the_standard_log(run: Run, read: Read, tmp_path: Path) -> None:
     """Other data files, the same vocabularies; predictions are of the rows that were tested."""
     write_kuairand(tmp_path / "raw", random_log=True)
@@ -226,6 +227,7 @@ def test_a_random_log_is_tested_with_the_model_of_the_standard_log(run: Run, rea
     assert pl.read_parquet(folder / "predictions").height == rows["random"]
 
 
+@pytest.mark.slow
 def test_a_class_of_somebody_else_by_its_path(
     data_options: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def resume(folder: Path) -> list[str]:
     return ["fit", "-c", str(folder / "config.yaml"), "--ckpt_path", "last", *one_more]
 
 
+@pytest.mark.slow
 def test_links_to_files_are_replaced_and_what_they_point_to_stays(own: Path, run: Run, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     written = ("results.json", "fit.json", "metrics.csv", ".lock", "checkpoints/last.ckpt.part", "results.json.part")
@@ -67,6 +68,7 @@ def test_links_to_folders_are_refused(own: Path, run: Run, tmp_path: Path, comma
     assert {path: path.stat().st_mtime_ns for path in elsewhere.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_second_training_in_the_same_folder_is_refused(own: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_folder, "PATIENCE", 0.1)
     script = "import filelock as f, sys; l = f.FileLock(sys.argv[1]); l.acquire(); print(flush=True); sys.stdin.read()"

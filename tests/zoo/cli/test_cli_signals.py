@@ -51,6 +51,7 @@ def whole(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / RUN.relative_to("runs")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("method", "call", "step"),
     [

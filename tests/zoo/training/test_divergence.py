@@ -74,6 +74,7 @@ def fit(toy: ModuleType, *callbacks: L.Callback, data: Any = None, **run: Any) -
     return trainer
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("every", [0, 1, 50])
 @pytest.mark.parametrize("validated", [True, False])
 @pytest.mark.parametrize("bad", [2, EPOCH - 1, EPOCH + 2])
@@ -161,6 +162,7 @@ def test_it_is_warned_of_once(toy: ModuleType) -> None:
     assert sum("not defined" in str(one.message) for one in caught) == 1
 
 
+@pytest.mark.slow
 def test_early_stopping_that_is_over_stays_over(toy: ModuleType, tmp_path: Path) -> None:
     """With more patience it goes on, as a training that had it from the start."""
 
@@ -189,6 +191,7 @@ def test_early_stopping_that_is_over_stays_over(toy: ModuleType, tmp_path: Path)
 # ---- a Trainer that was told nothing of checkpoints
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("validates", [{}, {"val_check_interval": 3}, {"check_val_every_n_epoch": 2}])
 def test_a_plain_trainer_keeps_the_best_epoch(toy: ModuleType, tmp_path: Path, validates: dict[str, Any]) -> None:
     trainer = fit(toy, enable_checkpointing=True, default_root_dir=tmp_path, max_epochs=4, **validates)
@@ -241,6 +244,7 @@ class Log(L.pytorch.loggers.CSVLogger):
             self.rows.append((step or 0, float(metrics["train/loss"])))
 
 
+@pytest.mark.slow
 def test_the_train_loss_is_logged_once_an_epoch_at_least(toy: ModuleType, tmp_path: Path) -> None:
     """As the mean over all steps since the last time."""
     every = Log(tmp_path)

@@ -100,6 +100,7 @@ MEETINGS: dict[str, Callable[[L.Trainer, Any, TabularDataModule, Path], Any]] = 
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("change", "said"), IN_TRAIN.values(), ids=IN_TRAIN.keys())
 def test_data_of_another_train_split_are_refused(checkpoint: Path, change: dict[str, pl.Expr], said: str) -> None:
     """Rows of validation and test are the same; only what was learned of train differs."""
@@ -110,6 +111,7 @@ def test_data_of_another_train_split_are_refused(checkpoint: Path, change: dict[
         trainer().test(mtlzoo.load(checkpoint), data(frame(**in_train)))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("meet", MEETINGS.values(), ids=MEETINGS.keys())
 @pytest.mark.parametrize("change", [{"price": pl.col("price") + 1}, {"item": pl.col("item") + "x"}])
 def test_they_are_refused_wherever_they_meet(checkpoint: Path, meet: Any, change: dict[str, pl.Expr]) -> None:
@@ -117,6 +119,7 @@ def test_they_are_refused_wherever_they_meet(checkpoint: Path, meet: Any, change
         meet(trainer(), mtlzoo.load(checkpoint), data(frame(**change)), checkpoint)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("meet", MEETINGS.values(), ids=MEETINGS.keys())
 def test_data_of_the_same_train_split_are_welcome(checkpoint: Path, meet: Any) -> None:
     """Other rows of test and validation, unknown values and other numbers among them; other ids; another place."""
@@ -155,6 +158,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("changes", SCHEMAS.values(), ids=SCHEMAS.keys())
 def test_other_columns_are_refused_trained_or_not(checkpoint: Path, changes: dict[str, Any]) -> None:
     for model in (mtlzoo.load(checkpoint), model_of(data())):
@@ -162,6 +166,7 @@ def test_other_columns_are_refused_trained_or_not(checkpoint: Path, changes: dic
             trainer().test(model, data(**changes))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("changes", SCHEMAS.values(), ids=SCHEMAS.keys())
 @pytest.mark.parametrize("meet", ["fit", "test"])
 def test_weights_are_not_put_into_a_model_of_other_columns(
@@ -173,6 +178,7 @@ def test_weights_are_not_put_into_a_model_of_other_columns(
         getattr(trainer(), meet)(model_of(other), datamodule=other, ckpt_path=checkpoint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "value"), [("stars", pl.col("stars") * 2), ("user", pl.concat_str(pl.lit("u"), pl.col("age")))]
 )
