@@ -25,6 +25,9 @@ def table(folder: Path, day_of_zeros: int, days: int = 10) -> list[str]:
 
 
 @pytest.mark.sampled
+@pytest.mark.filterwarnings(
+    "ignore:TabularDataModule. the label 'y' is 0 in every row of val:mtlzoo.datamodules.errors.DataWarning"
+)
 @pytest.mark.filterwarnings("ignore:val/auc_mean is not defined")
 @pytest.mark.parametrize("patience", ["1", "null"])
 def test_validation_of_one_class(run: Run, tmp_path: Path, patience: str) -> None:

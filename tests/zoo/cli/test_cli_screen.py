@@ -42,7 +42,7 @@ def test_results_table_fits_unless_all_metrics_are_asked_for(
 ) -> None:
     names = ["click", "a_name_that_is_much_longer_than_what_people_call_their_tasks_most_of_the_time"]
     metrics = ("calibration", "ece", "auc", "pr_auc", "logloss", "accuracy", "f1", "gauc_impressions", "gauc_positives")
-    model = SharedBottom(Synthetic(rows=500).schema)
+    model = SharedBottom(Synthetic(rows=2000, users=50).schema)
     monkeypatch.setattr(model, "schema", type("Schema", (), {"tasks": [Task(name) for name in names]}))
     trainer = L.Trainer(**QUIET)
     found = {f"test/{name}/{metric}": 0.125 for name in names for metric in metrics}
