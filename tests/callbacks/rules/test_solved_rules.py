@@ -4,7 +4,7 @@ import pytest
 import torch
 from jacobians import F64, Gramians, lengths, norms, products, quadratic
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mtlzoo.callbacks.rules import MGDA, CAGrad, DualProj, FairGrad, NashMTL, UPGrad
 from mtlzoo.callbacks.rules.linalg.qp import min_norm
@@ -94,20 +94,11 @@ def test_nash_stays_small_where_stationary() -> None:
             assert (w @ rows).norm() <= 1e-6 * w.max() * rows.norm()
 
 
-class NoSync(TorchDispatchMode):
-    """Refuses what waits for a device."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        name = func.name()
-        assert not any(part in name for part in ("_local_scalar_dense", "nonzero", "masked_select", "equal.")), name
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("rule", [MGDA(), UPGrad(), DualProj(), CAGrad(), NashMTL(), FairGrad(2.0)], ids=repr)
 def test_nothing_waits_for_the_device(rule: MGDA) -> None:
-    g = gramian(4, 3, 4)
-    with NoSync():  # type: ignore[no-untyped-call]
-        rule(g)
+    """Tensors without numbers: asking for one, or for a shape that depends on some, raises."""
+    with FakeTensorMode():
+        assert rule(torch.zeros(4, 3, 4, 4)).shape == (4, 3, 4)
 
 
 @pytest.mark.parametrize("rule", [MGDA(), UPGrad(), DualProj(), CAGrad(), NashMTL(), FairGrad(2.0)], ids=repr)
