@@ -68,7 +68,8 @@ def test_configs_and_the_mark_of_types_are_found_as_resources() -> None:
 
 def test_versions_agree() -> None:
     assert importlib.metadata.version("mtlzoo") == mtlzoo.__version__
-    said = re.findall(r"^## \[(\d[^\]]*)\]", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    first, *said = re.findall(r"^## \[([^\]]*)\]", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first == "Unreleased"
     assert all(Version(version) <= Version(mtlzoo.__version__) for version in said)
 
 

@@ -67,7 +67,8 @@ def test_a_sequence_of_any_name_is_prepared_and_trained(tmp_path: Path, name: st
         assert model.get_submodule(path) is module
     for path in model.state_dict():
         assert model.get_submodule(path.rpartition(".")[0]) is not None
-    assert not [path for path in data.folder.rglob("*") if path.resolve().parent not in (path.parent, path)]
+    made = data.folder.name
+    assert {path.name for path in tmp_path.iterdir()} == {made, f"{made}.lock", "frames"}
 
 
 @pytest.mark.sampled
