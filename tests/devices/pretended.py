@@ -2,11 +2,13 @@
 
 # mypy: disable-error-code="override,attr-defined,unused-ignore,misc,arg-type,assignment"
 
+import copy
 from typing import Any
 
 import torch
 from lightning.pytorch.accelerators import MPSAccelerator
 from torch import Tensor
+from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
@@ -28,15 +30,16 @@ class Pretended(Tensor):
     def __new__(cls, raw: Tensor) -> "Pretended":
         """Wraps a tensor of the CPU."""
         strided = raw.layout == torch.strided
-        made: Pretended = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls,
-            raw.size(),
-            strides=raw.stride() if strided else None,
-            storage_offset=raw.storage_offset() if strided else None,
-            dtype=raw.dtype,
-            layout=raw.layout,
-            device=f"{NAME}:0",
-        )
+        with torch.inference_mode(raw.is_inference()):
+            made: Pretended = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+                cls,
+                raw.size(),
+                strides=raw.stride() if strided else None,
+                storage_offset=raw.storage_offset() if strided else None,
+                dtype=raw.dtype,
+                layout=raw.layout,
+                device=f"{NAME}:0",
+            )
         made.raw = raw
         return made
 
@@ -70,15 +73,15 @@ class Pretended(Tensor):
         """A tensor of these numbers, there."""
         return torch.tensor(data, dtype=dtype or self.dtype).to(NAME)
 
-    def tolist(self) -> Any:
-        """The numbers."""
-        return self.raw.detach().tolist()
-
     def numpy(self, *, force: bool = False) -> Any:
         """The numbers, if forced."""
         if not force:
             raise TypeError(f"can't convert {NAME}:0 device type tensor to numpy. Use Tensor.cpu() first.")
         return self.raw.detach().numpy()
+
+    def tolist(self) -> Any:
+        """The numbers."""
+        return self.raw.detach().tolist()
 
     @property
     def data(self) -> Tensor:
@@ -90,14 +93,22 @@ class Pretended(Tensor):
         Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
         self.raw = value.raw  # type: ignore[attr-defined]
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Pretended":
+        """A copy, once."""
+        if id(self) not in memo:
+            memo[id(self)] = twin = restore(self.raw.detach().clone(), self.requires_grad, isinstance(self, Parameter))
+            twin.grad = copy.deepcopy(self.grad, memo)
+        return memo[id(self)]
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         """As a checkpoint holds it."""
-        return restore, (self.raw.detach(), self.requires_grad)
+        return restore, (self.raw.detach(), self.requires_grad, isinstance(self, Parameter))
 
 
-def restore(raw: Tensor, requires_grad: bool) -> Tensor:
+def restore(raw: Tensor, requires_grad: bool, is_parameter: bool) -> Tensor:
     """A tensor of a checkpoint."""
-    return Pretended(raw).requires_grad_(requires_grad)
+    made = Pretended(raw)
+    return Parameter(made, requires_grad) if is_parameter else made.requires_grad_(requires_grad)
 
 
 torch.serialization.add_safe_globals([restore])
@@ -115,15 +126,23 @@ def compute(func: Any, *args: Any, **kwargs: Any) -> Any:
     stays = torch.device(device).type == NAME if device is not None else True
     if name == "aten::copy_":
         stays = isinstance(args[0], Pretended)
-    leaves = [x.raw if isinstance(x, Pretended) else CPU if isinstance(x, torch.device) else x for x in leaves]
+    leaves = [x.raw if isinstance(x, Pretended) else CPU if isinstance(x, torch.device) and x.type == NAME else x for x in leaves]
     on_cpu, named = tree_unflatten(leaves, spec)
     result = func(*on_cpu, **named)
     if not stays:
         return result
     known = {id(x.raw): x for x in there}
     made, spec = tree_flatten(result)
-    made = [known[id(x)] if id(x) in known else Pretended(x) if isinstance(x, Tensor) else x for x in made]
-    return tree_unflatten(made, spec)
+    return tree_unflatten([_wrapped(x, known.get(id(x))) if isinstance(x, Tensor) else x for x in made], spec)
+
+
+def _wrapped(raw: Tensor, known: Pretended | None) -> Pretended:
+    """A tensor around these numbers: the one that holds them, in its new shape (`unsqueeze_`, `out=`), else a new one."""
+    if known is None:
+        return Pretended(raw)
+    if known.size() != raw.size() or known.stride() != raw.stride():
+        Tensor.data.__set__(known, Pretended(raw))
+    return known
 
 
 _library = torch.library.Library("_", "IMPL")

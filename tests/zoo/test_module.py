@@ -167,7 +167,7 @@ def test_one_step_per_batch_whatever_the_options(toy: ModuleType, tmp_path: Path
 
 def test_tables_have_a_rate_and_decay_of_their_own(toy: ModuleType, tmp_path: Path) -> None:
     def moved(**options: Any) -> tuple[bool, bool]:
-        start = {name: value.double() for name, value in build(toy).state_dict().items()}
+        start = {name: value.double().cpu() for name, value in build(toy).state_dict().items()}
         end = fitted(toy, tmp_path, optimizer="sgd", **options)
         tables = not torch.equal(end["embedding.table.weight"], start["embedding.table.weight"])
         return tables, not torch.equal(end["bottom.0.weight"], start["bottom.0.weight"])

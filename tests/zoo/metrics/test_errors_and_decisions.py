@@ -41,11 +41,11 @@ def test_binary(weight: Tensor | None) -> None:
     logits = 3 * torch.randn(N)
     labels = gaps((torch.rand(N) < logits.sigmoid()).float())
     kept = ~labels.isnan()
-    p, y = logits[kept].double().sigmoid().numpy(), labels[kept].numpy()
-    w = np.ones(len(y)) if weight is None else weight[kept].double().numpy()
+    p, y = logits[kept].double().sigmoid().numpy(force=True), labels[kept].numpy(force=True)
+    w = np.ones(len(y)) if weight is None else weight[kept].double().numpy(force=True)
     logloss = fed(LogLoss(Task("click")), logits, labels, weight)
     assert logloss == pytest.approx({"logloss": log_loss(y, p, sample_weight=w)}, abs=1e-7)
-    bins = np.minimum((logits[kept].sigmoid().double().numpy() * 100).astype(int), 99)
+    bins = np.minimum((logits[kept].sigmoid().double().numpy(force=True) * 100).astype(int), 99)
     ece = sum(abs((w * (p - y))[bins == b].sum()) for b in range(100)) / w.sum()
     calibration = fed(Calibration(), logits.sigmoid(), labels, weight)
     assert calibration == pytest.approx({"calibration": (w * p).sum() / (w * y).sum(), "ece": ece}, abs=1e-6)
@@ -73,8 +73,8 @@ def test_multiclass(weight: Tensor | None) -> None:
     logits[:, 3] -= 100  # class 3 is never predicted and never true: it has no F1
     labels = gaps(torch.tensor([0.0, 1, 2, 4])[torch.randint(0, 4, (N,))])
     kept = ~labels.isnan()
-    p, y = logits[kept].double().softmax(-1).numpy(), labels[kept].numpy()
-    options = {"sample_weight": None if weight is None else weight[kept].double().numpy()}
+    p, y = logits[kept].double().softmax(-1).numpy(force=True), labels[kept].numpy(force=True)
+    options = {"sample_weight": None if weight is None else weight[kept].double().numpy(force=True)}
     logloss = fed(LogLoss(Task("education", "multiclass", classes=5)), logits, labels, weight)
     assert logloss == pytest.approx({"logloss": log_loss(y, p, labels=range(5), **options)}, abs=1e-6)
     expected = {
@@ -87,7 +87,7 @@ def test_multiclass(weight: Tensor | None) -> None:
 
 def test_multilabel() -> None:
     logits, labels = torch.randn(N, 4), torch.randint(0, 2, (N, 4)).float()
-    p = logits.double().sigmoid().numpy()
+    p = logits.double().sigmoid().numpy(force=True)
     logloss = np.mean([log_loss(labels[:, c], p[:, c]) for c in range(4)])
     values = fed(LogLoss(Task("tags", "multilabel", classes=4)), logits, labels)
     assert values == pytest.approx({"logloss": logloss}, abs=1e-7)
