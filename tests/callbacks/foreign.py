@@ -128,7 +128,7 @@ class Tables(Foreign):
                 self.frequent(ids[:, 2]),
                 self.mean(bag),
                 self.sum(bag, per_sample_weights=weights),
-                self.sum(bag.flatten(), torch.arange(0, bag.numel(), bag.shape[1])),
+                self.sum(bag.flatten(), torch.arange(0, bag.numel(), bag.shape[1], device=bag.device)),
                 self.max(bag),
                 self.frozen(ids[:, 0]),
             ],

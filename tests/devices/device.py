@@ -33,19 +33,29 @@ try:
 except (AssertionError, NotImplementedError, RuntimeError) as error:
     raise pytest.UsageError(f"MTLZOO_TEST_DEVICE={NAME}: torch can't compute there: {error}") from error
 
+COMPILER = "torch's compiler doesn't trace how tensors are moved here"
+NO_GRU = "pretended: torch fuses a GRU for no such device"
 EXCEPTIONS = {
     "test_": "documents, the wheel and lists of names: no tensors",
+    "devices/": "runs tests on a device by itself",
     "configs/": "command lines that name the CPU",
     "datamodules/": "data are read and batched on the CPU",
     "zoo/cli/": "command lines that name the CPU",
-    "zoo/test_compiled": "torch's compiler doesn't trace how tensors are moved here",
+    "zoo/test_compiled": COMPILER,
     "zoo/test_ddp": "processes that talk by gloo",
-    "zoo/test_module.py::test_networks_compile": "torch's compiler doesn't trace how tensors are moved here",
+    "zoo/test_module.py::test_networks_compile": COMPILER,
     "zoo/test_module.py::test_bfloat16_trains": "pretended: autocast knows no such device",
     "zoo/test_old_runs": "runs that were made on the CPU",
+    "callbacks/surgery/test_operation.py::test_a_gradient_that_is_not_finite": "told at the same step on the CPU only",
+    "callbacks/surgery/test_callback.py::test_equals_dense_reference[64-true-1e-12-Recurrent": NO_GRU,
+    "callbacks/surgery/test_callback.py::test_equals_dense_reference[32-true-1e-06-Recurrent": NO_GRU,
+    "callbacks/surgery/test_callback.py::test_a_rule_of_whole_gradients_sees_all_that_is_shared[Recurrent": NO_GRU,
+    "callbacks/surgery/test_callback.py::test_compiled_modules": COMPILER,
+    "callbacks/surgery/test_certainty": COMPILER,
+    "callbacks/surgery/test_compiled": COMPILER,
     "callbacks/test_balancing_ddp": "processes that talk by gloo",
 }
-"""Tests (beginnings of their ids, below tests/) that stay on the CPU, and why; some only where a device is pretended."""
+"""Tests (beginnings of their ids, below tests/) that stay on the CPU, and why; some only if the device is pretended."""
 
 
 def reason_to_stay(test: str) -> str | None:

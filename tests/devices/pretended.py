@@ -96,9 +96,11 @@ class Pretended(Tensor):
     def __deepcopy__(self, memo: dict[int, Any]) -> "Pretended":
         """A copy, once."""
         if id(self) not in memo:
-            memo[id(self)] = twin = restore(self.raw.detach().clone(), self.requires_grad, isinstance(self, Parameter))
+            twin = restore(self.raw.detach().clone(), self.requires_grad, isinstance(self, Parameter))
+            memo[id(self)] = twin
             twin.grad = copy.deepcopy(self.grad, memo)
-        return memo[id(self)]
+        made: Pretended = memo[id(self)]
+        return made
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """As a checkpoint holds it."""
@@ -126,7 +128,10 @@ def compute(func: Any, *args: Any, **kwargs: Any) -> Any:
     stays = torch.device(device).type == NAME if device is not None else True
     if name == "aten::copy_":
         stays = isinstance(args[0], Pretended)
-    leaves = [x.raw if isinstance(x, Pretended) else CPU if isinstance(x, torch.device) and x.type == NAME else x for x in leaves]
+    leaves = [
+        x.raw if isinstance(x, Pretended) else CPU if isinstance(x, torch.device) and x.type == NAME else x
+        for x in leaves
+    ]
     on_cpu, named = tree_unflatten(leaves, spec)
     result = func(*on_cpu, **named)
     if not stays:
@@ -137,7 +142,7 @@ def compute(func: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _wrapped(raw: Tensor, known: Pretended | None) -> Pretended:
-    """A tensor around these numbers: the one that holds them, in its new shape (`unsqueeze_`, `out=`), else a new one."""
+    """A tensor around these numbers: the one that holds them, in its new shape (`squeeze_`, `out=`), else a new one."""
     if known is None:
         return Pretended(raw)
     if known.size() != raw.size() or known.stride() != raw.stride():
