@@ -20,6 +20,7 @@ from mtlzoo.datamodules.pairs import PairsDataModule
 from mtlzoo.datamodules.prepare.prepared import PreparedSplit
 from mtlzoo.datamodules.trust import TrustDataModule
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
+from mtlzoo.tasks import VECTOR_KINDS
 
 BASES = {MultiTaskDataModule, RankingDataModule, PairsDataModule, TrustDataModule}
 EXPORTED = [getattr(mtlzoo.datamodules, name) for name in mtlzoo.datamodules.__all__]
@@ -211,15 +212,21 @@ def test_every_row_is_in_one_split(datamodule: MultiTaskDataModule) -> None:
     assert all(datamodule.data[split].rows > 0 for split in SPLITS)
 
 
-def test_loaders_give_every_row_once(datamodule: MultiTaskDataModule) -> None:
+def test_loaders_give_every_row_or_user_once(datamodule: MultiTaskDataModule) -> None:
     datamodule.prepare_data()
     datamodule.setup()
     loaders = (datamodule.train_dataloader(), datamodule.val_dataloader(), datamodule.test_dataloader())
+    kinds = {task.kind for task in datamodule.schema.tasks}
     for split, loader in zip(SPLITS, loaders, strict=True):
-        rows = torch.cat(
-            [batch["row"] for batch in loader if "row" in batch] or [torch.arange(datamodule.data[split].rows)]
+        batches = list(loader)
+        rows, users = (
+            [number for batch in batches if name in batch for number in batch[name].tolist()]
+            for name in ("row", "user")
         )
-        assert rows.sort().values.tolist() == list(range(datamodule.data[split].rows))
+        ranked = split != "train" and "ranking" in kinds
+        assert sorted(rows) == list(range(0 if ranked and kinds <= VECTOR_KINDS else datamodule.data[split].rows))
+        assert bool(users) == ranked
+        assert len(set(users)) == len(users)
     train = torch.cat([batch["row"] for batch in datamodule.train_dataloader()])
     assert train.tolist() != sorted(train.tolist())
 
