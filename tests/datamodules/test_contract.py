@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import pickle
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -263,17 +262,9 @@ def test_survives_pickling(datamodule: MultiTaskDataModule) -> None:
     assert copy.folder == datamodule.folder
 
 
-def test_missing_files_name_the_folder_and_the_remedy(
-    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("offline")
+def test_missing_files_name_the_folder_and_the_remedy(kind: Any, tmp_path: Path) -> None:
     datamodule = fixture_of(kind).build(tmp_path / "raw")
-
-    def offline(*_: Any, **__: Any) -> None:
-        raise OSError("the network is unreachable")
-
-    monkeypatch.setattr(socket, "getaddrinfo", offline)
-    monkeypatch.setattr(socket.socket, "connect", offline)
-    monkeypatch.setattr("mtlzoo.datamodules.download.fetch.WAITS", ())
     if not datamodule.files():
         pytest.skip("reads no file")
     for path in datamodule.files():

@@ -159,6 +159,7 @@ FILES = sorted({(source, file) for source, file, *_ in CASES} | {("Ciao", "ratin
 @pytest.mark.sampled
 @pytest.mark.parametrize("other", ["folder", "broken link", "nothing"])
 @pytest.mark.parametrize(("source", "file"), FILES)
+@pytest.mark.usefixtures("offline")
 def test_what_is_no_file_is_named(source: str, file: str, other: str, tmp_path: Path) -> None:
     build = SOURCES[source].build
     assert build is not None
