@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from device import ACCELERATOR
+from device import ACCELERATOR, DEVICE
 from foreign import Foreign, batch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -31,6 +31,7 @@ def fit_on(batches: list[Any], module: L.LightningModule, *callbacks: L.Callback
     trainer = L.Trainer(**(defaults | QUIET | options), callbacks=list(callbacks))
     data: Any = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
     trainer.fit(module, data)
+    module.to(DEVICE)  # Lightning leaves it on the CPU
     return trainer
 
 

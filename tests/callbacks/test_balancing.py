@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from device import ACCELERATOR, DEVICE
 from foreign import Batch, Foreign, Manual, SparseTables, TwoOptimizers, batch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.precision import MixedPrecision
@@ -80,6 +80,7 @@ def fit(module: L.LightningModule, batches: Any, *callbacks: L.Callback, **optio
         defaults["precision"] = "64-true"
     trainer = L.Trainer(**(defaults | options), callbacks=list(callbacks))
     trainer.fit(module, DataLoader(batches, batch_size=None) if isinstance(batches, list) else batches)  # type: ignore[arg-type]
+    module.to(DEVICE)  # Lightning leaves it on the CPU
     return trainer
 
 
@@ -205,7 +206,7 @@ class Overflowing(Foreign):
         if batch["y"][0, 0] != 99:
             return losses
         if self.where == "loss":
-            return losses * torch.tensor([1.0, torch.inf, 1.0])
+            return losses * torch.tensor([1.0, torch.inf, 1.0], device=losses.device)
         # The root of nothing: 0, with an infinite slope.
         return losses + torch.stack([(o * 0).abs().sqrt().sum() for o in self.outputs(batch)])
 

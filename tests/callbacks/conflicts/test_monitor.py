@@ -34,7 +34,7 @@ class Linear(L.LightningModule):
         self.table = nn.Embedding(5, 2)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Any:
-        rows = self.table(torch.arange(3))
+        rows = self.table(torch.arange(3, device=self.device))
         a, b = batch["vector"].reshape(TASKS, 4), batch["rows"].reshape(TASKS, 3, 2)
         return {"loss": torch.stack([self.vector @ a[t] + (rows * b[t]).sum() for t in range(TASKS)])}
 
@@ -71,7 +71,7 @@ def fit(folder: Path, *callbacks: L.Callback, steps: int = 5, **options: Any) ->
 
 def groups(step: int, level: str, steps: int = 5) -> list[np.ndarray]:
     """Gradients [T, n] by group of a level."""
-    data = {name: value[step].numpy() for name, value in batches(steps).items()}
+    data = {name: value[step].numpy(force=True) for name, value in batches(steps).items()}
     vector, rows = data["vector"], data["rows"]
     if level == "model":
         return [np.concatenate([vector, rows.reshape(TASKS, -1)], 1)]
