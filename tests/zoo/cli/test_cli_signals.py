@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,17 @@ from mtlzoo.datamodules import Synthetic
 Run = Callable[..., str]
 RUN = Path("runs/Synthetic-MMoE-s0/version_0")
 FIT = ["--trainer.max_epochs", "2", "--patience", "null", "--data.eval_batch_size", "100", "--model.dropout", "0.2"]
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal() -> Iterator[None]:
+    """Signals arrive: a shell that starts pytest in the background, or nohup, may have let it ignore them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def signal_in(
