@@ -36,6 +36,7 @@ except (AssertionError, NotImplementedError, RuntimeError) as error:
 COMPILER = "torch's compiler doesn't trace how tensors are moved here"
 NO_GRU = "pretended: torch fuses a GRU for no such device"
 NOT_TRIED = "not made to pass on another device yet"
+CUT = "its data lie there, where the library's loader cuts data on the CPU"
 EXCEPTIONS = {
     "test_": "documents, the wheel and lists of names: no tensors",
     "devices/": "runs tests on a device by itself",
@@ -58,9 +59,8 @@ EXCEPTIONS = {
     "callbacks/surgery/test_norm_log": f"{NOT_TRIED}: it aborts where a device is pretended, cause unknown",
     "callbacks/surgery/test_passes": NOT_TRIED,
     "callbacks/surgery/test_pmtrec": f"{NOT_TRIED}: it aborts where a device is pretended, cause unknown",
-    "callbacks/surgery/test_precision": f"{NOT_TRIED}: mixes devices, cause unknown",
     "callbacks/surgery/test_reals": NOT_TRIED,
-    "callbacks/surgery/test_taps": f"{NOT_TRIED}: mixes devices, cause unknown",
+    "callbacks/surgery/test_taps.py::test_zoo_models_declare": f"{NOT_TRIED}: {CUT}",
     "callbacks/surgery/test_torchjd": NOT_TRIED,
     "callbacks/surgery/test_written": NOT_TRIED,
     "callbacks/surgery/test_foreign_ddp": "processes that talk by gloo",
@@ -69,7 +69,7 @@ EXCEPTIONS = {
     "callbacks/test_balancing.py::test_fp16": "pretended: autocast knows no such device",
     "callbacks/test_balancing.py::test_fsdp": "pretended: torch has no processes on such a device",
     "callbacks/test_balancing.py::test_reentrant": "pretended: autocast knows no such device",
-    "callbacks/test_balancing.py::test_resume": f"{NOT_TRIED}: its data lie there, cut by the library on the CPU",
+    "callbacks/test_balancing.py::test_resume": f"{NOT_TRIED}: {CUT}",
     "callbacks/test_balancing_ddp": "processes that talk by gloo",
 }
 """Tests (beginnings of their ids, below tests/) that stay on the CPU, and why; some only if the device is pretended."""

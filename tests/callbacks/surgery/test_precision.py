@@ -74,9 +74,9 @@ def test_scaling_changes_nothing_for_rules_of_gradients(module_class: type[Forei
     for scale in (1.0, 2.0**12):
         torch.manual_seed(0)
         module = module_class()
-        start = {name: weight.clone() for name, weight in module.state_dict().items()}
+        start = {name: weight.cpu().clone() for name, weight in module.state_dict().items()}
         fit(module, GradientSurgery(rule()), scaled(scale))
-        ends.append({name: weight - start[name] for name, weight in module.state_dict().items()})
+        ends.append({name: weight.cpu() - start[name] for name, weight in module.state_dict().items()})
     for name, moved in ends[0].items():
         assert moved.any(), name
         torch.testing.assert_close(ends[1][name], moved, rtol=1e-5, atol=1e-7)
