@@ -23,14 +23,13 @@ if DEVICE.type != "cpu":
 
 @pytest.hookimpl(tryfirst=True)  # before those that are slow are left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Makes all but the first case of a sampled test slow; skips what stays on the CPU on another device."""
+    """Leaves the quick part the first case of each test; skips what stays on the CPU on another device."""
     seen = set()
     for item in items:
-        if item.get_closest_marker("sampled"):
-            test = item.nodeid.partition("[")[0]
-            if test in seen:
-                item.add_marker("slow")
-            seen.add(test)
+        test = item.nodeid.partition("[")[0]
+        if test in seen and not item.get_closest_marker("every_case"):
+            item.add_marker("slow")
+        seen.add(test)
     for item in items if DEVICE.type != "cpu" else []:
         if reason := reason_to_stay(item.path.relative_to(TESTS).as_posix() + item.nodeid.partition(".py")[2]):
             item.add_marker(pytest.mark.skip(reason=f"on the CPU only: {reason}"))

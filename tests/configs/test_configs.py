@@ -111,7 +111,6 @@ def words_of(file: Path, root: Path) -> list[str]:
     raise AssertionError(f"configs/{file}: no test knows how the group {group!r} is used; say it here.")
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("file", FILES, ids=str)
 @pytest.mark.filterwarnings("ignore:CensusIncome. only")
 @pytest.mark.filterwarnings("ignore:.*fast_dev_run:UserWarning")

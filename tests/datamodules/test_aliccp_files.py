@@ -45,14 +45,12 @@ def test_a_field_in_both_files_is_refused(tmp_path: Path) -> None:
         rows_of(AliCCP(root))
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("packed", ["gz", "tar.gz"])
 def test_packed_files_give_the_same_rows(tmp_path: Path, packed: Any) -> None:
     plain = rows_of(AliCCP(write_aliccp(tmp_path / "plain")))
     assert rows_of(AliCCP(write_aliccp(tmp_path / "packed", packed=packed))).equals(plain)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(("line_end", "mark"), [("\r\n", ""), ("\n", "\ufeff"), ("\r\n", "\ufeff")])
 def test_line_ends_and_byte_order_marks_change_nothing(tmp_path: Path, line_end: str, mark: str) -> None:
     plain = rows_of(AliCCP(write_aliccp(tmp_path / "plain")))

@@ -177,7 +177,6 @@ def test_a_file_with_other_columns_is_refused(tmp_path: Path) -> None:
         rows_of(AliExpress(root))
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("packed", ["gz", "zip", "zip in zip"])
 def test_packed_files_give_the_same_rows(tmp_path: Path, packed: Any) -> None:
     plain = rows_of(AliExpress(write_aliexpress(tmp_path / "plain")))
@@ -186,7 +185,6 @@ def test_packed_files_give_the_same_rows(tmp_path: Path, packed: Any) -> None:
     assert rows_of(AliExpress(root)).equals(plain)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(("line_end", "mark"), [("\r\n", ""), ("\n", "\ufeff"), ("\r\n", "\ufeff")])
 @pytest.mark.parametrize("layout", ["raw", "mtreclib"])
 def test_line_ends_and_byte_order_marks_change_nothing(tmp_path: Path, layout: Any, line_end: str, mark: str) -> None:
@@ -205,7 +203,6 @@ def test_blocks_of_any_size_give_the_same_rows(tmp_path: Path, monkeypatch: pyte
     assert pl.concat(parts).equals(whole)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("country", ["ES", "FR", "US"])
 def test_other_countries_beside_each_other(tmp_path: Path, country: Any) -> None:
     write_aliexpress(tmp_path, "NL", rows=60)
@@ -236,6 +233,7 @@ def test_a_cut_archive_is_refused(tmp_path: Path) -> None:
         AliExpress(tmp_path).files()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("val_from", "share", "whole"), [("train", 0.1, "test"), ("test", 0.5, "train")])
 def test_validation_takes_whole_searches_of_one_part(tmp_path: Path, val_from: Any, share: float, whole: str) -> None:
     root = write_aliexpress(tmp_path, rows=6000)

@@ -21,6 +21,8 @@ from mtlzoo.datamodules.trust import TrustDataModule
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 from mtlzoo.tasks import VECTOR_KINDS
 
+pytestmark = pytest.mark.every_case
+
 BASES = {MultiTaskDataModule, RankingDataModule, PairsDataModule, TrustDataModule}
 EXPORTED = [getattr(mtlzoo.datamodules, name) for name in mtlzoo.datamodules.__all__]
 DATAMODULES = [
@@ -230,7 +232,6 @@ def test_loaders_give_every_row_or_user_once(datamodule: MultiTaskDataModule) ->
     assert train.tolist() != sorted(train.tolist())
 
 
-@pytest.mark.sampled
 def test_preparing_again_gives_the_same_bytes(kind: Any, tmp_path: Path) -> None:
     first, second = (fixture_of(kind).build(tmp_path / "raw", prepared=tmp_path / name) for name in ("a", "b"))
     assert first.data.schema == second.data.schema
@@ -241,7 +242,6 @@ def test_preparing_again_gives_the_same_bytes(kind: Any, tmp_path: Path) -> None
         np.testing.assert_array_equal(np.load(first.folder / path), np.load(second.folder / path))
 
 
-@pytest.mark.sampled
 def test_preparing_is_done_once(kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = fixture_of(kind).build(tmp_path / "raw")
     first.prepare_data()

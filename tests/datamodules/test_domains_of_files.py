@@ -36,7 +36,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     return {}
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("name", "column"), [(name, column) for name, file in FILES.items() for column in file.columns]
 )

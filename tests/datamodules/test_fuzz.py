@@ -75,7 +75,6 @@ class Fixture:
         return ("meaning", f"{what}: {problem}") if problem else ("valid", what)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("source", [name for name in SOURCES if name != "Synthetic"])
 def test_damage_is_refused_or_harmless(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fixture = Fixture(SOURCES[source], tmp_path)

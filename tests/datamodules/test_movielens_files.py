@@ -24,7 +24,6 @@ def film(rows: pl.DataFrame, number: int) -> dict[str, Any]:
     return rows.filter(pl.col("item") == number).row(0, named=True)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("plain", [False, True])
 def test_every_version_is_read_wherever_its_folder_is(tmp_path: Path, version: Any, plain: bool) -> None:

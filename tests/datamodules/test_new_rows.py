@@ -236,6 +236,7 @@ def others(tmp_path: Path) -> Iterator[tuple[MultiTaskDataModule, Any, dict[str,
     yield kuairand.build(root, prepared=tmp_path / "prepared"), KuaiRand, options
 
 
+@pytest.mark.slow
 def test_every_data_set_predicts_a_table_of_its_columns(tmp_path: Path) -> None:
     """Of the columns that `read` yields, which are those of the publisher's files joined."""
     for data, kind, options in others(tmp_path):

@@ -72,7 +72,6 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert data.data.folder.parent == tmp_path / "cache"
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("what", ["folder", "link to nowhere", "pipe"])
 @pytest.mark.parametrize("pattern", ["a.csv", "*.csv"])
 def test_what_is_no_file_is_named(what: str, pattern: str, tmp_path: Path) -> None:

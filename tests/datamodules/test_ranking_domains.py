@@ -28,7 +28,6 @@ def read(module: MultiTaskDataModule) -> pl.DataFrame:
     return rows
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{case[2]}")
 def test_a_value_is_read_and_all_else_is_refused(case: Case, tmp_path: Path) -> None:
     source, file, column, name, values, refused = case
@@ -156,7 +155,6 @@ def test_two_rows_of_a_film_must_be_the_same(differ: bool, tmp_path: Path) -> No
 FILES = sorted({(source, file) for source, file, *_ in CASES} | {("Ciao", "rating.mat"), ("Epinions", "trust.mat")})
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("other", ["folder", "broken link", "nothing"])
 @pytest.mark.parametrize(("source", "file"), FILES)
 @pytest.mark.usefixtures("offline")

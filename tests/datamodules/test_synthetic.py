@@ -19,6 +19,7 @@ def scores_of(data: Synthetic) -> tuple[Any, Any]:
     return world._scores(user, item, tab), user
 
 
+@pytest.mark.slow
 def test_rates_are_those_measured_on_kuairand() -> None:
     rows = rows_of(Synthetic(1_000_000, tasks=8, users=20_000, items=5_000))
     for name, rate in RATES.items():
@@ -31,6 +32,7 @@ def test_rates_may_be_set() -> None:
     assert rows["long_view"].mean() == pytest.approx(0.7, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_rows_whatever_the_chunks() -> None:
     data = Synthetic(2 * BLOCK + 17)
     whole = rows_of(data, blocks=4)

@@ -19,23 +19,12 @@ CENTRE = (
 """Models and their training, a metric that moves its rows, surgery by row and in a training, a rule."""
 
 
+@pytest.mark.slow
 def test_the_centre_of_the_library_mixes_no_devices() -> None:
     """In a process of its own: the device must be there before any test is collected."""
     tests = [str(TESTS / test) for test in CENTRE]
     environment = os.environ | {"MTLZOO_TEST_DEVICE": "pretended", "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "not slow",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        *tests,
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
     done = subprocess.run(command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.fail(done.stdout[-6000:] + done.stderr[-2000:])

@@ -257,6 +257,7 @@ def test_options_that_make_no_model_name_the_file(small: Path, tmp_path: Path, o
         mtlzoo.load(tmp_path / "a.ckpt")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_holds_nothing_but_plain_values(toy: ModuleType, tmp_path: Path) -> None:
     """A process that never imports mtlzoo can read it (trap T4)."""
     path = save(toy, MMoE(toy.SCHEMA, embedding_dim=3, experts=2), tmp_path / "a.ckpt")

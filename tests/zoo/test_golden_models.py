@@ -15,6 +15,8 @@ import mtlzoo
 from mtlzoo import FeatureSchema, MultiTaskModule, Task
 from mtlzoo.schema import Categorical, Feature, Numeric
 
+pytestmark = pytest.mark.every_case
+
 TOLERANCE: dict[str, Any] = {"rtol": 0.0, "atol": 1e-10}
 
 # Reference parameter name -> ours. Hidden layer j is Linear number 2j of an MLP, in both.

@@ -100,7 +100,7 @@ def trainer(folder: Path, precision: Any, **options: Any) -> L.Trainer:
     )
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
 @pytest.mark.parametrize("model", MODELS)
 def test_metrics_and_losses_are_those_of_single_precision(

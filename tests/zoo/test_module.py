@@ -78,6 +78,7 @@ def assert_same(got: dict[str, Tensor], expected: dict[str, Tensor], **tolerance
         torch.testing.assert_close(got[name], value, **options, msg=partial("{}: {}".format, name))
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("model", MODELS)
 def test_forward_gives_every_tasks_logits(toy: ModuleType, model: str) -> None:
     module = build(toy, model).double()
@@ -88,6 +89,7 @@ def test_forward_gives_every_tasks_logits(toy: ModuleType, model: str) -> None:
     torch.testing.assert_close(one["click"], logits["click"][:1])
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("model", MODELS)
 def test_every_parameter_learns(toy: ModuleType, model: str) -> None:
     module = build(toy, model).double()
@@ -253,6 +255,7 @@ def test_checkpoints_hold_plain_things_only(toy: ModuleType, tmp_path: Path, mod
     torch.load(tmp_path / "one.ckpt", weights_only=True)
 
 
+@pytest.mark.slow
 def test_bfloat16_trains(toy: ModuleType, tmp_path: Path) -> None:
     module = build(toy, "MMoE", sparse=True, clip_norm=1.0)
     rows = {name: c.float() if c.dtype == torch.float64 else c for name, c in toy.columns(203, 0).items()}

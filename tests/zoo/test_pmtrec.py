@@ -129,7 +129,7 @@ def trained(data: Friends, folder: Path, module: PMTRec, **options: Any) -> L.Tr
     return trainer
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["mf", "lightgcn", "ngcf"])
 @pytest.mark.parametrize("rule", [None, "pmtrec"])
 def test_trains_and_ranks_everything(data: Friends, tmp_path: Path, encoder: Any, rule: str | None) -> None:

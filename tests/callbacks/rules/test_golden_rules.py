@@ -22,6 +22,8 @@ from mtlzoo.callbacks.rules.linalg.cosines import cosines_of
 from mtlzoo.callbacks.rules.linalg.rounding import tolerance
 from mtlzoo.callbacks.rules.pcgrad import project
 
+pytestmark = pytest.mark.every_case
+
 EPS = torch.finfo(torch.float64).eps
 
 

@@ -15,6 +15,8 @@ from mtlzoo.callbacks import rules
 from mtlzoo.callbacks.rules import GradientRule, GramianRule, pcgrad
 from mtlzoo.callbacks.rules.linalg import pivoting
 
+pytestmark = pytest.mark.every_case
+
 Build = Callable[[int], GramianRule]
 SIZES = (2, 3, 7, 16)
 # Rules whose defaults don't say all; the others are built without arguments.

@@ -186,6 +186,7 @@ def test_random_orders_are_drawn_anew_for_every_call_and_alike_for_every_seed() 
     assert not torch.equal(first[0], three(gramian))
 
 
+@pytest.mark.slow
 def test_pcgrad_random_orders_are_uniform() -> None:
     rows = torch.randn(4, 3, dtype=torch.float64) - 0.5
     rule = rules.PCGrad()

@@ -35,7 +35,6 @@ class ManualSparse(Manual, SparseTables):
     """Sparse tables in manual optimisation."""
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("module_class", [Foreign, Manual, ManualSparse])
 @pytest.mark.parametrize("level", ["model", "parameter", "row"])
 @pytest.mark.parametrize("rule", [rules.NashMTL, rules.PMTRecRule, rules.MetaBalance])

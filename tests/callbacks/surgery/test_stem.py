@@ -89,7 +89,6 @@ class Case:
         return None
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("rule", RULES)
 def test_only_what_is_shared_is_touched(rule: str, level: str) -> None:
@@ -119,7 +118,6 @@ def check(case: Case) -> None:
         torch.testing.assert_close(case.surgery.gramians.sum(0), total, rtol=1e-10, atol=0)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize(

@@ -96,7 +96,6 @@ def stateful() -> list[Any]:
     return found
 
 
-@pytest.mark.sampled
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.parametrize("trunk_first", [True, False], ids=["trunk first", "heads first"])
 @pytest.mark.parametrize(("rule_class", "level"), stateful())

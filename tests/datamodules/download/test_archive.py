@@ -95,7 +95,6 @@ def test_no_archive(tmp_path: Path) -> None:
 ARCHIVES = ["x.zip", "x.tar.gz", "x.tar.bz2", "x.tar.xz"]
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("name", ARCHIVES)
 @pytest.mark.parametrize("sizes", [[30 << 20], [1 << 20] * 30])
 def test_refuses_what_unpacks_to_far_more_than_its_size(name: str, sizes: list[int], tmp_path: Path) -> None:

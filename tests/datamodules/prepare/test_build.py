@@ -73,7 +73,6 @@ def random_frame(rows: int) -> pl.DataFrame:
     )
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(
     "split",
     [RandomSplit(0.2, 0.2), UserSplit("user", "time", 0.2, 0.2), TimeSplit("time", 600, 800)],

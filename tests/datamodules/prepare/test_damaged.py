@@ -141,7 +141,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return table(folder).data.folder
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_seen_said_and_made_anew(
     damage: str, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -126,7 +126,6 @@ def reference_user_split(users: list[Any], order: list[Any], val: float, test: f
     return splits
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("text", [False, True])
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize(("val", "test"), [(0.1, 0.1), (0.29, 0.01), (0.0, 0.5)])

@@ -50,7 +50,6 @@ def frame(name: str) -> pl.DataFrame:
     return pl.DataFrame({"item": ["1", "2", "3"] * 2, name: ["1,2", "3", "2"] * 2, "y": [1, 0, 1, 0, 1, 0]})
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("name", ODD)
 def test_a_sequence_of_any_name_is_prepared_and_trained(tmp_path: Path, name: str) -> None:
     table = frame(name)
@@ -71,7 +70,6 @@ def test_a_sequence_of_any_name_is_prepared_and_trained(tmp_path: Path, name: st
     assert {path.name for path in tmp_path.iterdir()} == {made, f"{made}.lock", "frames"}
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("name", ODD)
 def test_a_table_and_a_task_of_any_name_keep_theirs(tmp_path: Path, name: str) -> None:
     table = frame("tags")

@@ -71,6 +71,7 @@ def by_metric(table: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {row["metric"]: row for row in table}
 
 
+@pytest.mark.slow
 def test_metrics_equal_those_of_sklearn_and_transfer_is_their_difference() -> None:
     data = sample()
     rows = by_metric(transfer_table(data, "single", bootstrap=20))

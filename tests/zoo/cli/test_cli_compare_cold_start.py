@@ -33,6 +33,7 @@ def bucket(count: int) -> str:
     return next((name for name, edge in zip(names, EDGES, strict=False) if count <= edge), names[-1])
 
 
+@pytest.mark.slow
 def test_every_bucket_has_the_auc_of_its_rows(trained: Path, run: Run, tmp_path: Path) -> None:
     words = ["-c", str(trained / "config.yaml"), "--ckpt_path", "best", "--trainer.callbacks+=ColdStartReport"]
     printed = run("test", *words)
@@ -94,6 +95,7 @@ def trainer_with(tmp_path: Path, callback: L.Callback, logger: Any = False) -> L
     return L.Trainer(callbacks=[callback], logger=logger, accelerator="cpu", default_root_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_sampled_negatives_and_unknown_ids_do_not_count(tmp_path: Path) -> None:
     write_movielens(tmp_path / "raw", users=60)
     data = MovieLens(tmp_path / "raw", split="user", test=0.3, negatives=3, eval_batch_size=64)
@@ -109,6 +111,7 @@ def test_sampled_negatives_and_unknown_ids_do_not_count(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_rankings_leave_their_users_out(tmp_path: Path) -> None:
     write_movielens(tmp_path / "raw")
     data = MovieLens(tmp_path / "raw", tasks=["recommend", "rating"], split="user_random", test=0.2)

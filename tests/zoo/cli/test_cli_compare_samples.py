@@ -24,6 +24,7 @@ def single(shared: Path, data_options: list[str]) -> Path:
     return root / "Synthetic-SingleTask-s0" / "version_0"
 
 
+@pytest.mark.slow
 def test_writes_table_and_picture(trained: Path, single: Path, tmp_path: Path, run: Run) -> None:
     out = tmp_path / "out"
     words = ["--runs", f"[{trained}, {trained}]", "--single", f"[{single}]", "--bootstrap", "5", "--out", str(out)]

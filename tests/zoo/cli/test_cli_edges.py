@@ -24,7 +24,6 @@ def table(folder: Path, day_of_zeros: int, days: int = 10) -> list[str]:
     return [*model, *data, "--data.features", "{user: categorical}", "--data.labels", "{y: binary}"]
 
 
-@pytest.mark.sampled
 @pytest.mark.filterwarnings(
     "ignore:TabularDataModule. the label 'y' is 0 in every row of val:mtlzoo.datamodules.errors.DataWarning"
 )

@@ -91,6 +91,7 @@ def test_new_rows_need_the_run_alone(fitted: Path, run_folder: Path, run: Run, s
     assert (found["click"][540:] - expected["click"]).abs().max() == 0
 
 
+@pytest.mark.slow
 def test_several_files_and_ids_that_the_training_did_not_know(run_folder: Path, run: Run) -> None:
     new = table().drop("click", "day")
     new[:100].write_csv("one.csv")

@@ -70,7 +70,6 @@ class PowerCutError(Exception):
     """What a kill is to the process itself."""
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
 @pytest.mark.parametrize(
     ("words", "said"),
@@ -108,6 +107,7 @@ def test_options_that_are_not_said_come_from_the_checkpoint(trained: Path, data_
     assert cli.options.model.init_args.embedding_dim == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -154,7 +154,6 @@ def test_weights_alone_are_tested_but_not_resumed(trained: Path, options: list[s
     run("validate", *options, "--ckpt_path", "weights.ckpt")
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("stop", [("step", 7), ("step", 10), ("step", 23), ("max_steps", 17), ("max_steps", 20)])
 def test_a_resumed_training_ends_as_an_uninterrupted_one(
     whole: Path, options: list[str], run: Run, monkeypatch: pytest.MonkeyPatch, stop: tuple[str, int]

@@ -130,6 +130,7 @@ def test_the_model_can_come_from_the_checkpoint(trained: Path, data_options: lis
     assert table == [line for line in without.splitlines() if "is_click" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patience", "epochs"), [("1", 2), ("null", 4)])
 def test_patience(options: list[str], run: Run, read: Read, patience: str, epochs: int) -> None:
     """Nothing improves at a rate of 0."""

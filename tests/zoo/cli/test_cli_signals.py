@@ -62,7 +62,6 @@ def whole(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / RUN.relative_to("runs")
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("method", "call", "step"),
     [

@@ -35,6 +35,7 @@ def words(path: str, *options: str) -> list[str]:
     return [*SURGERY, f"--trainer.callbacks.rule={path}", *(f"--trainer.callbacks.{option}" for option in options)]
 
 
+@pytest.mark.slow
 def test_the_config_of_a_run_says_all_and_a_resumed_run_ends_as_an_uninterrupted_one(options: list[str]) -> None:
     """GradVac keeps targets per row and the number of its random draws."""
     callback = words("GradVac", "rule.beta=0.3", "level=row")
@@ -56,6 +57,7 @@ def test_the_config_of_a_run_says_all_and_a_resumed_run_ends_as_an_uninterrupted
         torch.testing.assert_close(tensors[0], tensors[1], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_rules_of_ones_own_go_by_their_path(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

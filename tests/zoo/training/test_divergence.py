@@ -74,7 +74,6 @@ def fit(toy: ModuleType, *callbacks: L.Callback, data: Any = None, **run: Any) -
     return trainer
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("every", [0, 1, 50])
 @pytest.mark.parametrize("validated", [True, False])
 @pytest.mark.parametrize("bad", [2, EPOCH - 1, EPOCH + 2])
@@ -191,7 +190,6 @@ def test_early_stopping_that_is_over_stays_over(toy: ModuleType, tmp_path: Path)
 # ---- a Trainer that was told nothing of checkpoints
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("validates", [{}, {"val_check_interval": 3}, {"check_val_every_n_epoch": 2}])
 def test_a_plain_trainer_keeps_the_best_epoch(toy: ModuleType, tmp_path: Path, validates: dict[str, Any]) -> None:
     trainer = fit(toy, enable_checkpointing=True, default_root_dir=tmp_path, max_epochs=4, **validates)

@@ -100,7 +100,6 @@ MEETINGS: dict[str, Callable[[L.Trainer, Any, TabularDataModule, Path], Any]] = 
 }
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(("change", "said"), IN_TRAIN.values(), ids=IN_TRAIN.keys())
 def test_data_of_another_train_split_are_refused(checkpoint: Path, change: dict[str, pl.Expr], said: str) -> None:
     """Rows of validation and test are the same; only what was learned of train differs."""
@@ -111,7 +110,6 @@ def test_data_of_another_train_split_are_refused(checkpoint: Path, change: dict[
         trainer().test(mtlzoo.load(checkpoint), data(frame(**in_train)))
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("meet", MEETINGS.values(), ids=MEETINGS.keys())
 @pytest.mark.parametrize("change", [{"price": pl.col("price") + 1}, {"item": pl.col("item") + "x"}])
 def test_they_are_refused_wherever_they_meet(checkpoint: Path, meet: Any, change: dict[str, pl.Expr]) -> None:
@@ -119,7 +117,6 @@ def test_they_are_refused_wherever_they_meet(checkpoint: Path, meet: Any, change
         meet(trainer(), mtlzoo.load(checkpoint), data(frame(**change)), checkpoint)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("meet", MEETINGS.values(), ids=MEETINGS.keys())
 def test_data_of_the_same_train_split_are_welcome(checkpoint: Path, meet: Any) -> None:
     """Other rows of test and validation, unknown values and other numbers among them; other ids; another place."""
@@ -158,7 +155,6 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("changes", SCHEMAS.values(), ids=SCHEMAS.keys())
 def test_other_columns_are_refused_trained_or_not(checkpoint: Path, changes: dict[str, Any]) -> None:
     for model in (mtlzoo.load(checkpoint), model_of(data())):
@@ -166,7 +162,6 @@ def test_other_columns_are_refused_trained_or_not(checkpoint: Path, changes: dic
             trainer().test(model, data(**changes))
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("changes", SCHEMAS.values(), ids=SCHEMAS.keys())
 @pytest.mark.parametrize("meet", ["fit", "test"])
 def test_weights_are_not_put_into_a_model_of_other_columns(

@@ -188,7 +188,6 @@ def uninterrupted(toy: ModuleType) -> Callable[[str], Fit]:
     return get
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("setup", SETUPS)
 @pytest.mark.parametrize(
     ("how", "step"),
@@ -214,7 +213,6 @@ def test_after_fit_has_returned(
     assert again.result() == whole.result()
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("setup", SETUPS)
 @pytest.mark.parametrize(("how", "step"), [("kill", 5), ("kill", 7), ("max_steps", 10), ("should_stop", 12)])
 def test_last_checkpoint(toy: ModuleType, tmp_path: Path, uninterrupted: Any, how: str, step: int, setup: str) -> None:
@@ -228,7 +226,7 @@ def test_last_checkpoint(toy: ModuleType, tmp_path: Path, uninterrupted: Any, ho
     assert again.result() == whole.result()
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("setup", SETUPS)
 def test_somebody_elses_checkpoint_after_a_batch(
     toy: ModuleType, tmp_path: Path, uninterrupted: Any, setup: str
@@ -246,7 +244,6 @@ def test_somebody_elses_checkpoint_after_a_batch(
     assert again.result()["best"] == whole.result()["best"]
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("setup", [name for name in SETUPS if name != "no validation"])
 def test_somebody_elses_checkpoint_after_a_validation(
     toy: ModuleType, tmp_path: Path, uninterrupted: Any, setup: str
@@ -285,7 +282,6 @@ def test_an_epochs_end_may_go_on_with_another_batch_size(toy: ModuleType, tmp_pa
     assert again.trainer.global_step == EPOCH + 2 * 4
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("step", [5, EPOCH])
 def test_checkpoints_of_earlier_versions(toy: ModuleType, tmp_path: Path, uninterrupted: Any, step: int) -> None:
     """They lack what came later: the sums of losses, and whether a validation was due."""

@@ -11,6 +11,8 @@ from golden_rules import FILES, Entry, parametrized, tensor
 from mtlzoo.callbacks.rules import DWA, FAMO, GLS, IMTLL, RLW, STCH, UW, Equal, LossRule
 from mtlzoo.callbacks.rules.draws import Draws
 
+pytestmark = pytest.mark.every_case
+
 each_loss_rule = parametrized("loss_rules")
 
 
