@@ -1,8 +1,10 @@
 """Shared by all tests: where real and golden data are, a fixed seed, and nothing that leaves the machine."""
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,3 +72,15 @@ def _hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server can be reached, and nothing waits to try again."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("the network is unreachable")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("mtlzoo.datamodules.download.fetch.WAITS", ())
