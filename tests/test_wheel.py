@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDERS = {
@@ -27,25 +28,39 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run share; the first one here builds wheel and project, the others wait."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "wheel"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "whole").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _install(_build(folder), folder / "foreign")
+            (folder / "whole").touch()
+    return folder
+
+
+def _build(folder: Path) -> Path:
     """A wheel built from a source distribution, which is built from the files that a clone would have."""
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    for folder in FOLDERS:
-        shutil.copytree(REPOSITORY / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    source, out = folder / "source", folder / "dist"
+    for name in FOLDERS:
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
-    _run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)], out)
+    _run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)], folder)
     (built,) = out.glob("*.whl")
     return built
 
 
-@pytest.fixture(scope="module")
-def project(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a foreign project with its own environment, in which the wheel is installed."""
-    folder = tmp_path_factory.mktemp("foreign")
+def _install(wheel: Path, folder: Path) -> None:
+    """A foreign project with its own environment, in which the wheel is; in own/ the one of docs/own_project.md."""
     for name in FOLDERS:
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text(DECOY)
+    for path, code in PROJECT.items():
+        (folder / "own" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "own" / path).write_text(code)
     environment = folder / ".venv"
     _run([sys.executable, "-m", "venv", "--without-pip", str(environment)], folder)
     python = str(environment / "bin" / "python")
@@ -54,7 +69,18 @@ def project(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # editable install that is there stays out.
     site = next((environment / "lib").glob("python*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-    return folder
+
+
+@pytest.fixture
+def wheel(shared: Path) -> Path:
+    """The wheel."""
+    return next((shared / "dist").glob("*.whl"))
+
+
+@pytest.fixture
+def project(shared: Path) -> Path:
+    """Folder of the foreign project."""
+    return shared / "foreign"
 
 
 def _run(command: Sequence[str], folder: Path) -> str:
@@ -121,18 +147,8 @@ def test_trains_and_tests_in_the_foreign_project(project: Path, tmp_path: Path) 
     assert (config.parent / "results.json").is_file()
 
 
-@pytest.fixture(scope="module")
-def own_project(project: Path) -> Path:
-    """The project that docs/own_project.md describes, without the zoo's folders."""
-    folder = project / "own"
-    for path, code in PROJECT.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(code)
-    return folder
-
-
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_project_of_the_docs_trains_with_surgery(project: Path, own_project: Path, script: str) -> None:
+def test_project_of_the_docs_trains_with_surgery(project: Path, script: str, tmp_path: Path) -> None:
     """As it stands on the page; of mtlzoo, the callbacks alone are loaded."""
     watch = """
 import runpy, sys
@@ -146,7 +162,8 @@ weights = (found.get("surgery") or found["balancing"]).weights
 assert weights.shape[-1] == 2 and weights.isfinite().all() and weights.any(), weights
 assert sys.argv[1] != "train.py" or (weights - 1).abs().max() > 0.01, weights  # a conflict that PCGrad acted on
 """
-    printed = _run([str(project / ".venv/bin/python"), "-c", watch, script], own_project)
+    folder = shutil.copytree(project / "own", tmp_path / "own")  # others write there meanwhile
+    printed = _run([str(project / ".venv/bin/python"), "-c", watch, script], folder)
     assert "of the last step: " in printed
 
 
