@@ -65,6 +65,19 @@ def test_there_is_a_run_of_every_model_of_then() -> None:
     assert {of(case, "results")["model"] for case in EXPECTED} == set(MODELS)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("mtlzoo.best.BestCheckpoint", "mtlzoo.callbacks.surgery.GradientSurgery", "mtlzoo.callbacks.rules.ConFIG"),
+        *(f"mtlzoo.datamodules.columns.{kind}Split" for kind in ("Time", "Random", "User", "Given")),
+        *("mtlzoo.datamodules.download.download", "mtlzoo.datamodules.prepare.prepare"),
+        *(f"mtlzoo.datamodules.reading.{name}" for name in ("read_csv", "read_parquet")),
+    ],
+)
+def test_paths_of_then_lead_there(path: str) -> None:
+    assert import_class(path).__name__ == path.rpartition(".")[2]
+
+
 @pytest.mark.parametrize("case", EXPECTED)
 @pytest.mark.filterwarnings("ignore:The 'predict_dataloader' does not have many workers")
 def test_loads_with_its_weights_and_predicts_as_then(case: str, folder: Path) -> None:
