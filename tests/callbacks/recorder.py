@@ -1,8 +1,10 @@
-"""Loggers that keep what they are given."""
+"""Loggers and callbacks that keep what they are given."""
 
 from typing import Any
 
+import lightning as L
 from lightning.pytorch.loggers import Logger
+from torch import Tensor
 
 
 class Recorder(Logger):
@@ -46,3 +48,18 @@ class Gallery(Recorder):
 
     def log_table(self, key: str, columns: list[str], data: list[list[Any]], step: int | None = None) -> None:
         self.tables.append((key, columns, data))
+
+
+class Keep(L.Callback):
+    """The first batch, and the gradients that the optimiser is given for it."""
+
+    def __init__(self) -> None:
+        self.batch: dict[str, Tensor] = {}
+        self.gradients: dict[str, Tensor] = {}
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.batch = batch
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        found = ((name, p.grad) for name, p in pl_module.named_parameters())
+        self.gradients = {name: grad.to_dense().clone() for name, grad in found if grad is not None}

@@ -1,7 +1,7 @@
 """Trains many cases of gradient surgery in as many processes as the environment says; weights go to a folder.
 
 ``python surgery_script.py OUT '[{"rule": "PCGrad", ...}, ...]'``, once per rank, with RANK, WORLD_SIZE, MASTER_ADDR,
-MASTER_PORT. Models are the zoo's, or those of recommenders.py and foreign.py. The zoo's data are those of
+MASTER_PORT. Models are the zoo's, or those of recommenders.py, foreign.py and spectral.py. The zoo's data are those of
 tests/zoo/train_script.py: a task that a few neighbouring rows observe, so that some ranks see it and others don't.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 import foreign
 import lightning as L
 import recommenders
+import spectral
 import torch
 from torch.utils.data import DataLoader
 
@@ -41,9 +42,11 @@ def train(case: dict[str, Any]) -> dict[str, torch.Tensor]:
         model = getattr(mtlzoo, case["model"])(SCHEMA, embedding_dim=4, **arguments)
         data = InMemory(case["batch_size"] // world_size)
     else:
-        home: Any = foreign if hasattr(foreign, case["model"]) else recommenders
+        homes: tuple[Any, ...] = (foreign, spectral, recommenders)
+        home = next(home for home in homes if hasattr(home, case["model"]))
         model = getattr(home, case["model"])(**arguments)
-        batches: Any = three_batches(home.batch, case["batch_size"], world_size)
+        draw = recommenders.batch if home is recommenders else foreign.batch
+        batches: Any = three_batches(draw, case["batch_size"], world_size)
         data = DataLoader(batches, batch_size=None)
     rule = getattr(rules, case["rule"])(**case.get("options", {}))
     trainer = L.Trainer(

@@ -1,116 +1,35 @@
 """`LossBalancing` against plain autograd, for every loss rule, on modules of ours and of others."""
 
 import copy
-import itertools
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR, DEVICE
+from balancing_cases import (
+    REMEMBERING,
+    assert_same,
+    each_rule,
+    expected,
+    fit,
+    made,
+    zoo_columns,
+    zoo_model,
+)
+from device import ACCELERATOR
 from foreign import Batch, Foreign, Manual, SparseTables, TwoOptimizers, batch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.precision import MixedPrecision
-from lightning.pytorch.strategies import ModelParallelStrategy
 from recorder import Recorder
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
-from torch.utils.data import DataLoader
 
 from mtlzoo import MMoE
-from mtlzoo.callbacks import GradientSurgery, LossBalancing, LossRule, rules
+from mtlzoo.callbacks import LossBalancing, LossRule, rules
 from mtlzoo.datamodules.loading import BatchLoader
-from mtlzoo.schema import Categorical, FeatureSchema, Numeric
-from mtlzoo.tasks import Task
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "FixedWeights": {"weights": [1.0, -2.0, 0.5]},
-    "STCH": {"warmup_epochs": 1},
-    "UW": {"lr": 0.1},
-    "IMTLL": {"lr": 0.1},
-}
-LOSS_RULES: dict[str, Callable[[], LossRule]] = {
-    name: partial(rule, **OPTIONS.get(name, {}))
-    for name in rules.__all__
-    if isinstance(rule := getattr(rules, name), type) and issubclass(rule, LossRule) and rule is not LossRule
-}
-each_rule = pytest.mark.parametrize("build", LOSS_RULES.values(), ids=LOSS_RULES)
-REMEMBERING = {name: build for name, build in LOSS_RULES.items() if build().state_dict()}
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no")
-
-SCHEMA = FeatureSchema(
-    (Categorical("user", 20), Numeric("age")), (Task("click"), Task("like", weight=2.0), Task("stars", "regression"))
-)
-
-
-def zoo_columns(rows: int, seed: int = 0) -> Batch:
-    """Rows for `SCHEMA`; the second task is observed in the first half only."""
-    g = torch.Generator().manual_seed(seed)
-    labels = torch.rand(rows, 3, generator=g, dtype=torch.float64)
-    labels[:, :2] = labels[:, :2].round()
-    labels[rows // 2 :, 1] = torch.nan
-    user = torch.randint(0, 20, (rows, 1), generator=g).int()
-    return {"categorical": user, "numeric": torch.randn(rows, 1, generator=g).double(), "labels": labels}
-
-
-def zoo_model(**options: Any) -> MMoE:
-    torch.manual_seed(0)
-    return MMoE(SCHEMA, embedding_dim=3, lr=0.02, experts=2, expert_units=[4], tower_units=[4], **options)
-
-
-def task_losses(self: Any, batch: Batch) -> Tensor:
-    losses: Tensor = self.losses(batch)
-    return losses
-
-
-def made(kind: type[Foreign]) -> Foreign:
-    """A module with what FAMO needs."""
-    torch.manual_seed(0)
-    module: Foreign = type(kind.__name__, (kind,), {"task_losses": task_losses})()
-    return module
-
-
-def fit(module: L.LightningModule, batches: Any, *callbacks: L.Callback, **options: Any) -> L.Trainer:
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    defaults: dict[str, Any] = {"max_epochs": 1, "accelerator": ACCELERATOR, "devices": 1, **quiet}
-    if not {"plugins", "strategy"} & set(options):
-        defaults["precision"] = "64-true"
-    trainer = L.Trainer(**(defaults | options), callbacks=list(callbacks))
-    trainer.fit(module, DataLoader(batches, batch_size=None) if isinstance(batches, list) else batches)  # type: ignore[arg-type]
-    module.to(DEVICE)  # Lightning leaves it on the CPU
-    return trainer
-
-
-def expected(module: Any, rule: LossRule, batches: list[Batch], epochs: int) -> dict[str, Tensor]:
-    """Weights after plain training on the weighted sum."""
-    module.double()
-    rule.allocate(3)
-    found = module.configure_optimizers()
-    optimizers = found if isinstance(found, tuple) else (found,)
-    for _ in range(epochs):
-        for one in batches:
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            losses = module.task_losses(one)
-            (rule(losses.detach()) * losses).sum().backward()
-            for optimizer in optimizers:
-                optimizer.step()
-            if rule.needs_losses_after_step:
-                rule.update(module.task_losses(one).detach())
-        rule.end_epoch()
-    weights: dict[str, Tensor] = module.state_dict()
-    return weights
-
-
-def assert_same(got: dict[str, Tensor], wanted: dict[str, Tensor], tolerance: float = 1e-11) -> None:
-    assert set(got) == set(wanted)
-    for name, weight in wanted.items():
-        torch.testing.assert_close(
-            got[name], weight, rtol=tolerance, atol=tolerance, equal_nan=True, msg=partial("{}: {}".format, name)
-        )
 
 
 @each_rule
@@ -336,100 +255,3 @@ def test_what_is_descended_is_logged() -> None:
 
 
 # ---- refusals
-
-
-@pytest.mark.parametrize(
-    ("rule", "message"),
-    [
-        (rules.PCGrad(), r"PCGrad weighs gradients; use GradientSurgery\(PCGrad"),
-        (rules.GradDrop(), r"GradDrop weighs gradients; use GradientSurgery"),
-        (rules.UW, r"give an object, as in LossBalancing\(UW\(\)\)"),
-        (torch.ones(3), "extends LossRule"),
-    ],
-)
-def test_other_rules_are_refused(rule: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        LossBalancing(rule)
-
-
-class Scalar(Foreign):
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
-        return self.losses(batch).sum()
-
-
-class One(Foreign):
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
-        return {"loss": self.losses(batch)[:1]}
-
-
-class Changing(Foreign):
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
-        return {"loss": self.losses(batch)[: 3 - batch_idx]}
-
-
-class Micro(Manual):
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
-        optimizer: Any = self.optimizers()
-        for _ in range(2):
-            self.manual_backward(self.losses(batch))
-        optimizer.step()
-
-
-class WrongAfter(Foreign):
-    def task_losses(self, batch: Batch) -> Any:
-        return self.losses(batch)[:2]
-
-
-@pytest.mark.parametrize(
-    ("module", "balancing", "message"),
-    [
-        (Scalar, LossBalancing(rules.UW()), r"a vector \[T\].*torch.stack"),
-        (One, LossBalancing(rules.UW()), "two tasks or more"),
-        (Changing, LossBalancing(rules.UW()), "2 losses, 3 before"),
-        (Foreign, LossBalancing(rules.UW(), tasks=["a", "b"]), "one name per loss"),
-        (Foreign, LossBalancing(rules.FixedWeights([1.0, 2.0])), "FixedWeights"),
-        (Foreign, LossBalancing(rules.FAMO()), r"Give Foreign a method task_losses\(batch\)"),
-        (Micro, LossBalancing(rules.FAMO()), "several manual_backward calls.*accumulate=1"),
-        (WrongAfter, LossBalancing(rules.FAMO()), "task_losses must return 3 losses"),
-    ],
-)
-def test_what_cannot_be_served_is_refused(module: type[Foreign], balancing: LossBalancing, message: str) -> None:
-    one = made(module) if module is Micro else module()
-    with pytest.raises(ValueError, match=message):
-        fit(one, [batch(seed=seed) for seed in range(2)], balancing)
-    assert "backward" not in one.__dict__
-
-
-def test_changing_losses_are_refused_with_a_name_per_task() -> None:
-    with pytest.raises(ValueError, match="one name per loss"):
-        fit(Changing(), [batch(), batch()], LossBalancing(rules.UW(), tasks=["a", "b", "c"]))
-
-
-@pytest.mark.parametrize(
-    "both", list(itertools.permutations([LossBalancing(rules.UW()), GradientSurgery(rules.PCGrad())]))
-)
-def test_a_second_callback_is_refused(both: tuple[L.Callback, ...]) -> None:
-    module = Foreign()
-    with pytest.raises(ValueError, match="Keep one callback"):
-        fit(module, [batch()], *both)
-
-
-class Reentrant(Foreign):
-    """Keeps no activations of its trunk; surgery refuses this form of it, as single tasks' gradients need another."""
-
-    def losses(self, batch: Batch) -> Tensor:
-        h: Any = checkpoint(self.trunk, batch["x"].requires_grad_(), use_reentrant=True)
-        return torch.stack(
-            [(head(h).squeeze(1) - batch["y"][:, t]).square().mean() for t, head in enumerate(self.heads)]
-        )
-
-
-def test_reentrant_checkpointing_is_served() -> None:
-    module = made(Reentrant)
-    fit(module, [batch()], LossBalancing(rules.Equal()))
-    assert set(module.seen[0]) == dict(module.named_parameters()).keys()
-
-
-def test_fsdp_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"ModelParallelStrategy.*one device and DDP"):
-        fit(made(Foreign), [batch()], LossBalancing(rules.UW()), strategy=ModelParallelStrategy())

@@ -46,7 +46,7 @@ EXCEPTIONS = {
     "zoo/test_compiled": COMPILER,
     "zoo/test_ddp": "processes that talk by gloo",
     "zoo/test_module.py::test_networks_compile": COMPILER,
-    "zoo/test_module.py::test_bfloat16_trains": "pretended: autocast knows no such device",
+    "zoo/training/test_optimised.py::test_bfloat16_trains": "pretended: autocast knows no such device",
     "zoo/test_old_runs": "runs that were made on the CPU",
     "callbacks/surgery/test_operation.py::test_a_gradient_that_is_not_finite": "told at the same step on the CPU only",
     "callbacks/surgery/test_callback.py::test_equals_dense_reference[64-true-1e-12-Recurrent": NO_GRU,

@@ -10,7 +10,7 @@ from device import TESTS
 CENTRE = (
     "zoo/test_golden_models.py",  # skipped without golden numbers
     "zoo/metrics/test_gauc.py::test_equals_a_loop_over_groups",
-    "zoo/test_module.py::test_schedules[options0-expected0]",
+    "zoo/training/test_optimised.py::test_schedules[options0-expected0]",
     "zoo/metrics/test_metrics_contract.py::test_keeps_float64_when_the_module_changes_type[GAUC]",
     "callbacks/surgery/test_rows.py",
     "callbacks/surgery/test_callback.py::test_equals_dense_reference[64-true-1e-12-SparseTables-PCGrad-row]",

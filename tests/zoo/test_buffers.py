@@ -9,17 +9,11 @@ import lightning as L
 import pytest
 import torch
 from device import ACCELERATOR
+from every_model import MODELS
 
 import mtlzoo
 from mtlzoo import MultiTaskModule, PMTRec
 
-MODELS = sorted(
-    name
-    for name in mtlzoo.__all__
-    if isinstance(kind := getattr(mtlzoo, name), type)
-    and issubclass(kind, MultiTaskModule)
-    and kind is not MultiTaskModule
-)
 OPTIONS: dict[str, dict[str, Any]] = {
     "ESMM": {"funnel": ["click", "like"], "require_funnel": False},
     "PEPNet": {"prior": ["user", "item"]},

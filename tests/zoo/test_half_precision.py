@@ -7,21 +7,14 @@ import lightning as L
 import pytest
 import torch
 from device import ACCELERATOR
+from every_model import MODELS
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 import mtlzoo
-from mtlzoo import MultiTaskModule
 from mtlzoo.schema import Batch, Categorical, FeatureSchema, Numeric, Sequence
 from mtlzoo.tasks import Task
 
-MODELS = sorted(
-    name
-    for name in mtlzoo.__all__
-    if isinstance(kind := getattr(mtlzoo, name), type)
-    and issubclass(kind, MultiTaskModule)
-    and kind is not MultiTaskModule
-)
 OPTIONS: dict[str, dict[str, Any]] = {
     "ESMM": {"funnel": ["click", "buy"], "require_funnel": False},
     "PEPNet": {"prior": ["user", "item"], "domain": ["tags"]},

@@ -4,16 +4,15 @@ Every matrix of every ``rules*.json`` is held against formulas that see J, not i
 compared wherever the reference is right, which properties of J decide: never the name of a matrix.
 """
 
-import json
 import math
 import re
-from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
 
 import pytest
 import torch
-from golden_rules import FILES, GOLDEN, Entry, tensor
+from golden_matrices import EPS, Case, each_matrix, orders_of, pinv
+from golden_rules import Entry, tensor
 from torch import Tensor
 
 from mtlzoo.callbacks import rules
@@ -23,101 +22,6 @@ from mtlzoo.callbacks.rules.linalg.rounding import tolerance
 from mtlzoo.callbacks.rules.pcgrad import project
 
 pytestmark = pytest.mark.every_case
-
-EPS = torch.finfo(torch.float64).eps
-
-
-def matrices() -> Iterator[Any]:
-    for path in FILES:
-        for name, matrix in json.loads(path.read_text())["matrices"].items():
-            yield pytest.param(matrix, id=f"{path.stem}-{name}")
-
-
-CASES = list(matrices()) or [
-    pytest.param(None, marks=pytest.mark.skip(reason=f"no rules.json at {GOLDEN}; set MTLZOO_GOLDEN"))
-]
-each_matrix = pytest.mark.parametrize("matrix", CASES)
-
-
-class Case:
-    """One matrix: its gradients, and what its references can be asked."""
-
-    def __init__(self, matrix: Entry) -> None:
-        self.entries = matrix
-        self.rows = tensor(matrix["J"])
-        self.gramian = tensor(matrix["gramian"])
-        self.tasks = len(self.rows)
-        self.norms = self.rows.norm(dim=1)
-        self.active = self.norms > 0
-        self.units = self.rows / torch.where(self.active, self.norms, 1.0)[:, None]
-
-    def reference(self, library: str, name: str) -> Iterator[tuple[Entry, re.Match[str]]]:
-        """The finite entries whose whole name matches."""
-        for key, entry in self.entries.get(library, {}).items():
-            if (match := re.fullmatch(name, key)) and "error" not in entry and finite(entry):
-                yield entry, match
-
-    def noise(self, *weights: Tensor) -> float:
-        """Rounding of J^T w."""
-        largest = torch.stack([w.abs() for w in weights] + [torch.ones_like(self.norms)]).amax(0)
-        return 64 * EPS * float((largest * self.rows.abs().amax(1)).sum())
-
-    def compare(self, weights: Tensor, gradient: Any, relative: float = 1e-10) -> None:
-        """J^T w is `gradient`, relative to its largest entry."""
-        expected = tensor(gradient)
-        bound = relative * float(expected.abs().max()) + self.noise(weights)
-        torch.testing.assert_close(weights @ self.rows, expected, rtol=0.0, atol=bound)
-
-    def spectrum(self, symmetric: Tensor) -> Tensor:
-        """Eigenvalues relative to the largest."""
-        values: Tensor = torch.linalg.eigvalsh(symmetric)
-        return values / values[-1:].clamp_min(1e-300)
-
-    def doubtful(self, symmetric: Tensor) -> bool:
-        """Whether torchjd's limit of the rank, T eps, and ours are not the same decision beyond rounding."""
-        values = self.spectrum(symmetric).abs()
-        return bool(((values > self.tasks * EPS / 3) & (values < 3 * tolerance(self.tasks))).any())
-
-    @property
-    def cosines(self) -> Tensor:
-        return (self.units @ self.units.T)[self.active][:, self.active]
-
-    @property
-    def regular(self) -> bool:
-        """Whether the gradients that there are are independent, beyond any rounding."""
-        return bool(self.active.any()) and float(self.spectrum(self.cosines)[0]) > 3 * tolerance(self.tasks)
-
-    @property
-    def solved(self) -> float:
-        """Relative error of what solves a system with the cosines."""
-        values = self.spectrum(self.cosines)
-        values = values[values > tolerance(self.tasks)]
-        return 1e-10 + 64 * EPS / float(values.min()) if len(values) else 1e-10
-
-
-def finite(entry: Any) -> bool:
-    if isinstance(entry, dict):
-        return all(finite(value) for value in entry.values())
-    if isinstance(entry, list):
-        return all(finite(value) for value in entry)
-    return entry is not None
-
-
-def pinv(rows: Tensor) -> Tensor:
-    inverse: Tensor = torch.linalg.pinv(rows, rtol=tolerance(len(rows)) ** 0.5)
-    return inverse
-
-
-def orders_of(kind: str, tasks: int) -> Tensor:
-    """torchjd's orders of the others, from the end of an entry's name."""
-    others = [[j for j in range(tasks) if j != i] for i in range(tasks)]
-    if kind == "order_identity":
-        return torch.tensor(others)
-    if kind == "order_reversed":
-        return torch.tensor([row[::-1] for row in others])
-    torch.manual_seed(int(kind.rsplit("_", 1)[1]))
-    drawn = [torch.randperm(tasks).tolist() for _ in range(tasks)]
-    return torch.tensor([[j for j in row if j != i] for i, row in enumerate(drawn)])
 
 
 @each_matrix

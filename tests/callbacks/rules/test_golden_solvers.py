@@ -5,12 +5,11 @@ numbers satisfy their own problem, which a property of the numbers decides and n
 answer that our documentation promises is checked.
 """
 
-import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+from golden_matrices import Problem
 from golden_rules import F64, Entry, finite, parametrized, tensor
 from torch import Tensor
 
@@ -18,49 +17,6 @@ from mtlzoo.callbacks.rules import MGDA, PCD, CAGrad, DualProj, FairGrad, MoCo, 
 from mtlzoo.callbacks.rules.graddrop import drop
 
 each_matrix = parametrized("matrices")
-
-
-class Problem:
-    """One matrix."""
-
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
-        self.rows = tensor(entry["J"])
-        self.gramian = self.rows @ self.rows.T
-        self.tasks = len(self.rows)
-        self.norms = self.rows.norm(dim=1)
-        self.active = self.norms > 0
-        self.largest = self.rows.abs().max()
-        units = self.rows / torch.where(self.active, self.norms, 1.0)[:, None]
-        self.cosines = units @ units.T
-
-    def references(self, library: str, pattern: str) -> Iterator[tuple[re.Match[str], Any]]:
-        for key, value in self.entry.get(library, {}).items():
-            if match := re.fullmatch(pattern, key):
-                yield match, value
-
-    def close(self, weights: Tensor, gradient: Any, relative: float | None = None) -> None:
-        """J^T w is as expected: to 1e-8 of the largest entry of J or of the expected, or relative to the latter."""
-        expected = tensor(gradient)
-        assert torch.isfinite(weights).all()
-        assert not weights[~self.active].any()
-        scale = expected.abs().max() if relative else torch.maximum(self.largest, expected.abs().max())
-        relative = relative or 1e-8
-        # Weights may be large where the vector isn't: the rounding of their sum.
-        rounding = 1e-15 * self.tasks * (weights.abs() @ self.rows.abs()).max()
-        torch.testing.assert_close(weights @ self.rows, expected, rtol=0, atol=float(relative * scale + rounding))
-
-    def fair_residual(self, weights: Tensor, power: float) -> float:
-        """How far weights are from ``(G w)_t = w_t^-power`` for the active tasks."""
-        w = torch.where(self.active, weights, 1.0)
-        residual = (self.gramian @ torch.where(self.active, weights, 0.0)) * w**power - 1
-        return float(torch.where(self.active, residual.abs(), 0.0).max())
-
-    def positive_null(self) -> bool:
-        """Whether some gradients nearly cancel one another in a convex combination: tasks are Pareto stationary."""
-        rule = MGDA("l2")
-        w = rule(torch.where(self.active[:, None] & self.active, self.cosines, 0.0))
-        return bool(w @ self.cosines @ w < 1e-5)
 
 
 @each_matrix

@@ -11,9 +11,9 @@ from foreign import (
     Foreign,
     ScalarField,
     Silent,
-    Spectral,
     batch,
 )
+from spectral import Spectral
 from torch import Tensor, nn
 
 from mtlzoo.callbacks import GradientSurgery, rules

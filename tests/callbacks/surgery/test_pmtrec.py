@@ -14,13 +14,13 @@ import torch
 from device import ACCELERATOR
 from fitting import NAMED, QUIET, fit_on
 from recommenders import TASKS, Graph, Mixed, PlainGraph, Recommender, TwoBatches, data_of
+from recorder import Keep
 from reference import jacobian
 from surgery_cases import run
 from torch import Tensor
 
 import mtlzoo
 from mtlzoo.callbacks import GradientSurgery, GramianRule, PMTRecRule, Sum
-from mtlzoo.schema import Batch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "zoo"))
 
@@ -134,7 +134,7 @@ def _looked_up(module: Recommender) -> list[Tensor]:
 @pytest.mark.parametrize("others", ["rule", "sum"])
 @pytest.mark.parametrize("sparse", [True, False])
 def test_a_model_of_the_zoo(sparse: bool, others: Any, accumulate: int) -> None:
-    keep = _Keep()
+    keep = Keep()
     module = mtlzoo.MMoE(
         SCHEMA, embedding_dim=4, experts=2, expert_units=[6], tower_units=[4], sparse=sparse, accumulate=accumulate
     ).double()
@@ -163,21 +163,6 @@ def test_a_model_of_the_zoo(sparse: bool, others: Any, accumulate: int) -> None:
             wanted = paper(j.reshape(len(j), 1, -1), 1, tau=TAU / 5)[0].view(j.shape[1:])
         atol = 1e-12 * wanted.abs().max().item()
         torch.testing.assert_close(keep.gradients[name], wanted, rtol=0, atol=atol, msg=partial(NAMED, name))
-
-
-class _Keep(L.Callback):
-    """The first batch, and the gradients that the optimiser is given for it."""
-
-    def __init__(self) -> None:
-        self.batch: Batch = {}
-        self.gradients: dict[str, Tensor] = {}
-
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Batch, batch_idx: int) -> None:
-        self.batch = batch
-
-    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        found = ((name, p.grad) for name, p in pl_module.named_parameters())
-        self.gradients = {name: grad.to_dense().clone() for name, grad in found if grad is not None}
 
 
 def test_automatic_accumulation_equals_the_whole_batch() -> None:

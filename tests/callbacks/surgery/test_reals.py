@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 from fitting import LEVELS, NAMED, fit
-from foreign import Foreign, Manual, Spectral, SpectralReal, batch
+from foreign import Foreign, Manual, batch
+from spectral import Spectral, SpectralReal
 from surgery_cases import case, compare
 from torch import Tensor, nn
 

@@ -10,12 +10,12 @@ import lightning as L
 import pytest
 import torch
 from device import ACCELERATOR
+from recorder import Keep
 from reference import expected, jacobian
 from torch import Tensor, nn
 
 from mtlzoo import STEMNet
 from mtlzoo.callbacks import GradientSurgery, rules
-from mtlzoo.schema import Batch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "zoo"))
 
@@ -33,21 +33,6 @@ DEPTHS: dict[str, dict[str, Any]] = {
     "one layer": {},
     "two layers, task gates": {"layers": 2, "shared_stream": "stopped", "gate_input": "task"},
 }
-
-
-class Keep(L.Callback):
-    """The first batch, and the gradients that the optimiser is given for it."""
-
-    def __init__(self) -> None:
-        self.batch: Batch = {}
-        self.gradients: dict[str, Tensor] = {}
-
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Batch, batch_idx: int) -> None:
-        self.batch = batch
-
-    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        found = ((name, p.grad) for name, p in pl_module.named_parameters())
-        self.gradients = {name: grad.to_dense().clone() for name, grad in found if grad is not None}
 
 
 class Case:

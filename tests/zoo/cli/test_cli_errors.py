@@ -4,17 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from every_model import MODELS
 
 import mtlzoo
-from mtlzoo import MultiTaskModule
 
 Run = Callable[..., str]
 EXPORTED = {name: getattr(mtlzoo, name) for name in mtlzoo.__all__ if name != "__version__"}
-MODELS = sorted(
-    name
-    for name, kind in EXPORTED.items()
-    if isinstance(kind, type) and issubclass(kind, MultiTaskModule) and kind is not MultiTaskModule
-)
 
 
 @pytest.mark.parametrize(
