@@ -11,24 +11,19 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "architecture.md").read_text()
-SETUPTOOLS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
-ROOTS: dict[str, str] = SETUPTOOLS["package-dir"]
+PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+ROOTS: dict[str, str] = PYPROJECT["tool"]["setuptools"]["package-dir"]
 LONGEST = 300
 """Lines of a file."""
-
-
-def folder_of(package: str) -> str:
-    """Folder of a package in the repository."""
-    root = max((root for root in ROOTS if f"{package}.".startswith(f"{root}.")), key=len)
-    return ROOTS[root] + package.removeprefix(root).replace(".", "/")
 
 
 def modules() -> dict[str, Path]:
     """File of every module of the packages, `__init__` under the package's name."""
     found = {}
-    for package in SETUPTOOLS["packages"]:
-        for path in (REPOSITORY / folder_of(package)).glob("*.py"):
-            found[package if path.stem == "__init__" else f"{package}.{path.stem}"] = path
+    for root, folder in ROOTS.items():
+        for path in sorted((REPOSITORY / folder).rglob("*.py")):
+            inside = path.relative_to(REPOSITORY / folder).with_suffix("").parts
+            found[".".join([root, *inside]).removesuffix(".__init__")] = path
     return found
 
 
@@ -89,7 +84,8 @@ def rooms() -> dict[str, list[str]]:
 
 
 def test_every_room_has_a_line() -> None:
-    assert sorted(rooms()) == sorted(map(folder_of, SETUPTOOLS["packages"]))
+    packages = {path.parent for path in MODULES.values() if path.name == "__init__.py"}
+    assert sorted(rooms()) == sorted(folder.relative_to(REPOSITORY).as_posix() for folder in packages)
 
 
 def name_of(place: str) -> str:
@@ -115,8 +111,19 @@ def within(name: str, place: str) -> bool:
 
 
 def test_files_are_short() -> None:
-    lengths = {path: len(path.read_text().splitlines()) for path in MODULES.values()}
+    others = (path for folder in ("tests", "benchmarks") for path in (REPOSITORY / folder).rglob("*.py"))
+    lengths = {path: len(path.read_text().splitlines()) for path in (*MODULES.values(), *others)}
+    assert len(lengths) > 400
     assert not {str(path): length for path, length in lengths.items() if length > LONGEST}
+
+
+def test_what_the_page_names_is_there() -> None:
+    named = re.findall(rf"(?:{'|'.join([*ROOTS.values(), 'tests'])})/(?:[\w/]+(?:\.py)?)?", PAGE)
+    assert len(named) > 60
+    assert not [place for place in named if not (REPOSITORY / place).exists()]
+    begins = re.findall(r"`(\w+)` (?:in|of) `([\w/]+\.py)`", " ".join(PAGE.split()))
+    assert len(begins) >= 3
+    assert not [(name, file) for name, file in begins if f"def {name}(" not in (REPOSITORY / file).read_text()]
 
 
 def test_contributing_leads_here() -> None:
