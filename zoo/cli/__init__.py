@@ -1,4 +1,4 @@
-"""The command ``mtlzoo``: fit, validate, test, predict, prepare, compare-samples, compare-cold-start.
+"""The command ``mtlzoo``: fit, validate, test, predict, prepare, compare, and two more that compare runs.
 
 This module imports nothing heavy: ``mtlzoo --help`` answers at once, and what a command needs is imported when it runs.
 """
@@ -7,10 +7,9 @@ import difflib
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.resources import files
-from pathlib import Path
 from typing import NoReturn
 
+from mtlzoo.cli.shipped import shipped
 from mtlzoo.version import __version__
 
 COMMANDS = {
@@ -22,6 +21,10 @@ COMMANDS = {
     ),
     "predict": ("write the predictions of a checkpoint to Parquet", "mtlzoo.cli.fit"),
     "prepare": ("prepare a data set, without a model", "mtlzoo.cli.prepare"),
+    "compare": (
+        "train and test a matrix of models, rules, data sets and seeds; statistics and a page of what came of it",
+        "mtlzoo.cli.compare",
+    ),
     "compare-samples": (
         "transfer between tasks on users whose feedback on them is comparable",
         "mtlzoo.cli.compare_samples",
@@ -72,7 +75,7 @@ def _run(words: list[str], *, raises: bool) -> None:
     with REQUESTS.importing():
         command = import_module(COMMANDS[words[0]][1])
     try:
-        command.run([words[0], *map(_shipped, words[1:])])
+        command.run([words[0], *map(shipped, words[1:])])
     except Exception as error:
         from mtlzoo.cli.refusals import mendable, told
 
@@ -80,15 +83,6 @@ def _run(words: list[str], *, raises: bool) -> None:
             raise
         sys.stderr.write(f"mtlzoo {words[0]}: error: {told(error)}\n")
         raise SystemExit(1 if isinstance(error, FloatingPointError) else 2) from None
-
-
-def _shipped(word: str) -> str:
-    """``configs/....yaml`` means the file that came with the package where the working folder has none of that name."""
-    option, equals, value = word.rpartition("=")
-    if not value.startswith("configs/") or Path(value).exists():
-        return word
-    shipped = Path(str(files("mtlzoo.configs"))) / value.removeprefix("configs/")
-    return f"{option}{equals}{shipped}" if shipped.is_file() else word
 
 
 def _overview() -> str:
@@ -102,6 +96,7 @@ def _overview() -> str:
             "",
             "  mtlzoo fit --model MMoE --data KuaiRand --data.root DIR     train",
             "  mtlzoo test -c RUN/config.yaml --ckpt_path best             test what was trained",
+            "  mtlzoo compare FILE --out DIR                               compare models, rules and data sets",
             "  mtlzoo COMMAND --help                                       all options of a command",
             "  mtlzoo fit --model.help MMoE                                options of one model",
             "  mtlzoo fit --data.help KuaiRand                             options of one data set",

@@ -33,6 +33,7 @@ def fit_record(trainer: L.Trainer) -> dict[str, Any]:
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "monitor": None if best is None else best.monitor,
+        "mode": None if best is None else best.mode,
         "best": score,
     }
 

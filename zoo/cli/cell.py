@@ -1,0 +1,59 @@
+"""One cell of a comparison: the ordinary ``mtlzoo fit`` and ``mtlzoo test`` in a folder of its own, in one process."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtlzoo.compare.cells import CellFolder
+from mtlzoo.compare.queue import CLAIMED
+
+PATIENCE = 10.0
+"""Seconds that it waits for its claim, as other processes look whether somebody has it."""
+
+
+def run_cell(path: Path, *, test: bool, keep_rows: int) -> None:
+    """Trains a cell, from where it was, and tests it.
+
+    Args:
+        path: Its folder, with cell.json.
+        test: Whether it is tested.
+        keep_rows: Rows of test up to which its outputs are kept.
+
+    Raises:
+        SystemExit: Another process works on it.
+    """
+    cell = CellFolder(path.resolve())
+    claim = cell.claim(PATIENCE)
+    if claim is None:
+        raise SystemExit(CLAIMED)
+    with claim:
+        said = cell.read()
+        os.chdir(said["folder"])
+        if cell.record("fit.json") is None:
+            _command("fit", _training(cell, said["words"]))
+        if test and cell.record("results.json") is None:
+            run = cell.run
+            assert run is not None
+            _command("test", ["-c", str(run / "config.yaml"), "--ckpt_path", "best", "--keep_rows", str(keep_rows)])
+            (run / "checkpoints" / "last.ckpt").unlink(missing_ok=True)  # two thirds of the space, and of no more use
+
+
+def _training(cell: CellFolder, words: Sequence[str]) -> list[str]:
+    """Words that begin the training, or take up the one that was interrupted."""
+    run = cell.run
+    if run is not None and (run / "checkpoints" / "last.ckpt").is_file() and (run / "config.yaml").is_file():
+        return ["-c", str(run / "config.yaml"), "--ckpt_path", "last"]
+    if run is not None:
+        shutil.rmtree(run.parent)
+    return [*words, f"--trainer.default_root_dir={cell.path}"]
+
+
+def _command(name: str, words: list[str]) -> None:
+    from mtlzoo.cli import main
+
+    print(f"$ mtlzoo {name} {' '.join(words)}", flush=True)
+    # What Lightning starts the other processes of a training with.
+    sys.argv = [str(Path(__file__).parents[1] / "__main__.py"), name, *words]
+    main([name, *words])
