@@ -69,7 +69,7 @@ def tested(run: Run) -> dict[str, Any]:
     }
     words = list(run.arguments)
     words[words.index("--data.root") + 1] = "ROOT"
-    command = " ".join(["mtlzoo fit", *words, f"--seed_everything {run.seed} --data.shuffle_seed {run.seed}"])
+    command = " ".join(["mtlzoo fit", *words, f"--seed_everything {run.seed}"])
     return {"command": command, "seed": run.seed, "validation": validation(run), "test": found, **about}
 
 

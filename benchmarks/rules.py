@@ -35,7 +35,6 @@ def measure(name: str, data: KuaiRand, seed: int, epochs: int) -> dict[str, Any]
     rule, _, level = name.partition(" ")
     made = getattr(rules, rule)()
     callback = LossBalancing(made) if isinstance(made, rules.LossRule) else GradientSurgery(made, level or "model")  # type: ignore[arg-type]
-    data.shuffle_seed = seed
     model = MMoE(data.schema, table_weight_decay=8e-3, **NETWORK)  # type: ignore[arg-type]
     trainer = L.Trainer(
         accelerator="cpu",

@@ -36,8 +36,8 @@ class Run:
         """Trains, if that was not done."""
         if self.record("fit.json") is None:
             shutil.rmtree(self.folder, ignore_errors=True)  # what an interrupted training left would be tested
-            seeds = ["--seed_everything", str(self.seed), "--data.shuffle_seed", str(self.seed)]
-            self._command(["fit", *self.arguments, *seeds, "--trainer.default_root_dir", str(self.folder)])
+            seed = ["--seed_everything", str(self.seed)]
+            self._command(["fit", *self.arguments, *seed, "--trainer.default_root_dir", str(self.folder)])
 
     def test(self) -> None:
         """Tests the best checkpoint, if that was not done."""

@@ -11,7 +11,6 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
 
-import lightning as L
 import polars as pl
 
 from mtlzoo.datamodules.columns import FILE_SPLIT, GivenSplit, Recipe
@@ -34,11 +33,12 @@ from mtlzoo.datamodules.reading.rows import (
     table_types,
 )
 from mtlzoo.datamodules.reading.tally import Tally
+from mtlzoo.datamodules.row_order import SeededOrder
 from mtlzoo.datamodules.values.domains import DataType
 from mtlzoo.schema import FeatureSchema
 
 
-class MultiTaskDataModule(L.LightningDataModule, ABC):
+class MultiTaskDataModule(SeededOrder, ABC):
     """Prepares a data set once and loads whole batches from memory-mapped columns.
 
     A subclass says what its raw files are (`files`), yields their rows (`read`) and declares its columns (`recipe`).
@@ -50,7 +50,8 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         batch_size: Rows per batch and process. None: the largest power of two that gives an epoch 64 steps or more,
             from 32 rows for a small table to 4096.
         eval_batch_size: Rows per batch in validation, test and prediction; `batch_size` if None, and 4096 without one.
-        shuffle_seed: Seed of the row order; the order of an epoch depends on it and the epoch alone.
+        shuffle_seed: Seed of the row order; the order of an epoch depends on it and the epoch alone. None: the seed of
+            the training, see `SeededOrder`.
         like: A former training whose vocabularies and statistics encode these data, in place of those of train: a run
             folder, a checkpoint or a prepared folder. Only so does a trained model meet data of another train split.
         predict: Rows to predict in place of the test split: files (relative to `root`, or patterns) or a table in
@@ -67,7 +68,7 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         prepared: str | os.PathLike[str] | None = None,
         batch_size: int | None = None,
         eval_batch_size: int | None = None,
-        shuffle_seed: int = 0,
+        shuffle_seed: int | None = None,
         like: str | os.PathLike[str] | None = None,
         predict: str | Sequence[str] | Any = None,
     ) -> None:
@@ -200,6 +201,7 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
         Raises:
             DataError: A training is to validate, and has no rows for that.
         """
+        super().setup(stage)
         assert self.new_rows if self.predict and stage == "predict" else self.data  # opening is the effect
         if stage == "fit" and self.trainer and self.trainer.limit_val_batches:
             self.need_validation()
@@ -251,7 +253,7 @@ class MultiTaskDataModule(L.LightningDataModule, ABC):
     def _place(self) -> dict[str, Any]:
         """What every loader is told of this process and of the data."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return {"seed": self.shuffle_seed, "rank": rank, "world_size": world_size, "identity": self.identity}
+        return {"seed": self.order_seed, "rank": rank, "world_size": world_size, "identity": self.identity}
 
     # ---- preparing
 

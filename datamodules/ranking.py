@@ -34,7 +34,8 @@ class RankingDataModule(MultiTaskDataModule):
     (see `mtlzoo.schema.Batch`); with other tasks only, batches are those of any data set. An interaction is positive
     where the label of the ranking is 1; with no ranking among the tasks every row is.
 
-    Draws depend on `shuffle_seed`, the epoch and the row alone, so that N processes see together what one sees.
+    Draws depend on the seed of the row order, the epoch and the row alone, so that N processes see together what one
+    sees.
 
     Args:
         root: Folder of the publisher's files.
@@ -142,7 +143,7 @@ class RankingDataModule(MultiTaskDataModule):
             links,
             self.links_from,
             self._column(schema.user),
-            self.shuffle_seed,
+            self.order_seed,
         )
         return DrawingLoader(
             draws, self.data["train"], self._train_batch_size, **self._place(), shuffle=not self._overfits

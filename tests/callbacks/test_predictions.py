@@ -13,7 +13,7 @@ import torch
 from device import ACCELERATOR
 from torch import Tensor
 
-from mtlzoo.callbacks import ParquetPredictions, predictions
+from mtlzoo.callbacks import ParquetPredictions, parts
 
 
 class Foreign(L.LightningModule):
@@ -73,7 +73,7 @@ def test_without_ids(tmp_path: Path, ids: Any) -> None:
 
 
 def test_rows_leave_memory_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictions, "ROW_GROUP", 10)
+    monkeypatch.setattr(parts, "ROW_GROUP", 10)
     predict(tmp_path, Rows(0, 27))
     file = pq.ParquetFile(tmp_path / "part-00000.parquet")
     groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
@@ -97,7 +97,7 @@ def test_an_earlier_prediction_of_more_processes_is_replaced(tmp_path: Path) -> 
 
 
 def test_a_cut_leaves_no_file_that_looks_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictions, "ROW_GROUP", 4)
+    monkeypatch.setattr(parts, "ROW_GROUP", 4)
 
     def cut(self: Foreign, batch: Tensor, batch_idx: int) -> dict[str, Tensor]:
         if batch_idx == 2:
@@ -152,7 +152,7 @@ class Loud(L.Callback):
 def test_a_predict_after_a_cut_one_has_its_own_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], others: list[Any], written: int
 ) -> None:
-    monkeypatch.setattr(predictions, "ROW_GROUP", written)
+    monkeypatch.setattr(parts, "ROW_GROUP", written)
     before = signal.getsignal(signal.SIGINT)
     callback = ParquetPredictions(tmp_path)
 

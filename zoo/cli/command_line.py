@@ -1,5 +1,6 @@
 """What the words of ``mtlzoo fit | validate | test | predict`` ask for: options, a checkpoint, or something refused."""
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from mtlzoo.cli.refusals import told
 from mtlzoo.cli.rehearsal import check_values, rehearse
 from mtlzoo.cli.run_folder import folder_of, may_be_written, named_checkpoint, taken
 from mtlzoo.cli.trainer import TRAINER_DEFAULTS
+from mtlzoo.compare.results import TESTED
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.prepare.like import find_encoding
@@ -97,6 +99,13 @@ class CommandLine(LightningCLI):
             help="validate, test: print every metric, and not only the main ones.",
         )
 
+        parser.add_argument(
+            "--keep_rows",
+            type=int,
+            default=0,
+            help="test: keep outputs and labels of its rows, up to so many, in tested/; of more rows none is kept.",
+        )
+
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parses, without Lightning's warning that words given in Python are not those of the process."""
         self.config = parser.parse_args(args)
@@ -142,8 +151,8 @@ class CommandLine(LightningCLI):
             self.options.data.init_args.like = str(checkpoint)
 
     def _take(self, folder: Path) -> None:
-        part = {"fit": "checkpoints", "predict": "predictions"}.get(self.config.subcommand, "")
-        self._held.enter_context(taken(folder, part))
+        parts = {"fit": "checkpoints", "predict": "predictions", "test": TESTED if self.options.keep_rows else ""}
+        self._held.enter_context(taken(folder, parts.get(self.config.subcommand, "")))
         self.folder = folder
 
     def _find(self, wanted: str) -> Path:
@@ -162,6 +171,8 @@ class CommandLine(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuses what can't work, before anything is prepared or written."""
         trainer = self.options.trainer
+        if self.options.seed_everything is False:
+            os.environ.pop("PL_GLOBAL_SEED", None)  # of a command before this one, whose seed the rows would follow
         if trainer.barebones and trainer.log_every_n_steps == TRAINER_DEFAULTS["log_every_n_steps"]:
             trainer.log_every_n_steps = 0  # ours, not the user's
         try:

@@ -16,6 +16,10 @@ def run_name(model: str, data: str, rule: str | None, seed: int | bool) -> str:
     return "-".join([data, model, *([rule] if rule else []), *([] if seed is False else [f"s{seed}"])])
 
 
+_NO_CHANGES = ("root", "prepared", "shuffle_seed")
+"""Options by which runs of one model on one data set differ, and are no other model or data."""
+
+
 def describe(options: Namespace) -> dict[str, Any]:
     """What a run is, in a few flat entries: names of the run, model, data set and rule, the seed, what is not default.
 
@@ -56,7 +60,7 @@ def table_name(arguments: Any) -> str | None:
 
 
 def changed(part: Any) -> list[tuple[str, Any]]:
-    """Plain options of a class on the command line that are not its defaults; paths and mappings are left out."""
+    """Plain options of a class on the command line that are not its defaults, without paths, mappings and seeds."""
     if not isinstance(part, Namespace):  # a function, as a rule may be
         return []
     kind = import_class(part.class_path)
@@ -67,7 +71,7 @@ def changed(part: Any) -> list[tuple[str, Any]]:
     }
     options = _arguments(part).items()
     plain = [(name, value) for name, value in options if isinstance(value, bool | int | float | str)]
-    return [(n, v) for n, v in plain if n in defaults and v != defaults[n] and n not in ("root", "prepared")]
+    return [(n, v) for n, v in plain if n in defaults and v != defaults[n] and n not in _NO_CHANGES]
 
 
 def _arguments(part: Any) -> Any:

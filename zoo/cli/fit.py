@@ -16,6 +16,7 @@ from mtlzoo.callbacks import ParquetPredictions
 from mtlzoo.cli.agreement import check_data
 from mtlzoo.cli.command_line import CommandLine
 from mtlzoo.cli.description import describe
+from mtlzoo.cli.kept_rows import KeptRows
 from mtlzoo.cli.logs import MetricsFile, without_anonymous
 from mtlzoo.cli.metrics_table import print_metrics
 from mtlzoo.cli.parser import listed
@@ -79,6 +80,8 @@ class ZooCLI(CommandLine):
             own = training_callbacks(config, self.options, self.folder, self.model, self.datamodule)
         if self.subcommand == "predict":
             own = [ParquetPredictions(self.folder / "predictions", self._ids)]
+        if self.subcommand == "test":
+            own = [KeptRows(self.folder, self.options.keep_rows)]
         if fits and config.logger is not False:
             # First, because the first logger's folder is the Trainer's log_dir.
             loggers.insert(0, metrics_file(self.folder, self.checkpoint))

@@ -43,6 +43,8 @@ def check_values(options: Namespace) -> None:
     ):
         if value is not None and value < 1:
             raise ValueError(f"--{name}: {value}; allowed are whole numbers >= 1, and null.")
+    if options.keep_rows < 0:
+        raise ValueError(f"--keep_rows: {options.keep_rows}; allowed are whole numbers >= 0.")
     if trainer.val_check_interval == 0:
         raise ValueError(
             "--trainer.val_check_interval: 0; to train without validation use --trainer.limit_val_batches 0."

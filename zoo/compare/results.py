@@ -45,9 +45,12 @@ class Result:
     def rows(self) -> pl.DataFrame | None:
         """The rows of test, in order, or None where they were not kept.
 
-        Columns: ``row``; ``user`` (int64, a number per user; missing where the data know none); per task its output
-        under its name (the logit of a binary task, the value of a regression) and ``label:<task>`` (float32, NaN where
-        not observed).
+        Columns: ``row``; ``user`` (int64, a number per user, by which grouped metrics group) and ``weight`` (float32,
+        by which all metrics weigh), both missing where the data know none; per task its output under its name (the
+        logit of a binary task, float32; the value of a regression in its label's units, float64; of multiclass and
+        multilabel a list of logits) and ``label:<task>`` (float32, or float64 where that told labels apart; NaN where
+        not observed; of multilabel a list). Binary logits no further apart than `mtlzoo.metrics.ties.RESOLUTION` count
+        as ties in the AUCs of `metrics`.
         """
         parts = sorted((self.folder / TESTED).glob("part-*.parquet"))
         return pl.concat(pl.read_parquet(part) for part in parts).sort("row") if parts else None

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Literal
 
 import lightning as L
@@ -51,15 +52,16 @@ class EvaluatedModule(L.LightningModule, ABC):
             return "val/auc_mean", "max"
         return ("val/accuracy_mean", "max") if "multiclass" in kinds else ("val/rmse_mean", "min")
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds a batch to the metrics."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> Mapping[str, Tensor] | None:
+        """Adds a batch to the metrics; returns its logits, or None where it has no rows but users to rank for."""
         logits = self(batch)
         for (task, columns), metrics in zip(self.schema.label_columns, self._metrics(), strict=True):
             metrics.update(logits[task.name], batch["labels"][:, columns], batch.get("weight"), batch.get("group"))
+        return logits
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds a batch to the metrics."""
-        self.validation_step(batch, batch_idx)
+    def test_step(self, batch: Batch, batch_idx: int) -> Mapping[str, Tensor] | None:
+        """As `validation_step`."""
+        return self.validation_step(batch, batch_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Predictions of every task (probabilities, or values of a regression) and ``row`` where the batch has it."""

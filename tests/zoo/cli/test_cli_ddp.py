@@ -60,7 +60,7 @@ def test_two_processes_do_what_one_does(options: list[str], tmp_path: Path) -> N
         command(where, processes, "fit", *words)
         folders[processes] = where / "runs/Synthetic-MMoE-s0/version_0"
         assert [path.name for path in folders[processes].parent.iterdir()] == ["version_0"]
-        command(where, processes, "test", *words)
+        command(where, processes, "test", *words, "--keep_rows", "303")
         command(where, processes, "predict", *words)
         results[processes] = json.loads((folders[processes] / "results.json").read_text())
     metrics = {processes: result["metrics"] for processes, result in results.items()}
@@ -71,6 +71,11 @@ def test_two_processes_do_what_one_does(options: list[str], tmp_path: Path) -> N
     assert two["row"].to_list() == list(range(303))
     assert two.select("user_id", "video_id", "day").equals(one.select("user_id", "video_id", "day"))
     assert two["is_click"].to_list() == pytest.approx(one["is_click"].to_list(), abs=1e-4)
+    assert len(list((folders[2] / "tested").iterdir())) == 2
+    first, second = (pl.read_parquet(folders[n] / "tested").sort("row") for n in (1, 2))
+    assert second["row"].to_list() == list(range(303))
+    assert second.select("user", "label:is_click").equals(first.select("user", "label:is_click"), null_equal=True)
+    assert second["is_click"].to_list() == pytest.approx(first["is_click"].to_list(), abs=1e-3)
     # Evaluated by one process instead of two, the same checkpoint has the same scores to rounding.
     words = [*options, "--trainer.devices", "1"]
     words[rows + 1] = "3030"
