@@ -1,6 +1,5 @@
 """PMTRec: recommendation as the main one of several tasks of users and items (Yang et al., IEEE BigData 2024)."""
 
-from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, cast
 
 import torch
@@ -207,12 +206,12 @@ class PMTRec(MultiTaskModule):
         ranking = next((task.name for task in self.schema.tasks if task.kind == "ranking"), None)
         return super().monitor if ranking is None else (f"val/{ranking}/recall@20", "max")
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Mapping[str, Tensor] | None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
         """Adds a batch to the metrics: users with what they should be shown, or rows, whose logits it returns."""
         if "relevant" in batch:
             self._rank(batch)
             return None
-        logits = self(batch)
+        logits: dict[str, Tensor] = self(batch)
         for (task, columns), metrics in zip(self.schema.label_columns, self._metrics(), strict=True):
             if task.kind not in VECTOR_KINDS:
                 metrics.update(logits[task.name], batch["labels"][:, columns], batch.get("weight"), batch.get("group"))

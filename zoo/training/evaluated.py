@@ -2,7 +2,6 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Literal
 
 import lightning as L
@@ -52,14 +51,14 @@ class EvaluatedModule(L.LightningModule, ABC):
             return "val/auc_mean", "max"
         return ("val/accuracy_mean", "max") if "multiclass" in kinds else ("val/rmse_mean", "min")
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Mapping[str, Tensor] | None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
         """Adds a batch to the metrics; returns its logits, or None where it has no rows but users to rank for."""
-        logits = self(batch)
+        logits: dict[str, Tensor] = self(batch)
         for (task, columns), metrics in zip(self.schema.label_columns, self._metrics(), strict=True):
             metrics.update(logits[task.name], batch["labels"][:, columns], batch.get("weight"), batch.get("group"))
         return logits
 
-    def test_step(self, batch: Batch, batch_idx: int) -> Mapping[str, Tensor] | None:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
         """As `validation_step`."""
         return self.validation_step(batch, batch_idx)
 
