@@ -56,9 +56,10 @@ def refuse_unknown(name: object, allowed: Iterable[str], what: str) -> None:
 
 
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:
-    """A hint at the nearest of the allowed names, or nothing where none is near."""
-    close = get_close_matches(str(name).lower(), list(allowed), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    """A hint at the nearest of the allowed names, whatever their case, or nothing where none is near."""
+    spelt = {each.lower(): each for each in allowed}
+    close = get_close_matches(str(name).lower(), list(spelt), n=1, cutoff=0.5)
+    return f" Did you mean {spelt[close[0]]!r}?" if close else ""
 
 
 def _hints(kind: type) -> dict[str, Any]:

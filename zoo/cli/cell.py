@@ -9,15 +9,13 @@ from pathlib import Path
 from mtlzoo.compare.cells import CellFolder
 from mtlzoo.compare.queue import CLAIMED
 
-PATIENCE = 10.0
-"""Seconds that it waits for its claim, as other processes look whether somebody has it."""
 
-
-def run_cell(path: Path, *, test: bool, keep_rows: int) -> None:
+def run_cell(path: Path, claim: int | None, *, test: bool, keep_rows: int) -> None:
     """Trains a cell, from where it was, and tests it.
 
     Args:
         path: Its folder, with cell.json.
+        claim: Open file that holds its claim until this process ends; None takes it here.
         test: Whether it is tested.
         keep_rows: Rows of test up to which its outputs are kept.
 
@@ -25,19 +23,18 @@ def run_cell(path: Path, *, test: bool, keep_rows: int) -> None:
         SystemExit: Another process works on it.
     """
     cell = CellFolder(path.resolve())
-    claim = cell.claim(PATIENCE)
-    if claim is None:
+    if claim is None and (claim := cell.claim()) is None:
         raise SystemExit(CLAIMED)
-    with claim:
-        said = cell.read()
-        os.chdir(said["folder"])
-        if cell.record("fit.json") is None:
-            _command("fit", _training(cell, said["words"]))
-        if test and cell.record("results.json") is None:
-            run = cell.run
-            assert run is not None
-            _command("test", ["-c", str(run / "config.yaml"), "--ckpt_path", "best", "--keep_rows", str(keep_rows)])
-            (run / "checkpoints" / "last.ckpt").unlink(missing_ok=True)  # two thirds of the space, and of no more use
+    os.set_inheritable(claim, False)  # a process that this one leaves behind must not keep it
+    said = cell.read()
+    os.chdir(said["folder"])
+    if cell.record("fit.json") is None:
+        _command("fit", _training(cell, said["words"]))
+    if test and cell.record("results.json") is None:
+        run = cell.run
+        assert run is not None
+        _command("test", ["-c", str(run / "config.yaml"), "--ckpt_path", "best", "--keep_rows", str(keep_rows)])
+        (run / "checkpoints" / "last.ckpt").unlink(missing_ok=True)  # two thirds of the space, and of no more use
 
 
 def _training(cell: CellFolder, words: Sequence[str]) -> list[str]:

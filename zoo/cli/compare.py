@@ -27,7 +27,7 @@ def run(args: Sequence[str]) -> None:
     """Checks a file, runs its cells, and writes the leaderboard and the page."""
     options = _parser().parse_args(list(args[1:]))
     if options.cell is not None:
-        run_cell(options.cell, test=options.test, keep_rows=options.keep_rows)
+        run_cell(options.cell, options.claim, test=options.test, keep_rows=options.keep_rows)
         return
     _needed(options)
     comparison = read_comparison(options.file)
@@ -120,5 +120,6 @@ def _parser() -> Parser:
         "--keep_rows", type=int, default=KEEP_ROWS, help="Rows of test up to which outputs are kept for statistics."
     )
     parser.add_argument("--cell", type=Path | None, help="Run this one cell; what the command starts for each.")
+    parser.add_argument("--claim", type=int | None, help="With --cell: the open file that holds its claim.")
     parser.add_argument("--test", type=bool, default=True, help="With --cell: test it, too.")
     return parser

@@ -1,5 +1,6 @@
 """The folder of a cell: what it is, who works on it, how far it has come."""
 
+import fcntl
 import json
 import math
 import os
@@ -8,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from mtlzoo.callbacks.atomic import own_folder, whole_file
 
 CLAIM = ".claim"
-"""Locked by the process that works on the cell; the system frees it when that dies, whatever it died of."""
+"""Locked by whom works on the cell; the system frees it when that dies, whatever it died of."""
 LOG = "log.txt"
 TAIL = 20
 """Lines of a log that are shown of a failure."""
@@ -44,28 +43,27 @@ class CellFolder:
         found: dict[str, Any] = json.loads((self.path / "cell.json").read_bytes())
         return found
 
-    def claim(self, patience: float = 0.0) -> FileLock | None:
-        """The cell's lock, held by this process, or None where another one works on the cell.
+    def claim(self) -> int | None:
+        """Takes the cell, unless another process works on it.
 
-        Args:
-            patience: Seconds; others look in for a moment, too.
+        Returns:
+            An open file, which holds the claim: until it is closed, in all processes that inherit it, or these die of
+            whatever. None where somebody has it.
+
+        Raises:
+            OSError: The folder can't be written, or its file system knows no locks.
         """
-        lock = FileLock(own_folder(self.path) / CLAIM)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        descriptor = os.open(own_folder(self.path) / CLAIM, flags, 0o666)
         try:
-            lock.acquire(timeout=patience, poll_interval=0.02)
-        except Timeout:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
             return None
-        return lock
-
-    @property
-    def is_claimed(self) -> bool:
-        """Whether some process works on it."""
-        if not (self.path / CLAIM).exists():
-            return False
-        lock = self.claim()
-        if lock is not None:
-            lock.release()
-        return lock is None
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     @property
     def run(self) -> Path | None:

@@ -12,7 +12,7 @@ from mtlzoo.compare.cells import LOG, CellFolder, threads
 from mtlzoo.compare.matrix import Cell, Matrix
 
 CLAIMED = 75
-"""Status of a cell that another process works on; ``EX_TEMPFAIL`` of sysexits.h."""
+"""Status of a cell that was not run as another process works on it; ``EX_TEMPFAIL`` of sysexits.h."""
 STOPPED = (129, 130, 143)
 """Statuses of a cell that was asked to end. It goes on where it was when somebody takes it up again."""
 LOOK = 2.0
@@ -45,8 +45,8 @@ class Place(Protocol):
     jobs: int
     """Cells at a time."""
 
-    def start(self, folder: Path, *, tests: bool) -> Running:
-        """Starts a cell."""
+    def start(self, cell: CellFolder, *, tests: bool) -> Running | None:
+        """Starts a cell; None where another process works on it."""
 
 
 class Local:
@@ -58,13 +58,32 @@ class Local:
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
-        self._environment = {**os.environ, **threads(jobs)}
 
-    def start(self, folder: Path, *, tests: bool) -> Running:
-        """Starts a cell."""
-        command = [sys.executable, "-m", "mtlzoo", "compare", "--cell", str(folder), "--test", str(tests).lower()]
-        with (folder / LOG).open("ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment)
+    def start(self, cell: CellFolder, *, tests: bool) -> "subprocess.Popen[bytes] | None":
+        """Starts a cell; None where another process works on it.
+
+        The claim is handed on: it is the cell's as long as that runs, whatever becomes of this process.
+        """
+        claim = cell.claim()
+        if claim is None:
+            return None
+        try:
+            with (cell.path / LOG).open("ab") as log:
+                return subprocess.Popen(
+                    self.command(cell.path, claim, tests=tests),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, **threads(self.jobs)},
+                    pass_fds=[claim],
+                )
+        finally:
+            os.close(claim)
+
+    def command(self, path: Path, claim: int, *, tests: bool) -> list[str]:
+        """What is started for a cell."""
+        words = ["compare", "--cell", str(path), "--claim", str(claim), "--test", str(tests).lower()]
+        return [sys.executable, "-m", "mtlzoo", *words]
 
 
 class Queue:
@@ -135,11 +154,12 @@ class Queue:
         for cell in left:
             if len(self._running) >= self.place.jobs:
                 return
-            folder = self.folder(cell)
-            if cell in self._running or folder.is_claimed:
-                continue
-            folder.write(cell.words)
-            self._running[cell] = (self.place.start(folder.path, tests=cell.tests), time.monotonic())
+            if cell not in self._running:
+                folder = self.folder(cell)
+                folder.write(cell.words)
+                process = self.place.start(folder, tests=cell.tests)
+                if process is not None:
+                    self._running[cell] = (process, time.monotonic())
 
     def _wait(self) -> None:
         """Until one of ours ends, or it is time to look what others have done."""
