@@ -2,13 +2,15 @@
 
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import wandb
 from ranks import run_on_ranks, saved_by_ranks
+from wandb_server import Server, serving
 
 SCRIPT = Path(__file__).with_name("train_script.py")
 
@@ -23,6 +25,18 @@ def toy() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def wandb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A stand-in for W&B's backend, which wandb takes for the real one in this test; it could answer everything."""
+    with serving() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        wandb.teardown()  # its service process keeps what the test before had set
+        yield server
+        wandb.teardown()
+    assert not server.backend.failures
 
 
 @pytest.fixture(scope="session")

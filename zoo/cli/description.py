@@ -10,13 +10,14 @@ from jsonargparse import Namespace
 
 from mtlzoo.cli.parser import import_class, listed
 
-
 def run_name(model: str, data: str, rule: str | None, seed: int | bool) -> str:
     """``<data>-<model>[-<rule>][-s<seed>]``: name of a run's folder and of its W&B run."""
     return "-".join([data, model, *([rule] if rule else []), *([] if seed is False else [f"s{seed}"])])
 
 
-_NO_CHANGES = ("root", "prepared", "shuffle_seed")
+_PATHS = ("root", "prepared")
+"""Options that say where something lies on a machine, and not what a run is."""
+_NO_CHANGES = (*_PATHS, "shuffle_seed")
 """Options by which runs of one model on one data set differ, and are no other model or data."""
 
 
@@ -42,8 +43,23 @@ def describe(options: Namespace) -> dict[str, Any]:
         "data_name": data,
         "rule_name": "+".join(map(_name, rules)) or "sum",
         "rule_options": " ".join(mark for those in marks for mark in those),
+        "level": "+".join(part["level"] for part in map(_arguments, with_rules) if "level" in part) or None,
         "changed": " ".join(f"{name}={value}" for key in ("model", "data") for name, value in changed(options[key])),
         "seed": seed,
+    }
+
+
+def plain_options(options: Namespace) -> dict[str, Any]:
+    """Plain options of model and data, defaults too, by names such as ``model.lr``; paths and lists are left out.
+
+    Args:
+        options: Parsed options of a command.
+    """
+    return {
+        f"{part}.{name}": value
+        for part in ("model", "data")
+        for name, value in _arguments(options[part]).items()
+        if isinstance(value, bool | int | float | str) and name not in _PATHS
     }
 
 

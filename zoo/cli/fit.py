@@ -10,14 +10,13 @@ from typing import Any
 
 import lightning as L
 import yaml
-from lightning.pytorch.loggers import WandbLogger
 
 from mtlzoo.callbacks import ParquetPredictions
 from mtlzoo.cli.agreement import check_data
 from mtlzoo.cli.command_line import CommandLine
-from mtlzoo.cli.description import describe
+from mtlzoo.cli.description import describe, plain_options
 from mtlzoo.cli.kept_rows import KeptRows
-from mtlzoo.cli.logs import MetricsFile, without_anonymous
+from mtlzoo.cli.logs import MetricsFile, stands_at
 from mtlzoo.cli.metrics_table import print_metrics
 from mtlzoo.cli.parser import listed
 from mtlzoo.cli.records import fit_record, seconds_of_fit, test_record
@@ -26,6 +25,7 @@ from mtlzoo.cli.run_folder import new_folder, write_json
 from mtlzoo.cli.signals import END, Stopped
 from mtlzoo.cli.stopping import without_notifier
 from mtlzoo.cli.trainer import metrics_file, run_arguments, training_callbacks
+from mtlzoo.cli.wandb_run import BestInSummary, WandbRuns, without_anonymous
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.training.schedules import check_end
 
@@ -33,10 +33,7 @@ from mtlzoo.training.schedules import check_end
 def run(args: Sequence[str]) -> None:
     """Runs ``args[0]`` and ends what it began, so that several can run in one process."""
     with ExitStack() as held:
-        cli = ZooCLI(args, held)
-        for logger in cli.trainer.loggers:
-            if isinstance(logger, WandbLogger) and cli.trainer.is_global_zero:
-                logger.experiment.finish()
+        ZooCLI(args, held)
 
 
 class ZooCLI(CommandLine):
@@ -73,11 +70,14 @@ class ZooCLI(CommandLine):
         summary = describe(self.options)
         if not hasattr(self, "folder"):
             self._take(new_folder(Path(config.default_root_dir), summary["run_name"]))
-        identity = {"data_fingerprint": self.datamodule.encoding.fingerprint}
-        self.save_config_kwargs = {"folder": self.folder, "summary": {**summary, **identity}}
+        identity = {"data_fingerprint": self.datamodule.encoding.fingerprint, **plain_options(self.options)}
+        runs = WandbRuns(loggers, self.folder, self.subcommand, {**summary, **identity})
+        self.wandb = self._held.enter_context(runs)
+        self.save_config_kwargs = {"folder": self.folder, "wandb": runs}
         own: list[L.Callback] = []
         if fits:
             own = training_callbacks(config, self.options, self.folder, self.model, self.datamodule)
+            own.append(BestInSummary(runs))
         if self.subcommand == "predict":
             own = [ParquetPredictions(self.folder / "predictions", self._ids)]
         if self.subcommand == "test":
@@ -86,7 +86,10 @@ class ZooCLI(CommandLine):
             # First, because the first logger's folder is the Trainer's log_dir.
             loggers.insert(0, metrics_file(self.folder, self.checkpoint))
         arguments = run_arguments(config, self.folder, own, loggers, fits=fits)
-        return super().instantiate_trainer(**arguments, **kwargs)
+        trainer = super().instantiate_trainer(**arguments, **kwargs)
+        if not fits:
+            stands_at(trainer, self.checkpoint)
+        return trainer
 
     def _ids(self) -> Any:
         loader: Any = self.trainer.predict_dataloaders
@@ -131,6 +134,7 @@ class ZooCLI(CommandLine):
         """Writes fit.json."""
         if hasattr(self, "folder") and self.trainer.is_global_zero:
             write_json(self.folder / "fit.json", fit_record(self.trainer))
+            self.wandb.publish(self.folder / "config.yaml", "config")
             print(f"Run folder: {self.folder}")
 
     def after_validate(self) -> None:
@@ -150,6 +154,8 @@ class ZooCLI(CommandLine):
             summary = describe(self.options)
             record = test_record(self.trainer, self.model, self.datamodule, summary, checkpoint, seconds, config)
             write_json(self.folder / "results.json", record)
+            self.wandb.tested(record["metrics"])
+            self.wandb.publish(self.folder / "results.json", "results")
             print(f"Results: {self.folder / 'results.json'}")
 
     def after_predict(self) -> None:

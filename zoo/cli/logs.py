@@ -1,26 +1,24 @@
-"""What a run writes while it trains: metrics.csv, config.yaml, lines on the screen, the config of a W&B run."""
+"""What a run writes while it trains: metrics.csv, config.yaml, lines on the screen."""
 
 import csv
 import io
 import logging
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import yaml
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from lightning_utilities.core import rank_zero as rank_zero_module
 
 from mtlzoo.callbacks.atomic import append, whole_file
 from mtlzoo.cli.run_folder import MARK
-
-NAME_LENGTH = 128
-"""Characters that W&B allows in the name of a run."""
+from mtlzoo.cli.wandb_run import WandbRuns
 
 
 class MetricsFile(Logger):
@@ -131,42 +129,36 @@ class EpochLines(L.Callback):
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes config.yaml into the run folder of a training, and tells W&B what the run is.
+    """Writes config.yaml into the run folder of a training, and begins its W&B run.
 
     Args:
         *args: Of the base class.
         folder: Run folder.
-        summary: Flat entries by which W&B runs can be filtered and grouped.
+        wandb: The W&B runs of the command.
         **kwargs: Of the base class.
     """
 
-    def __init__(self, *args: Any, folder: Path, summary: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, folder: Path, wandb: WandbRuns, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
         self.folder = folder
-        self.summary = summary
+        self.wandb = wandb
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Called on rank 0 when `stage` starts."""
         config = self.config.clone()
         config.ckpt_path = None  # what a run is, not where it was once resumed from
+        text = self.parser.dump(config, skip_none=False)
         if stage == "fit":
-            text = self.parser.dump(config, skip_none=False)
             with whole_file(self.folder / "config.yaml", "w") as file:
                 file.write(f"{MARK}\n{text}")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                run = logger.experiment
-                whole = yaml.safe_load(self.parser.dump(config, skip_none=False))
-                run.config.update({**whole, **self.summary}, allow_val_change=True)
-                if logger._wandb_init.get("name") is None:
-                    run.name = f"{self.summary['run_name']} {self.summary['changed']}"[:NAME_LENGTH].strip()
+        if stage != "predict":
+            self.wandb.begin(yaml.safe_load(text), fits=stage == "fit")
 
 
-def without_anonymous(loggers: Iterable[Logger]) -> None:
-    """Keeps Lightning 2.6 from passing a setting that W&B warns of, though nobody set it."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger) and logger._wandb_init.get("anonymous") is None:
-            logger._wandb_init.pop("anonymous", None)
+def stands_at(trainer: L.Trainer, checkpoint: Mapping[str, Any]) -> None:
+    """Lets an evaluation log at the epoch and step of its checkpoint, and not at 0."""
+    trainer.fit_loop.epoch_progress.current.processed = checkpoint["epoch"]
+    trainer.fit_loop.epoch_loop._batches_that_stepped = checkpoint["global_step"]
 
 
 def quiet() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from jsonargparse import Namespace, dict_to_namespace
 from lightning.pytorch.loggers import WandbLogger
 
@@ -77,19 +76,6 @@ def test_wandb_run_can_be_grouped_by_model_data_rule_and_seed(
     assert {"val/auc_mean", "val/is_click/auc"} <= summary
     assert list(tmp_path.glob("w/wandb/offline-run-*/*.wandb"))
     assert rows(tmp_path / "runs/Synthetic-MMoE-s3/version_0")  # metrics.csv always
-
-
-@pytest.mark.slow
-def test_wandb_config_file_ends_its_run_and_a_test_makes_another(options: list[str], tmp_path: Path) -> None:
-    words = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
-    # The service process of wandb keeps the working folder of the first test that used it.
-    absolute = ["--trainer.logger.save_dir", str(tmp_path / "runs")]
-    main(["fit", *options, "-c", "configs/logger/wandb.yaml", *absolute, *words])
-    folder = tmp_path / "runs/Synthetic-MMoE-s0/version_0"
-    assert yaml.safe_load((folder / "config.yaml").read_text())["trainer"]["logger"][0]["init_args"]["name"] is None
-    main(["test", "-c", str(folder / "config.yaml")])
-    assert len(list(tmp_path.glob("runs/wandb/offline-run-*/*.wandb"))) == 2
-    assert (folder / "results.json").is_file()
 
 
 def test_learning_rate_monitor_needs_a_logger_and_has_one(options: list[str], tmp_path: Path) -> None:
