@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 
 from mtlzoo.cli.parser import import_class, listed
 
+
 def run_name(model: str, data: str, rule: str | None, seed: int | bool) -> str:
     """``<data>-<model>[-<rule>][-s<seed>]``: name of a run's folder and of its W&B run."""
     return "-".join([data, model, *([rule] if rule else []), *([] if seed is False else [f"s{seed}"])])

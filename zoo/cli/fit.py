@@ -74,22 +74,23 @@ class ZooCLI(CommandLine):
         runs = WandbRuns(loggers, self.folder, self.subcommand, {**summary, **identity})
         self.wandb = self._held.enter_context(runs)
         self.save_config_kwargs = {"folder": self.folder, "wandb": runs}
-        own: list[L.Callback] = []
-        if fits:
-            own = training_callbacks(config, self.options, self.folder, self.model, self.datamodule)
-            own.append(BestInSummary(runs))
-        if self.subcommand == "predict":
-            own = [ParquetPredictions(self.folder / "predictions", self._ids)]
-        if self.subcommand == "test":
-            own = [KeptRows(self.folder, self.options.keep_rows)]
         if fits and config.logger is not False:
             # First, because the first logger's folder is the Trainer's log_dir.
             loggers.insert(0, metrics_file(self.folder, self.checkpoint))
-        arguments = run_arguments(config, self.folder, own, loggers, fits=fits)
+        arguments = run_arguments(config, self.folder, self._callbacks(config), loggers, fits=fits)
         trainer = super().instantiate_trainer(**arguments, **kwargs)
         if not fits:
             stands_at(trainer, self.checkpoint)
         return trainer
+
+    def _callbacks(self, config: Any) -> list[L.Callback]:
+        """Callbacks of the command."""
+        if self.subcommand == "fit":
+            ours = training_callbacks(config, self.options, self.folder, self.model, self.datamodule)
+            return [*ours, BestInSummary(self.wandb)]
+        if self.subcommand == "predict":
+            return [ParquetPredictions(self.folder / "predictions", self._ids)]
+        return [KeptRows(self.folder, self.options.keep_rows)] if self.subcommand == "test" else []
 
     def _ids(self) -> Any:
         loader: Any = self.trainer.predict_dataloaders
