@@ -71,7 +71,7 @@ class ZooCLI(CommandLine):
         if not hasattr(self, "folder"):
             self._take(new_folder(Path(config.default_root_dir), summary["run_name"]))
         identity = {"data_fingerprint": self.datamodule.encoding.fingerprint, **plain_options(self.options)}
-        runs = WandbRuns(loggers, self.folder, self.subcommand, {**summary, **identity})
+        runs = WandbRuns(loggers, self.folder, self.config.subcommand, {**summary, **identity})
         self.wandb = self._held.enter_context(runs)
         self.save_config_kwargs = {"folder": self.folder, "wandb": runs}
         if fits and config.logger is not False:

@@ -157,7 +157,8 @@ class SaveConfig(SaveConfigCallback):
 
 def stands_at(trainer: L.Trainer, checkpoint: Mapping[str, Any]) -> None:
     """Lets an evaluation log at the epoch and step of its checkpoint, and not at 0."""
-    trainer.fit_loop.epoch_progress.current.processed = checkpoint["epoch"]
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    progress.processed = checkpoint["epoch"]
     trainer.fit_loop.epoch_loop._batches_that_stepped = checkpoint["global_step"]
 
 
