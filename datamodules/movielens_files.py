@@ -39,7 +39,7 @@ ZIP = text("[0-9A-Z]{5}([0-9]{0,4}|-[0-9]{4})", "a code of five to nine digits, 
 GENDER = one_of(["F", "M"])
 AGE = Domain(f"one of {list(AGES)}", lambda ages: ages.is_in(AGES))
 _PERSON = (*(CategoricalColumn(name) for name in ("gender", "occupation", "zip")),)
-_YEAR = r"\(((?:18|19|20)[0-9]{2})(?:[-–][0-9]{0,4})?\)\s*$"  # noqa: RUF001  (series have a dash between two years)
+_YEAR = r"\(((?:18|19|20)[0-9]{2})(?:[-–][0-9]{0,4})?\)\s*$"
 
 
 class Format(ABC):

@@ -57,7 +57,7 @@ def test_every_data_file_is_in_the_package() -> None:
 def _matches(path: Path, glob: str) -> bool:
     # PurePath.match takes ** for exactly one folder before Python 3.13.
     name = glob.removeprefix("**/")
-    return PurePosixPath(path).match(name) and (glob != name or len(path.parts) == 1)
+    return PurePosixPath(path).match(name) and (glob != name or len(path.parts) == len(PurePosixPath(glob).parts))
 
 
 def test_configs_and_the_mark_of_types_are_found_as_resources() -> None:

@@ -133,7 +133,7 @@ def _write_cell(folder: Path, truth: _Truth, contender: Contender, seed: int, ep
     strength = strength + draw.normal(0, 0.02, len(truth.tasks))
     noise = draw.normal(0, 1, truth.signal.shape)
     logits = (truth.biases + strength * truth.signal + noise).astype(np.float32)
-    table = {"row": np.arange(len(logits)), "user": truth.users}
+    table: dict[str, Array] = {"row": np.arange(len(logits)), "user": truth.users}
     table |= {task: logits[:, t] for t, task in enumerate(truth.tasks)}
     table |= {f"label:{task}": truth.labels[:, t] for t, task in enumerate(truth.tasks)}
     pl.DataFrame(table).write_parquet(run_folder / TESTED / "part-00000.parquet")
@@ -225,10 +225,9 @@ def _write_monitors(folder: Path, draw: np.random.Generator, truth: _Truth, cont
         _table(folder / "conflicts.csv", _conflicts(draw, truth.tasks, steps))
     if contender.model in LAYERS:
         _table(folder / "gates.csv", _gates(draw, truth.tasks, LAYERS[contender.model], steps))
-    tables = ({"table": name, "norm": size} for name, size in (("user", 1.0), ("item", 2.0)))
     lines = [
-        {"step": s, **table, "norm": table["norm"] + s / 400, "effective_rank": 14 - s / 80, "collapse": s / 4000}
-        for table in tables
+        {"step": s, "table": name, "norm": size + s / 400, "effective_rank": 14 - s / 80, "collapse": s / 4000}
+        for name, size in (("user", 1.0), ("item", 2.0))
         for s in steps
     ]
     _table(folder / "embeddings.csv", lines)
