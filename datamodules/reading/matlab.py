@@ -20,12 +20,9 @@ def read_matrix(path: Path, names: Sequence[str], widths: Sequence[int]) -> npt.
 
     Raises:
         DataError: Not such a file, no such variable, another shape, or values that are no whole numbers.
-        ImportError: No scipy, which reads these files.
     """
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ImportError(f"{path}: MATLAB files are read by scipy. pip install scipy, or mtlzoo[matlab].") from error
+    from scipy.io import loadmat  # takes its time to import
+
     refuse_page(path)
     remedy = "Get the file again, or save the variable in MATLAB with the option -v6"
     try:

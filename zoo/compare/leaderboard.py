@@ -1,0 +1,57 @@
+"""Results to the leaderboard: one row per data set, contender, task and metric, with what is shown and what is not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mtlzoo.compare.comparable import by_data
+from mtlzoo.compare.family import Family
+from mtlzoo.compare.frontier import Verdict, verdicts
+from mtlzoo.compare.measured import measured
+from mtlzoo.compare.results import Result
+from mtlzoo.compare.rows import Row, rows_of
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """What a comparison came to.
+
+    Args:
+        rows: One per data set, contender, task and metric; docs/statistics.md lists their keys.
+        frontier: Whether rules leave what static weights reach, where those were trained.
+        notes: Sentences: which tests were adjusted together, what is not known.
+    """
+
+    rows: Sequence[Row]
+    frontier: Sequence[Verdict]
+    notes: Sequence[str]
+
+
+def leaderboard(
+    results: Sequence[Result], baseline: str | None, *, draws: int = 2000, seed: int = 0, apart: bool = False
+) -> Leaderboard:
+    """Compares the contenders of every data set.
+
+    Args:
+        results: Finished cells.
+        baseline: Name of the contender that the others are compared with; None compares with none.
+        draws: Draws of the users.
+        seed: Of the draws.
+        apart: Show results of one data set that can't be compared (other data, split or version of mtlzoo) under names
+            of their own.
+
+    Raises:
+        ValueError: Results that can't be compared, without `apart`; several of one contender and seed.
+    """
+    rows: list[Row] = []
+    frontier: list[Verdict] = []
+    notes: list[str] = []
+    for data, cells in by_data(results, apart=apart).items():
+        found = measured(cells, draws, seed)
+        families = {metric: Family(metric, tasks, baseline) for metric, tasks in found.samples.items()}
+        about = {cell.name: {"data": data, "name": cell.name, "model": cell.model, "rule": cell.rule} for cell in cells}
+        rows += [row | about[row["name"]] for row in rows_of(found, families, baseline)]
+        frontier += verdicts(data, cells, found)
+        if baseline not in about:
+            notes.append(f"{data}: no finished cell of {baseline}, so nothing is compared with it.")
+        notes += [f"{data}: {note}" for note in (*found.notes, *(family.about() for family in families.values()))]
+    return Leaderboard(rows, frontier, notes)
