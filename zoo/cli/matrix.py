@@ -1,0 +1,114 @@
+"""The work of ``mtlzoo compare``: cells are checked, run, read, compared and shown."""
+
+import shlex
+from collections.abc import Sequence
+
+from jsonargparse import Namespace
+
+from mtlzoo.cli.checked import CellCheck
+from mtlzoo.cli.prepare import data_of
+from mtlzoo.cli.shipped import shipped
+from mtlzoo.compare.cells import CellFolder
+from mtlzoo.compare.cluster import Cluster
+from mtlzoo.compare.file import read_comparison
+from mtlzoo.compare.leaderboard import leaderboard
+from mtlzoo.compare.matrix import Cell, Matrix
+from mtlzoo.compare.page import write_page
+from mtlzoo.compare.progress import Report
+from mtlzoo.compare.queue import Local, Queue
+from mtlzoo.compare.results import Result
+from mtlzoo.compare.tables import show, write
+from mtlzoo.console import wide_console
+
+
+def compare(options: Namespace) -> None:
+    """Runs all cells of a file and writes what they came to.
+
+    Args:
+        options: Of the command.
+
+    Raises:
+        WrongFileError: A cell can't work; with the line of the file.
+        SystemExit: Cells failed.
+    """
+    comparison = read_comparison(options.file)
+    matrix = Matrix(comparison, CellCheck(options.file))
+    if options.dry_run:
+        _show(matrix, options)
+        return
+    root = (options.out / "cells").resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    _prepare(matrix)
+    place = Cluster(options.cpus, options.gpus) if options.on == "ray" else Local(options.jobs)
+    with Report(wide_console(), len(matrix), place.jobs) as report:
+        queue = Queue(matrix, root, place, report, retry=options.retry)
+        queue.run()
+    failed = [f"{cell.contender.data}, {cell.contender.name}, seed {cell.seed}" for cell in report.failed]
+    _write(matrix, results(matrix, queue), failed, options)
+    if failed:
+        raise SystemExit(1)
+
+
+def _write(matrix: Matrix, found: Sequence[Result], failed: Sequence[str], options: Namespace) -> None:
+    """The leaderboard, the page and, if asked, the W&B run of both."""
+    if not found:
+        print(f"No cell was tested; {len(failed)} failed.")
+        return
+    base = matrix.comparison.baseline
+    board = leaderboard(found, None if base is None else base.name, apart=options.apart)
+    show(board)
+    write(board, options.out)
+    page = options.out / "compare.html"
+    notes = [*board.notes, *(f"Failed: {cell}." for cell in failed)]
+    write_page(page, board.rows, found, asked=options.file.read_text(), notes=notes, title=options.file.stem)
+    print(f"Leaderboard: {options.out / 'leaderboard.md'}\nPage: {page}")
+
+
+def results(matrix: Matrix, queue: Queue) -> list[Result]:
+    """What the finished cells measured."""
+    found = []
+    for contender in matrix.contenders:
+        chosen = matrix.chosen(contender, queue.score)
+        for cell in matrix.finals(contender, chosen) if chosen is not None else ():
+            folder = queue.folder(cell)
+            record = folder.record("results.json")
+            if record is not None and folder.run is not None:
+                names = (contender.name, contender.data, contender.model, contender.rule)
+                found.append(Result(folder.run, *names, cell.seed, record, contender.weights))
+    return found
+
+
+def _show(matrix: Matrix, options: Namespace) -> None:
+    """Every cell with the commands that a person would type."""
+
+    def unknown(cell: Cell) -> float | None:
+        return None
+
+    root = options.out / "cells"
+    cells = matrix.wanted(unknown)
+    for cell in cells:
+        path = root / cell.folder
+        state = _state(CellFolder(path), cell)
+        print(f"# {cell.contender.data}, {cell.contender.name}, seed {cell.seed}: {state}")
+        print(shlex.join(["mtlzoo", "fit", *cell.words, f"--trainer.default_root_dir={path}"]))
+        if cell.tests:
+            run = path / cell.folder.rpartition("-")[0] / "version_0"
+            print(shlex.join(["mtlzoo", "test", "-c", str(run / "config.yaml"), "--ckpt_path", "best"]))
+    more = len(matrix) - len(cells)
+    print(f"# {len(cells)} cells" + (f", and up to {more} with the options that validation chooses." if more else "."))
+
+
+def _state(folder: CellFolder, cell: Cell) -> str:
+    if folder.is_done(tested=cell.tests):
+        return "done"
+    return "failed" if folder.failure else "to be run"
+
+
+def _prepare(matrix: Matrix) -> None:
+    """Prepares every data set, so that what is missing is known before the first run."""
+    seen = set()
+    for contender in matrix.contenders:
+        if contender.data not in seen:
+            seen.add(contender.data)
+            words = [o.word for o in contender.options if o.name.partition(".")[0] in ("data", "config")]
+            data_of([shipped(word) for word in words], prog="mtlzoo compare").prepare_data()
