@@ -1,6 +1,7 @@
 # Everything from a fresh clone, with nothing installed but python3 (3.11 or later) and make:
 #   make demo    train and test on made-up rows         make lint    format, style and types
-#   make test    the whole test suite                   make bench   the measured claims, hours of CPU
+#   make compare compare models and rules on such rows  make bench   the measured claims, hours of CPU
+#   make test    the whole test suite
 # `make fast` is the part of the suite that answers within minutes; `make newest` runs it with the newest versions.
 
 PYTHON ?= python3
@@ -17,13 +18,16 @@ OFFICE ?= data/amazon-office
 LASTFM ?= data/lastfm
 CIAO ?= data/ciao
 
-.PHONY: demo test fast newest lint types bench
+.PHONY: demo compare test fast newest lint types bench
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
 	rm -rf $(DEMO)
 	$(BIN)/mtlzoo fit -c configs/experiment/demo.yaml --trainer.default_root_dir $(DEMO)
 	$(BIN)/mtlzoo test -c $(DEMO)/*/version_0/config.yaml --ckpt_path best
+
+compare: $(VENV)/.core
+	$(BIN)/mtlzoo compare configs/compare/demo.yaml --out runs/compare --jobs 2
 
 # One thread per worker, or the workers' threads wait for each other.
 test: $(VENV)/.dev

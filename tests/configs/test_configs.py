@@ -25,9 +25,14 @@ from fixtures.yelp import write_yelp
 from mtlzoo import datamodules
 from mtlzoo.callbacks import rules
 from mtlzoo.cli import main
+from mtlzoo.cli.checked import CellCheck
+from mtlzoo.compare.file import read_comparison
+from mtlzoo.compare.matrix import Matrix
 
 CONFIGS = Path(str(files("mtlzoo.configs")))
-FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
+ALL = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
+FILES = [file for file in ALL if file.parts[0] != "compare"]  # those are no configs of one training
+COMPARISONS = [file for file in ALL if file.parts[0] == "compare"]
 MODEL = ["--model", "SharedBottom", "--model.bottom_units", "[8]"]
 SMALL = ["--data.rows", "600", "--data.users", "100", "--data.items", "100"]
 DATA = ["--data", "Synthetic", *SMALL]
@@ -164,6 +169,23 @@ def test_shipped_files_are_found_by_name_from_any_folder(tmp_path: Path) -> None
     own.write_text("class_path: mtlzoo.MMoE\ninit_args: {experts: none}\n")
     with pytest.raises(SystemExit):
         main(["fit", "--model", "configs/model/mmoe.yaml", *words])
+
+
+@pytest.mark.parametrize("file", COMPARISONS, ids=str)
+@pytest.mark.filterwarnings("ignore:CensusIncome. only")
+def test_every_cell_of_a_comparison_can_work(file: Path) -> None:
+    """On small files where the comparison looks for the data, which are relative to the working folder."""
+    comparison = read_comparison(CONFIGS / file)
+    for part in comparison.data:
+        config = part.options[0].value
+        if config.endswith(".yaml"):
+            arguments = yaml.safe_load((CONFIGS / config.removeprefix("configs/")).read_text())
+            root = Path(arguments["init_args"]["root"])
+            root.parent.mkdir(exist_ok=True)
+            WRITERS[arguments["class_path"].rpartition(".")[2]](root, arguments["init_args"])
+    matrix = Matrix(comparison, CellCheck(CONFIGS / file))
+    cells = matrix.wanted(lambda cell: 0.0)
+    assert len({cell.folder for cell in cells}) == len(cells) >= len(matrix.contenders) * len(comparison.seeds)
 
 
 @pytest.mark.slow
