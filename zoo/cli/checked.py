@@ -1,6 +1,7 @@
 """Whether the words of a cell can work, without running them."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -57,21 +58,21 @@ class CellCheck:
         words = ["fit", *map(shipped, words_of(options))]
         said = io.StringIO()
         try:
-            with redirect_stderr(said):
-                self._look(words)
+            with redirect_stderr(said), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they are told when the data are prepared, and by every cell
+                return _meaning(self._look(words))
         except (SystemExit, DataError, DatasetNotFoundError, OSError) as error:
             text = said.getvalue().strip() if isinstance(error, SystemExit) else told(error)
             message = text.removeprefix("mtlzoo fit: error: ")
             model = next(option.line for option in options if option.name == "model")
             raise WrongFileError(self.path, culprit(message, options) or model, message) from None
-        assert self._rehearsal is not None
-        return _meaning(self._rehearsal)
 
-    def _look(self, words: list[str]) -> None:
+    def _look(self, words: list[str]) -> Rehearsal:
         if self._rehearsal is None:
             self._rehearsal = Rehearsal(words)
         else:
             self._rehearsal.again(words)
+        return self._rehearsal
 
 
 def _meaning(rehearsal: Rehearsal) -> Checked:
