@@ -2,6 +2,8 @@
 
 from mtlzoo.callbacks.balancing import LossBalancing
 from mtlzoo.callbacks.conflicts import ConflictMonitor
+from mtlzoo.callbacks.embeddings import EmbeddingMonitor
+from mtlzoo.callbacks.gates import GateMonitor
 from mtlzoo.callbacks.predictions import ParquetPredictions
 from mtlzoo.callbacks.rules import (
     DBMTL,
@@ -60,10 +62,12 @@ __all__ = [
     "ConFIG",
     "ConflictMonitor",
     "DualProj",
+    "EmbeddingMonitor",
     "Equal",
     "FairGrad",
     "Fixed",
     "FixedWeights",
+    "GateMonitor",
     "GradCraft",
     "GradDrop",
     "GradNorm",

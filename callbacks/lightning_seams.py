@@ -197,11 +197,17 @@ def log_every_n_steps(trainer: L.Trainer) -> int:
     return every
 
 
-def log(trainer: L.Trainer, values: Mapping[str, float]) -> None:
-    """Logs numbers at a time of one's own: `LightningModule.log` hands them on every `log_every_n_steps` only."""
+def log(trainer: L.Trainer, values: Mapping[str, float], step: int | None = None) -> None:
+    """Logs numbers at a time of one's own: `LightningModule.log` hands them on every `log_every_n_steps` only.
+
+    Args:
+        trainer: The trainer.
+        values: By name.
+        step: Under which loggers get them; None: the one under which Lightning would log now.
+    """
     trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
     for logger in trainer.loggers if trainer.is_global_zero else ():
-        logger.log_metrics(dict(values), step=logged_step(trainer))
+        logger.log_metrics(dict(values), step=logged_step(trainer) if step is None else step)
 
 
 def scaler_of(trainer: L.Trainer) -> Any:

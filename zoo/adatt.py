@@ -1,13 +1,15 @@
 """AdaTT: experts of all tasks fused by gates, each task's own once more (Li et al., KDD 2023)."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mtlzoo.callbacks.gates.names import GateNames
 from mtlzoo.embedding import FeatureEmbedding
-from mtlzoo.layers import MLP, Activation, Gate, Towers, mix
+from mtlzoo.layers import MLP, Activation, Gate, Towers, expert_names, mix
 from mtlzoo.module import MultiTaskModule, Schema
 from mtlzoo.schema import Batch
 
@@ -82,6 +84,19 @@ class AdaTT(MultiTaskModule):
     def shared_modules(self) -> list[str]:
         """The embedding."""
         return ["embedding"]
+
+    @property
+    def gate_modules(self) -> dict[str, GateNames]:
+        """A gate for each stream and level, over the experts of all."""
+        named: dict[str, GateNames] = {}
+        for number, level in enumerate(self.levels):
+            assert isinstance(level, Fusion)
+            shared = len(level.experts[-1]) if self.streams > len(self.towers) else 0
+            experts = list(chain(*expert_names(self.task_names, len(level.experts[0]), shared)))
+            streams = [*self.task_names, "shared"][: len(level.gates)]
+            for s, stream in enumerate(streams):
+                named[f"levels.{number}.gates.{s}"] = GateNames(f"level_{number}", stream, experts)
+        return named
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""

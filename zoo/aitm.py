@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mtlzoo.callbacks.gates.names import GateNames
 from mtlzoo.embedding import FeatureEmbedding
 from mtlzoo.layers import MLP, Activation, Towers, mix
 from mtlzoo.module import MultiTaskModule, Schema
@@ -82,6 +83,12 @@ class AITM(MultiTaskModule):
         """The embedding."""
         return ["embedding"]
 
+    @property
+    def gate_modules(self) -> dict[str, GateNames]:
+        """The attention of each task but the first, over what it is handed and its own."""
+        steps = enumerate(pairwise(self.task_names))
+        return {f"transfer.attention.{t}": GateNames("transfer", own, [before, own]) for t, (before, own) in steps}
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""
         x = self.embedding(batch)
@@ -117,14 +124,16 @@ class Transfer(nn.Module):
         super().__init__()
         self.carry = nn.ModuleList(MLP(width, (), width) for _ in range(transfers))
         self.value, self.key, self.query = (MLP(width, (), width) for _ in range(3))
+        # A module without weights, so that what it says can be watched.
+        self.attention = nn.ModuleList(nn.Softmax(-1) for _ in range(transfers))
         self.scale = width**-0.5
 
     def forward(self, streams: list[Tensor]) -> list[Tensor]:
         """The streams with what they took over; each hands on what it took."""
         first, *others = streams
         result = [first]
-        for carry, own in zip(self.carry, others, strict=True):
+        for carry, attention, own in zip(self.carry, self.attention, others, strict=True):
             both = torch.stack([carry(result[-1]), own], 1)
             scores = (self.key(both) * self.query(both)).sum(-1) * self.scale
-            result.append(mix(scores.softmax(-1), self.value(both)))
+            result.append(mix(attention(scores), self.value(both)))
         return result

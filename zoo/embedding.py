@@ -1,10 +1,12 @@
 """From a batch of ids and numbers to one vector per row: all tables in one lookup."""
 
 from collections.abc import Sequence as Seq
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from mtlzoo.callbacks.embeddings.tables import TableRows
 from mtlzoo.constants import Constants
 from mtlzoo.layers import MLP, demand, module_keys
 from mtlzoo.schema import Batch, Categorical, FeatureSchema, Sequence
@@ -64,6 +66,13 @@ class FeatureEmbedding(Constants):
         self.attention_keys = module_keys(f.name for f in schema.sequences if f.pooling == "attention")
         self.attention = nn.ModuleDict({key: TargetAttention(dim) for key in self.attention_keys.values()})
         self.reset_parameters()
+
+    @property
+    def embedding_tables(self) -> dict[str, TableRows]:
+        """Where each table lies, for `EmbeddingMonitor`; its first row is the padding."""
+        ends = [*self.offsets.values(), self.table.num_embeddings] if self.table is not None else []
+        places = zip(self.offsets, pairwise(ends), strict=True)
+        return {name: TableRows("table.weight", first, stop, first) for name, (first, stop) in places}
 
     def reset_parameters(self) -> None:
         """Draws the tables and the vectors of numbers."""

@@ -168,6 +168,12 @@ class Gate(nn.Module):
         return self.mlp(x).softmax(-1)  # type: ignore[no-any-return]  # Sequential is untyped
 
 
+def expert_names(tasks: Sequence[str], task_experts: int, shared_experts: int) -> list[list[str]]:
+    """Names of the experts that each task has for itself, and last of those that all share."""
+    streams = [*((task, task_experts) for task in tasks), ("shared", shared_experts)]
+    return [[f"{name}_{k}" for k in range(number)] for name, number in streams]
+
+
 class Towers(nn.ModuleList):
     """The last network of every task.
 

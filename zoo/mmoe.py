@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mtlzoo.callbacks.gates.names import GateNames
 from mtlzoo.layers import MLP, Activation, Gate, Towers, mix
 from mtlzoo.module import MultiTaskModule, Schema
 from mtlzoo.schema import Batch
@@ -68,6 +69,12 @@ class MMoE(MultiTaskModule):
     def shared_modules(self) -> list[str]:
         """The experts; none with tables per task, which give every task outputs of its own."""
         return [] if self.multi else [f"experts.{k}" for k in range(len(self.experts))]
+
+    @property
+    def gate_modules(self) -> dict[str, GateNames]:
+        """A gate for each task."""
+        experts = [str(k) for k in range(len(self.experts))]
+        return {f"gates.{t}": GateNames("experts", task, experts) for t, task in enumerate(self.task_names)}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""

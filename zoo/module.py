@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlzoo.callbacks import collectives
+from mtlzoo.callbacks.gates.names import GateNames
 from mtlzoo.constants import Constants
 from mtlzoo.layers import check_sizes
 from mtlzoo.metrics import TaskMetrics
@@ -176,3 +177,8 @@ class MultiTaskModule(Constants, OptimisedModule):
     def shared_modules(self) -> list[str]:
         """Names of the modules whose outputs the tasks share, for surgery at the representation."""
         return []
+
+    @property
+    def gate_modules(self) -> dict[str, GateNames]:
+        """Names of the modules that weigh experts, and what they are called, for `GateMonitor`."""
+        return {}

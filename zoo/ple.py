@@ -1,12 +1,14 @@
 """PLE: progressive layered extraction (Tang et al., RecSys 2020); with one level it is CGC."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from mtlzoo.layers import MLP, Activation, Gate, Towers, mix
+from mtlzoo.callbacks.gates.names import GateNames
+from mtlzoo.layers import MLP, Activation, Gate, Towers, expert_names, mix
 from mtlzoo.module import MultiTaskModule, Schema
 from mtlzoo.schema import Batch
 from mtlzoo.task_embeddings import EmbeddingKind, make_embedding
@@ -90,6 +92,21 @@ class PLE(MultiTaskModule):
     def shared_modules(self) -> list[str]:
         """The shared experts of the last level."""
         return [f"levels.{len(self.levels) - 1}.shared_experts.{k}" for k in range(self.shared_experts)]
+
+    @property
+    def gate_modules(self) -> dict[str, GateNames]:
+        """A gate for each task and level, and the shared ones."""
+        named: dict[str, GateNames] = {}
+        for number, level in enumerate(self.levels):
+            assert isinstance(level, Extraction)
+            layer, place = f"level_{number}", f"levels.{number}"
+            *own, shared = expert_names(self.task_names, len(level.task_experts[0]), self.shared_experts)
+            for t, task in enumerate(self.task_names):
+                named[f"{place}.gates.{t}"] = GateNames(layer, task, own[t] + shared)
+            if level.shared_gate is not None:
+                mixed = chain(*own, shared) if level.mixes_all else shared
+                named[f"{place}.shared_gate"] = GateNames(layer, "shared", list(mixed))
+        return named
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""

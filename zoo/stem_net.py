@@ -1,12 +1,14 @@
 """STEM-Net: shared and task-specific embeddings (Su et al., AAAI 2024)."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from mtlzoo.layers import MLP, Activation, Gate, Towers, mix
+from mtlzoo.callbacks.gates.names import GateNames
+from mtlzoo.layers import MLP, Activation, Gate, Towers, expert_names, mix
 from mtlzoo.module import MultiTaskModule, Schema
 from mtlzoo.schema import Batch
 from mtlzoo.task_embeddings import TaskEmbeddings
@@ -105,6 +107,19 @@ class STEMNet(MultiTaskModule):
     def shared_modules(self) -> list[str]:
         """The shared experts of the last layer."""
         return [f"layers.{len(self.layers) - 1}.shared_experts.{k}" for k in range(self.shared_experts)]
+
+    @property
+    def gate_modules(self) -> dict[str, GateNames]:
+        """A gate for each task and layer, and the shared ones."""
+        named: dict[str, GateNames] = {}
+        for number, layer in enumerate(self.layers):
+            assert isinstance(layer, STEMLayer)
+            experts = list(chain(*expert_names(self.task_names, len(layer.task_experts[0]), self.shared_experts)))
+            gates = {f"gates.{t}": task for t, task in enumerate(self.task_names)}
+            gates |= {"shared_gate": "shared"} if layer.shared_gate is not None else {}
+            for place, task in gates.items():
+                named[f"layers.{number}.{place}"] = GateNames(f"layer_{number}", task, experts)
+        return named
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of every task: [B], or [B, classes]."""

@@ -1,4 +1,4 @@
-"""`ConflictMonitor`: the callback (`monitor`), what it adds up (`facts`), and how that is drawn (`heat_map`)."""
+"""`ConflictMonitor`: the callback (`monitor`), and what it adds up (`facts`)."""
 
 from mtlzoo.callbacks.conflicts.monitor import ConflictMonitor
 

@@ -1,21 +1,18 @@
 """`ConflictMonitor`: how far the tasks' gradients agree, from the Gramians that surgery has anyway."""
 
-import csv
-import io
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 from torch import Tensor
 
-from mtlzoo.callbacks.atomic import append, whole_file
 from mtlzoo.callbacks.conflicts.facts import ConflictMeans, facts_of_step
-from mtlzoo.callbacks.conflicts.heat_map import heat_map, pixels
 from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.handover import task_names
+from mtlzoo.callbacks.heat_map import heat_map
 from mtlzoo.callbacks.lightning_seams import callbacks_of, log, logged_step, more_follows
 from mtlzoo.callbacks.rules.base import GradientRule
+from mtlzoo.callbacks.run_table import RunTable
 from mtlzoo.callbacks.surgery import GradientSurgery
 
 COLUMNS = ["step", "task_a", "task_b", "cosine", "conflict_rate"]
@@ -58,9 +55,8 @@ class ConflictMonitor(L.Callback):
             raise ValueError(f"every_n_steps={every_n_steps}; allowed are numbers >= 1.")
         self.every_n_steps = every_n_steps
         self._surgery: GradientSurgery
-        self._folder: Path
+        self._table = RunTable("conflicts", COLUMNS, ("task_a", "task_b"))
         self._seen: Tensor | None = None
-        self._lines: list[list[Any]] = []
         self._last = self._epoch = -1
         # Sums of `facts_of_step` since the last log, in this epoch, and in the whole training.
         self._sums: dict[str, Tensor | None] = {"log": None, "epoch": None, "fit": None}
@@ -87,24 +83,9 @@ class ConflictMonitor(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Opens the table; of a resumed run, the rows up to its checkpoint."""
-        folder = Path(trainer.log_dir or trainer.default_root_dir)  # all processes must ask
         if not trainer.global_step:
             self._sums, self._last, self._epoch = dict.fromkeys(self._sums), -1, -1
-        if not trainer.is_global_zero:
-            return
-        first: Any = trainer.loggers[0] if trainer.loggers else None
-        # By name: `lightning` and `pytorch_lightning` have one each.
-        if any(kind.__name__ == "WandbLogger" for kind in type(first).__mro__):
-            folder = folder / str(first.name) / first.experiment.id  # all its runs have one `log_dir`
-        self._folder, path, self._lines = folder, folder / "conflicts.csv", []
-        if path.is_file() and self._last >= 0:
-            with path.open(newline="") as file:
-                old = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row != COLUMNS]
-            kept = [row for row in old if int(row[0]) <= self._last]
-            self._lines = [[int(row[0]), row[1], row[2], float(row[3]), float(row[4])] for row in kept]
-        folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(path, "w", newline="") as file:
-            csv.writer(file).writerows([COLUMNS, *self._lines])
+        self._table.open(trainer, self._last)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -142,9 +123,7 @@ class ConflictMonitor(L.Callback):
             return
         names = self._task_names(pl_module, sums)
         self._draw(trainer, sums, names, "whole training", "conflicts", "surgery/conflicts")
-        for logger in trainer.loggers if trainer.is_global_zero else ():
-            if hasattr(logger, "log_table"):
-                logger.log_table("surgery/conflict_table", columns=COLUMNS, data=self._lines, step=logged_step(trainer))
+        self._table.hand_on(trainer, "surgery/conflict_table")
 
     def state_dict(self) -> dict[str, Any]:
         """The sums, and the last step in the table, with its epoch."""
@@ -171,22 +150,11 @@ class ConflictMonitor(L.Callback):
         values = {key: value for key, value in values.items() if value == value}
         log(trainer, values)
         self._last, self._epoch = logged_step(trainer), trainer.current_epoch
-        if not trainer.is_global_zero:
-            return
         pairs = [(a, b) for a, b in combinations(range(len(names)), 2) if means.cosine[a][b] == means.cosine[a][b]]
-        lines = [[logged_step(trainer), names[a], names[b], means.cosine[a][b], means.conflict[a][b]] for a, b in pairs]
-        self._lines += lines
-        text = io.StringIO()
-        csv.writer(text).writerows(lines)
-        append(self._folder / "conflicts.csv", text.getvalue())
+        lines = [[self._last, names[a], names[b], means.cosine[a][b], means.conflict[a][b]] for a, b in pairs]
+        self._table.add(trainer, lines)
 
     def _draw(self, trainer: L.Trainer, sums: Tensor, names: list[str], when: str, file: str, key: str) -> None:
-        if not trainer.is_global_zero:
-            return
-        picture = heat_map(ConflictMeans(sums).cosine, names, f"Cosine of the tasks' gradients, {when}")
-        takers = [logger for logger in trainer.loggers if hasattr(logger, "log_image")]
-        for logger in takers:
-            logger.log_image(key, [pixels(picture)], step=logged_step(trainer))
-        if not takers:
-            with whole_file(self._folder / f"{file}.png") as drawn:
-                picture.savefig(drawn, dpi=100)
+        if trainer.is_global_zero:
+            picture = heat_map(ConflictMeans(sums).cosine, names, f"Cosine of the tasks' gradients, {when}")
+            self._table.show(trainer, picture, file, key)

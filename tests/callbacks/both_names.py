@@ -16,6 +16,8 @@ from mtlzoo.callbacks import (
     UW,
     CAGrad,
     ConflictMonitor,
+    EmbeddingMonitor,
+    GateMonitor,
     GradientSurgery,
     LossBalancing,
     ParquetPredictions,
@@ -35,10 +37,12 @@ def module(package: Any, manual: bool) -> Any:
             self.automatic_optimization = not manual
             self.table = nn.Embedding(6, 4)
             self.trunk = nn.Linear(4, 4)
+            self.gate = nn.Softmax(-1)
             self.heads = nn.ModuleList(nn.Linear(4, 1) for _ in range(2))
 
         def forward(self, ids: Tensor) -> list[Tensor]:
             h = self.trunk(self.table(ids)).tanh()
+            h = h * self.gate(h)
             return [head(h).squeeze(1) for head in self.heads]
 
         def task_losses(self, ids: Tensor) -> Tensor:
@@ -105,10 +109,17 @@ def test_trains_to_the_same_bits(callback: Any, manual: bool, tmp_path: Path) ->
 def test_monitors_log(package: Any, tmp_path: Path) -> None:
     surgery, cost = GradientSurgery(PCGrad()), StepCost(every_n_steps=2)
     logger = (lightning.pytorch if package is lightning else package).loggers.CSVLogger
-    trained(package, tmp_path, False, surgery, ConflictMonitor(every_n_steps=1), cost, logger=logger(tmp_path))
+    monitors = [ConflictMonitor(every_n_steps=1), GateMonitor(2, ["gate"]), EmbeddingMonitor(), cost]
+    trained(package, tmp_path, False, surgery, *monitors, logger=logger(tmp_path))
     (folder,) = (tmp_path / "lightning_logs").iterdir()
     assert pl.read_csv(folder / "conflicts.csv").height == 6
+    assert pl.read_csv(folder / "gates.csv").height == 12
+    assert pl.read_csv(folder / "embeddings.csv")["table"].to_list() == ["table"] * 3
+    assert sorted(path.name for path in folder.glob("*.png")) == [
+        *("conflicts-epoch0.png", "conflicts-epoch1.png", "conflicts.png", "embeddings.png", "gates.png"),
+    ]
     logged = pl.read_csv(folder / "metrics.csv")
+    assert {"gates/gates/gate/entropy", "embeddings/table/collapse"} <= set(logged.columns)
     assert {"surgery/cosine/0_vs_1", "cost/backward_share", "cost/rows_per_second"} <= set(logged.columns)
 
 

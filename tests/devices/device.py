@@ -53,6 +53,7 @@ EXCEPTIONS = {
     "callbacks/surgery/test_callback.py::test_equals_dense_reference[32-true-1e-06-Recurrent": NO_GRU,
     "callbacks/surgery/test_callback.py::test_a_rule_of_whole_gradients_sees_all_that_is_shared[Recurrent": NO_GRU,
     "callbacks/surgery/test_callback.py::test_compiled_modules": COMPILER,
+    "callbacks/gates/test_gate_monitor.py::test_a_compiled": COMPILER,
     "callbacks/surgery/test_certainty": COMPILER,
     "callbacks/surgery/test_compiled": COMPILER,
     "callbacks/surgery/test_loss_vectors": NOT_TRIED,

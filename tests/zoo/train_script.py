@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import mtlzoo
-from mtlzoo.callbacks import GradientSurgery, PCGrad
+from mtlzoo.callbacks import EmbeddingMonitor, GateMonitor, GradientSurgery, PCGrad
 from mtlzoo.datamodules.loading import BatchLoader
 from mtlzoo.schema import Categorical, FeatureSchema, Numeric, Sequence
 from mtlzoo.tasks import Task
@@ -91,6 +91,7 @@ def made(options: dict[str, Any], world_size: int, max_steps: int = -1) -> tuple
     """A fresh model and its trainer."""
     model = getattr(mtlzoo, options["model"])(SCHEMA, embedding_dim=4, lr=0.01, **options.get("arguments", {}))
     level = options.get("surgery")
+    monitors = [GateMonitor(3), EmbeddingMonitor()] if options.get("monitors") else []
     trainer = L.Trainer(
         accelerator="cpu",
         devices=world_size,
@@ -104,7 +105,8 @@ def made(options: dict[str, Any], world_size: int, max_steps: int = -1) -> tuple
         enable_progress_bar=False,
         enable_model_summary=False,
         limit_val_batches=None if options.get("validate", True) else 0,
-        callbacks=[Buffers(), *([GradientSurgery(PCGrad(), level=level)] if level else [])],
+        default_root_dir=options["folder"],
+        callbacks=[Buffers(), *monitors, *([GradientSurgery(PCGrad(), level=level)] if level else [])],
     )
     return model, trainer
 
@@ -114,6 +116,7 @@ def main(out: Path, options: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     L.seed_everything(1, verbose=False)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    options["folder"] = str(out)
     data = InMemory(options["batch_size"], options.get("rows", 203), options.get("held_out"))
     path = None
     if "stop" in options:

@@ -6,6 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mtlzoo.callbacks.embeddings.tables import TableRows
 from mtlzoo.constants import Constants
 from mtlzoo.layers import demand
 from mtlzoo.precision import single
@@ -37,6 +38,12 @@ class Encoder(nn.Module, ABC):
             for part in self.table.weight.split([users, items]):
                 nn.init.xavier_uniform_(part)
                 part[0] = 0.0
+
+    @property
+    def embedding_tables(self) -> dict[str, TableRows]:
+        """Where users and items lie, for `EmbeddingMonitor`; the first row of each is nobody's."""
+        ends = {"user": (0, self.users), "item": (self.users, self.users + self.items)}
+        return {name: TableRows("table.weight", first, stop, first) for name, (first, stop) in ends.items()}
 
     def forward(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors of some users and some items: int [n], [m] -> [n, width], [m, width], never half."""

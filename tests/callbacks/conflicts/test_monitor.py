@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from mtlzoo.callbacks import ConflictMonitor, GradientSurgery, LossBalancing, rules
 from mtlzoo.callbacks.conflicts.facts import ConflictMeans, facts_of_step
-from mtlzoo.callbacks.conflicts.heat_map import heat_map, pixels
+from mtlzoo.callbacks.heat_map import heat_map, pixels
 from mtlzoo.datamodules.loading import BatchLoader
 
 TASKS = 3
