@@ -31,6 +31,8 @@ CONFIG: Spec = {
         "labelFontSize": 12,
         "titleFontSize": 12,
         "tickCount": 5,
+        "labelOverlap": True,
+        "labelSeparation": 8,
     },
     "text": {"color": "var(--ink)", "fontSize": 12},
     "rule": {"color": "var(--quiet)"},
@@ -42,7 +44,7 @@ def picture(
     values: Sequence[dict[str, Any]], *layers: Spec, height: int = HEIGHT, params: Sequence[Spec] = (), **more: Any
 ) -> Spec:
     """Layers over the same values, as wide as there is room."""
-    spec: Spec = {"data": {"values": [_short(value) for value in values]}, "height": height, "layer": list(layers)}
+    spec: Spec = {"data": {"values": [short(value) for value in values]}, "height": height, "layer": list(layers)}
     return (
         spec
         | {"width": "container", "autosize": {"type": "fit", "contains": "padding"}}
@@ -133,10 +135,10 @@ def png(spec: Spec, *, width: int = 600, dark: bool = False, scale: float = 2.0)
     return bytes(vl_convert.vegalite_to_png(coloured, scale=scale))
 
 
-def _short(value: Any) -> Any:
-    """Numbers with six figures, which is more than a picture shows."""
+def short(value: Any) -> Any:
+    """A value with the numbers in it cut to six figures, which is more than a page shows."""
     if isinstance(value, dict):
-        return {key: _short(inner) for key, inner in value.items()}
+        return {key: short(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_short(inner) for inner in value]
+        return [short(inner) for inner in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value

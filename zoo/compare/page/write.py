@@ -29,7 +29,7 @@ from mtlzoo.compare.page.sections import (
     tradeoff,
     words,
 )
-from mtlzoo.compare.page.vega import CONFIG
+from mtlzoo.compare.page.vega import CONFIG, short
 from mtlzoo.compare.results import Result
 
 PACKAGE = "mtlzoo.compare.page"
@@ -126,7 +126,7 @@ def _environment(specs: dict[str, Any]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["as_json"] = _json
+    environment.filters |= {"as_json": _json, "short": short}
     environment.globals["drawn_later"] = drawn_later
     return environment
 

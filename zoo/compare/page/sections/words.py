@@ -1,12 +1,11 @@
 """Every comparison with the baseline as a sentence."""
 
 from mtlzoo.compare.page.board import MEAN, Board, Row
-from mtlzoo.compare.page.gains import SHOWN
 from mtlzoo.compare.page.parts import Cell, Column, Panel, Section, Table
 from mtlzoo.compare.page.text import NONE, interval, number, probability, signed
 
 MOST = 1500
-"""Lines above which those that show no difference are counted, not listed."""
+"""Lines; of more, those with the smallest p."""
 COLUMNS = (
     Column("Contender"),
     Column("Task"),
@@ -24,13 +23,17 @@ def draw(board: Board) -> Panel | None:
     """A line per contender and task, by the metric that the task is judged by."""
     pairs = [(name, task) for name in board.by_name for task in (*board.tasks, MEAN) if task in board.main]
     rows = [row for name, task in pairs if (row := board.row(name, task)) is not None]
-    shown = [row for row in rows if row["p_holm"] is not None and row["p_holm"] < SHOWN] if len(rows) > MOST else rows
-    others = len(rows) - len(shown)
     if not rows:
         return None
-    note = f"{others} lines that show no difference to the baseline are left out here; leaderboard.csv has them."
+    limit = sorted(_p(row) for row in rows)[MOST - 1] if len(rows) > MOST else 1.0
+    shown = [row for row in rows if _p(row) <= limit][:MOST]
+    note = f"Listed are the {MOST:,} lines of {len(rows):,} with the smallest p; leaderboard.csv has all."
     table = Table(f"{board.data}: in words", COLUMNS, [line(row) for row in shown])
-    return Panel(tables={"": table}, notes=[note] * bool(others))
+    return Panel(tables={"": table}, notes=[note] * (len(rows) > MOST))
+
+
+def _p(row: Row) -> float:
+    return 1.0 if row["p_holm"] is None else float(row["p_holm"])
 
 
 def line(row: Row) -> list[Cell]:
