@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit
-from scipy.stats import rankdata
 
 from mtlzoo.compare.results import TESTED, Result
+from mtlzoo.metrics.grouped import grouped_auc
+from mtlzoo.metrics.ties import RESOLUTION
 
 Array: TypeAlias = NDArray[Any]
 TASKS = ("click", "like", "follow")
@@ -164,17 +165,17 @@ def _metrics(truth: _Truth, logits: Array) -> dict[str, float | None]:
         found[f"test/{task}/auc"] = auc(logits[:, t], label)
         found[f"test/{task}/calibration"] = float(chance.sum() / label.sum())
         found[f"test/{task}/ece"] = float(abs(chance.mean() - label.mean()))
-        found[f"test/{task}/gauc_impressions"] = None if t == len(truth.tasks) - 1 else auc(logits[:, t], label) - 0.02
+        within = None if t == len(truth.tasks) - 1 else auc(logits[:, t], label, truth.users)
+        found[f"test/{task}/gauc_impressions"] = within
     for metric in ("auc", "logloss"):
         found[f"test/{metric}_mean"] = float(np.mean([found[f"test/{task}/{metric}"] for task in truth.tasks]))
     return found
 
 
-def auc(scores: Array, labels: Array) -> float:
-    """Area under the ROC curve."""
-    positives = labels.sum()
-    above = rankdata(scores)[labels == 1].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * (len(labels) - positives)))
+def auc(scores: Array, labels: Array, users: Array | None = None) -> float:
+    """Area under the ROC curve, or the mean of those of users by their rows, with ties as mtlzoo has them."""
+    groups = np.zeros(len(scores), dtype=np.int64) if users is None else users
+    return grouped_auc(scores, np.where(labels == 1, 1, -1), groups, RESOLUTION)["impressions"]
 
 
 def _record(truth: _Truth, contender: Contender, seed: int, metrics: Mapping[str, Any], epochs: int) -> dict[str, Any]:

@@ -105,8 +105,13 @@ def test_without_rows_intervals_are_over_seeds(results: list[Result]) -> None:
     assert any("No rows of test were kept" in note for note in found.notes)
 
 
-def test_rows_that_do_not_give_the_metric_are_not_believed(board: Leaderboard) -> None:
-    assert any("test/click/gauc_impressions: the rows of 25 cells do not give" in note for note in board.notes)
+def test_rows_that_do_not_give_the_metric_are_not_believed(board: Leaderboard, results: list[Result]) -> None:
+    name = "test/click/gauc_impressions"
+    records = [dict(r.record) | {"metrics": dict(r.metrics) | {name: 0.1}} for r in results if r.data == "A"]
+    wrong = [replace(r, record=record) for r, record in zip(results, records, strict=False)]
+    found = leaderboard(wrong, "SingleTask", draws=10)
+    assert any(f"{name}: the rows of 25 cells do not give" in note for note in found.notes)
+    assert not any("do not give" in note for note in board.notes)
 
 
 def test_rankings_and_mixed_kinds(results: list[Result]) -> None:

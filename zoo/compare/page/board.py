@@ -1,20 +1,19 @@
 """`Board`: what is known of one data set: its rows of the leaderboard, and the finished cells behind them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
 
+from mtlzoo.compare.comparable import by_data
+from mtlzoo.compare.family import MEAN
+from mtlzoo.compare.leaderboard import Leaderboard
+from mtlzoo.compare.measured import MAIN
 from mtlzoo.compare.page.look import Look, looks
 from mtlzoo.compare.results import Result
+from mtlzoo.compare.rows import MAIN as SEVERAL
+from mtlzoo.compare.rows import Row
 
-Row: TypeAlias = Mapping[str, Any]
-"""A row of the leaderboard."""
-MEAN = "mean"
-"""Stands for a task in rows that are means over the tasks."""
-MAIN = ("auc", "recall@20", "accuracy", "rmse")
-"""What a task is judged by is the first of these that was measured of it."""
 DRAWN = 10
 """Contenders that a picture of lines shows at most."""
 
@@ -28,12 +27,14 @@ class Board:
         rows: Its rows of the leaderboard.
         results: Its cells.
         folder: Of the comparison.
+        verdicts: Sentences on who leaves the scalarisation frontier.
     """
 
     data: str
     rows: Sequence[Row]
     results: Sequence[Result]
     folder: Path
+    verdicts: Sequence[str] = ()
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
@@ -41,29 +42,29 @@ class Board:
         return tuple(dict.fromkeys(row["task"] for row in self.rows if row["task"] != MEAN))
 
     @cached_property
+    def main(self) -> dict[str, str]:
+        """Metric of every task that it is judged by, of their mean too: `SEVERAL` where the tasks' differ."""
+        found = {}
+        for task in (*self.tasks, MEAN):
+            metrics = list(dict.fromkeys(row["metric"] for row in self.rows if row["task"] == task))
+            if metrics:
+                found[task] = next((metric for metric in (SEVERAL, *MAIN) if metric in metrics), metrics[0])
+        return found
+
+    @cached_property
     def by_name(self) -> dict[str, dict[tuple[str, str], Row]]:
         """Rows by contender, then by task and metric; contenders by their average rank, best first."""
         found: dict[str, dict[tuple[str, str], Row]] = {}
         for row in self.rows:
             found.setdefault(row["name"], {})[row["task"], row["metric"]] = row
-        ranks = {name: _first(rows.values(), "rank") for name, rows in found.items()}
-        last = float("inf")
-        return {n: found[n] for n in sorted(found, key=lambda n: last if ranks[n] is None else float(ranks[n]))}
-
-    @cached_property
-    def main(self) -> dict[str, str]:
-        """Metric of every task that it is judged by, of the mean too."""
-        found = {}
-        for task in (*self.tasks, MEAN):
-            metrics = list(dict.fromkeys(row["metric"] for row in self.rows if row["task"] == task))
-            if metrics:
-                found[task] = next((metric for metric in MAIN if metric in metrics), metrics[0])
-        return found
+        overall = {name: rows.get((MEAN, self.main.get(MEAN, ""))) for name, rows in found.items()}
+        ranks = {name: None if row is None else row["rank"] for name, row in overall.items()}
+        return {name: found[name] for name in sorted(found, key=lambda name: ranks[name] or float("inf"))}
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
         """All metrics, in the order of the leaderboard."""
-        return tuple(dict.fromkeys(row["metric"] for row in self.rows))
+        return tuple(dict.fromkeys(row["metric"] for row in self.rows if row["metric"] != SEVERAL))
 
     @cached_property
     def cells(self) -> dict[str, list[Result]]:
@@ -97,9 +98,9 @@ class Board:
 
     @cached_property
     def looks(self) -> dict[str, Look]:
-        """Of `drawn`, in every picture."""
+        """Of `drawn`, in every picture; in the order of the leaderboard, which is that of other data sets, too."""
         kinds = {row["name"]: (str(row["model"]), str(row["rule"])) for row in self.rows}
-        return looks([(name, *kinds[name]) for name in self.drawn])
+        return looks([(name, *kind) for name, kind in kinds.items() if name in self.drawn])
 
     def left_out(self) -> list[str]:
         """The sentence that says which contenders pictures leave out, where they do."""
@@ -112,20 +113,12 @@ class Board:
         """Of a contender and a task, by the metric that the task is judged by."""
         return self.by_name[name].get((task, self.main[task]))
 
-    def overall(self, name: str, field: str) -> Any:
-        """A number of a contender that is of all tasks together, such as its rank; None where there is none."""
-        return _first(self.by_name[name].values(), field)
 
-
-def boards(rows: Sequence[Row], results: Sequence[Result], folder: Path) -> list[Board]:
+def boards(board: Leaderboard, results: Sequence[Result], folder: Path) -> list[Board]:
     """A board per data set, in the order of the rows."""
-    by_data: dict[str, tuple[list[Row], list[Result]]] = {row["data"]: ([], []) for row in rows}
-    for row in rows:
-        by_data[row["data"]][0].append(row)
-    for result in results:
-        by_data[result.data][1].append(result)
-    return [Board(data, *parts, folder) for data, parts in by_data.items()]
-
-
-def _first(rows: Any, field: str) -> Any:
-    return next((row[field] for row in rows if row["task"] == MEAN and row[field] is not None), None)
+    rows: dict[str, list[Row]] = {}
+    for row in board.rows:
+        rows.setdefault(row["data"], []).append(row)
+    cells = by_data(results, apart=True)
+    said = {data: [verdict.words for verdict in board.frontier if verdict.data == data] for data in rows}
+    return [Board(data, own, cells.get(data, []), folder, said[data]) for data, own in rows.items()]

@@ -2,14 +2,13 @@
 
 from typing import Any, TypeAlias
 
+from mtlzoo.compare.family import SIGNIFICANT
 from mtlzoo.compare.page.board import Board
 from mtlzoo.compare.page.text import listed
 
 Point: TypeAlias = dict[str, Any]
 """A contender: ``name``; ``kind`` (``drawn``, ``other`` or ``frontier``, which has a ``share``: its first weight); and
 lists of a number per task, ``g`` (gain), ``lo`` and ``hi`` (95 % interval)."""
-SHOWN = 0.05
-"""Adjusted p below which a difference counts as shown."""
 MOST = 10
 """Sentences."""
 
@@ -56,6 +55,6 @@ def seesaws(board: Board) -> list[str]:
 def _shown(board: Board, name: str, task: str) -> int:
     """1 where a contender is shown to be better on a task, -1 where worse, else 0."""
     row = board.row(name, task)
-    if row is None or row["p_holm"] is None or row["p_holm"] >= SHOWN:
+    if row is None or row["p_holm"] is None or row["p_holm"] >= SIGNIFICANT:
         return 0
     return 1 if (row["difference"] > 0) == row["higher_is_better"] else -1

@@ -6,32 +6,26 @@ NONE = "–"
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A metric, without the zero before the point: ``.7231``."""
-    if value is None or math.isnan(value):
-        return NONE
-    text = f"{value:.{digits}f}".replace("-", "−")
-    return text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("−").startswith("0.") else text
+    """A metric: ``0.7231``."""
+    return NONE if value is None or math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float | None, digits: int = 4) -> str:
-    """A difference, always with its sign: ``+.0021``."""
-    if value is None or math.isnan(value):
-        return NONE
-    return number(value, digits) if value < 0 else f"+{number(value, digits)}"
+    """A difference, always with its sign: ``+0.0021``."""
+    return NONE if value is None or math.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
 
 
 def interval(low: float | None, high: float | None, digits: int = 4) -> str:
-    """``.7210 to .7250``, or nothing."""
-    if low is None or high is None or math.isnan(low) or math.isnan(high):
-        return ""
-    return f"{number(low, digits)} to {number(high, digits)}"
+    """``0.7210 to 0.7250``, or nothing."""
+    known = low is not None and high is not None and not math.isnan(low + high)
+    return f"{number(low, digits)} to {number(high, digits)}" if known else ""
 
 
 def probability(value: float | None) -> str:
-    """A p value: ``p .004``, ``p < .001``."""
+    """A p value: ``p 0.004``, ``p < 0.001``, or nothing."""
     if value is None or math.isnan(value):
         return ""
-    return "p < .001" if value < 0.001 else f"p {number(value, 3)}"
+    return "p < 0.001" if value < 0.001 else f"p {value:.3f}"
 
 
 def amount(value: float | None) -> str:

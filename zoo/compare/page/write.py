@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mtlzoo.callbacks.atomic import whole_file
-from mtlzoo.compare.page.board import Board, Row, boards
+from mtlzoo.compare.leaderboard import Leaderboard
+from mtlzoo.compare.page.board import Board, boards
 from mtlzoo.compare.page.look import COLOURS
 from mtlzoo.compare.page.parts import Panel, Section
 from mtlzoo.compare.page.sections import (
@@ -50,7 +51,7 @@ SECTIONS: tuple[Section, ...] = (
 
 def write_page(
     path: Path,
-    rows: Sequence[Row],
+    board: Leaderboard,
     results: Sequence[Result],
     *,
     asked: str = "",
@@ -61,13 +62,13 @@ def write_page(
 
     Args:
         path: The HTML file; its folder is that of the comparison.
-        rows: Of the leaderboard.
+        board: The leaderboard.
         results: The finished cells behind them.
         asked: The file that was compared, as it was written.
         notes: Sentences on what is not there, such as cells that failed.
         title: Of the page.
     """
-    drawn = boards(rows, results, path.parent)
+    drawn = boards(board, results, path.parent)
     sections = [(section, _panels(section, drawn)) for section in SECTIONS]
     specs: dict[str, Any] = {}
     page = _environment(specs).get_template("page.html")
@@ -78,6 +79,7 @@ def write_page(
         facts=facts(results),
         asked=asked,
         notes=notes,
+        remarks=board.notes,
         colours=COLOURS,
         css=_file("page.css"),
         script=_file("page.js"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from compare import made_up
 
+from mtlzoo.compare.leaderboard import Leaderboard
 from mtlzoo.compare.page import write_page
 from mtlzoo.compare.results import Result
 
@@ -57,6 +58,7 @@ def _rows(data: str, metric: str, results: Sequence[Result]) -> list[dict[str, A
             | {"p_holm": None if gain is None else 0.02 if shown else 1.0, "best": abs(behind) <= SHOWN}
             | {"best_difference": None if behind == 0 else -behind, "best_p_holm": None if behind == 0 else 0.2}
             | {"relaimpr": (value - 0.5) / (middle[BASELINE, task] - 0.5) - 1 if metric == "auc" else None}
+            | {"delta_m_low": None, "delta_m_high": None}
             | {"delta_m": 100 * math.fsum(changes) / len(changes) if task == "mean" else None}
             | {"rank": float(np.mean([rank[name, t] for t in tasks])) if task == "mean" else float(rank[name, task])}
             | {"negative_transfer": None if gain is None else worse, "seeds_for_001": None if gain is None else 12}
@@ -70,5 +72,6 @@ def page_of(
     """Made-up cells below a folder, and their page there."""
     results = made_up.write_cells(folder, contenders, **how)
     path = folder / "compare.html"
-    write_page(path, rows_of(results), results, asked="data: Clicks\nseeds: 3\n", notes=["One cell failed."])
+    board = Leaderboard(rows_of(results), [], ["The tests of AUC are one family."])
+    write_page(path, board, results, asked="data: Clicks\nseeds: 3\n", notes=["One cell failed."])
     return path, results

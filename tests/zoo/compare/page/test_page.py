@@ -13,6 +13,7 @@ import vl_convert
 from compare import made_up
 from compare.page.simple import page_of, rows_of
 
+from mtlzoo.compare.leaderboard import Leaderboard
 from mtlzoo.compare.page import boards, png, tradeoff, write_page
 from mtlzoo.compare.page.write import SECTIONS
 
@@ -97,7 +98,14 @@ def test_every_picture_compiles(page: tuple[Path, Reader]) -> None:
 
 
 def test_the_head_says_what_was_run(page: tuple[Path, Reader]) -> None:
-    for text in ("54", "0 to 2", "torch 2.13.0+cpu", "One cell failed.", "data: Clicks"):
+    for text in (
+        "54",
+        "0 to 2",
+        "torch 2.13.0+cpu",
+        "One cell failed.",
+        "data: Clicks",
+        "The tests of AUC are one family.",
+    ):
         assert text in page[1].text
 
 
@@ -106,7 +114,7 @@ def test_names_are_texts(tmp_path: Path) -> None:
     evil = made_up.Contender("</script><script>alert(1)</script>", gains=(0.2,))
     results = made_up.write_cells(tmp_path, (made_up.Contender("SingleTask"),), seeds=2)
     rows = [{**row, "name": evil.model} if row["difference"] is None else row for row in rows_of(results)]
-    write_page(tmp_path / "page.html", rows, [], notes=[evil.model])
+    write_page(tmp_path / "page.html", Leaderboard(rows, [], []), [], notes=[evil.model])
     reader = Reader((tmp_path / "page.html").read_text())
     assert not reader.wrong
     assert evil.model in reader.text
@@ -121,7 +129,7 @@ def test_without_a_monitor_its_section_is_missing(tmp_path: Path) -> None:
 
 def test_a_picture_for_what_shows_no_html(tmp_path: Path) -> None:
     results = made_up.write_cells(tmp_path, seeds=2, monitors=False)
-    board = boards(rows_of(results), results, tmp_path)[0]
+    board = boards(Leaderboard(rows_of(results), [], []), results, tmp_path)[0]
     chart = tradeoff(board)
     assert chart is not None
     light, dark = png(chart.spec), png(chart.spec, dark=True)

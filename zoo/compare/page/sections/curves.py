@@ -4,7 +4,8 @@ from typing import Any
 
 import polars as pl
 
-from mtlzoo.compare.page.board import MEAN, Board
+from mtlzoo.compare.family import MEAN
+from mtlzoo.compare.page.board import Board
 from mtlzoo.compare.page.measured import curves
 from mtlzoo.compare.page.parts import Chart, Panel, Section
 from mtlzoo.compare.page.vega import lines
@@ -15,7 +16,7 @@ MOST = 8
 
 def draw(board: Board) -> Panel | None:
     """A picture per task, and of the mean."""
-    tasks = [task for task in (MEAN, *board.tasks) if task in board.main]
+    tasks = [task for task in (MEAN, *board.tasks) if board.main.get(task) in board.metrics]
     columns = {_column(task, board.main[task]): task for task in tasks[: MOST + 1]}
     values: dict[str, list[dict[str, Any]]] = {task: [] for task in columns.values()}
     for name in board.drawn:

@@ -11,8 +11,8 @@ from mtlzoo.compare.page.parts import Chart, Panel, Section
 from mtlzoo.compare.page.text import listed
 from mtlzoo.compare.page.vega import heat, lines
 
-DEAD = 0.01
-"""Weight below which an expert counts as dead for a task."""
+DEAD = 0.1
+"""An expert is dead where every gate of its layer gives it less than this share of what all alike would have."""
 MOST = 12
 """Layers, over all contenders, with pictures."""
 
@@ -39,13 +39,14 @@ def draw(board: Board) -> Panel | None:
 
 
 def dead(name: str, layer: str, last: pl.DataFrame) -> list[str]:
-    """Sentences on the experts of a layer that no task gives a weight at the end of training."""
-    most = last.group_by("expert", maintain_order=True).agg(pl.col("weight").max())
-    experts = [str(expert) for expert in most.filter(pl.col("weight") < DEAD)["expert"]]
+    """Sentences on the experts of a layer that no gate weighs at the end of training."""
+    share = pl.col("weight") * pl.len().over("task")
+    most = last.with_columns(share=share).group_by("expert", maintain_order=True).agg(pl.col("share").max())
+    experts = [str(expert) for expert in most.filter(pl.col("share") < DEAD)["expert"]]
     if not experts:
         return [f"{name}, {layer}: every expert is used by some task."]
     what = f"expert {experts[0]} is dead" if len(experts) == 1 else f"experts {listed(experts)} are dead"
-    return [f"{name}, {layer}: {what}; no task gives more than {DEAD:.0%} of its weight."]
+    return [f"{name}, {layer}: {what}: every gate gives less than {DEAD:.0%} of an equal share."]
 
 
 def _weights(title: str, last: pl.DataFrame) -> Chart:

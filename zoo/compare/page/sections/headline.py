@@ -1,9 +1,12 @@
 """The table of all contenders: a column per task, an interval under every number."""
 
-from mtlzoo.compare.page.board import MEAN, Board, Row
-from mtlzoo.compare.page.gains import SHOWN
+from collections.abc import Mapping
+
+from mtlzoo.compare.family import MEAN, SIGNIFICANT
+from mtlzoo.compare.page.board import Board
 from mtlzoo.compare.page.parts import Cell, Column, Panel, Section, Table
 from mtlzoo.compare.page.text import NONE, interval, number, probability, signed
+from mtlzoo.compare.rows import Row
 
 MOST = 200
 """Contenders above which only the main metrics get a table."""
@@ -25,27 +28,35 @@ def draw(board: Board) -> Panel | None:
     return Panel(tables=tables, notes=[left] * (bool(others) and not few))
 
 
-def table(board: Board, metrics: dict[str, str]) -> Table:
+def table(board: Board, metrics: Mapping[str, str]) -> Table:
     """Contenders by tasks.
 
     Args:
         board: Of a data set.
-        metrics: By task, the one that its column shows.
+        metrics: By task, the one that its column shows; of the mean, the one that rank and gain are of.
     """
-    tasks = [MEAN, *board.tasks] if MEAN in metrics else list(board.tasks)
-    tasks = [task for task in tasks if task in metrics]
+    tasks = [task for task in board.tasks if task in metrics]
+    tasks = [MEAN, *tasks] if len(tasks) > 1 and metrics.get(MEAN) in board.metrics else tasks
     up = {(row["task"], row["metric"]): row["higher_is_better"] for row in board.rows}
     heads = [Column(f"{task} ({metrics[task]})", "down" if up[task, metrics[task]] else "up") for task in tasks]
-    fixed = [Column("Contender"), Column("Rank"), Column("Δm, %", "down")]
     rows = []
     for name, found in board.by_name.items():
-        rank, gain = board.overall(name, "rank"), board.overall(name, "delta_m")
-        cells = [Cell(number(rank, 2), rank), Cell(signed(gain, 2), gain)]
-        cells += [value(found.get((task, metrics[task]))) for task in tasks]
-        seeds = max(int(row["seeds"]) for row in found.values())
-        base = ("baseline",) if name == board.baseline else ("static weights",) if name in board.frontier else ()
-        rows.append([Cell(name, name, base), *cells, Cell(str(seeds), seeds)])
+        cells = [value(found.get((task, metrics[task]))) for task in tasks]
+        seeds = max(int(row["seeds"] or 0) for row in found.values())
+        kind = ("baseline",) if name == board.baseline else ("static weights",) if name in board.frontier else ()
+        overall = found.get((MEAN, metrics.get(MEAN, "")))
+        rows.append([Cell(name, name, kind), *_overall(overall), *cells, Cell(str(seeds), seeds)])
+    fixed = [Column("Contender"), Column("Rank"), Column("Δm, %", "down")]
     return Table(f"{board.data}: test metrics", [*fixed, *heads, Column("Seeds", "down")], rows)
+
+
+def _overall(row: Row | None) -> list[Cell]:
+    """Average rank, and gain with its interval."""
+    if row is None:
+        return [Cell(NONE), Cell(NONE)]
+    ends = interval(row["delta_m_low"], row["delta_m_high"], 2)
+    gain = Cell(signed(row["delta_m"], 2), row["delta_m"], (ends,) if ends else ())
+    return [Cell(number(row["rank"], 2), row["rank"]), gain]
 
 
 def value(row: Row | None) -> Cell:
@@ -55,7 +66,7 @@ def value(row: Row | None) -> Cell:
     lines = [interval(row["low"], row["high"])]
     mood = ""
     if row["difference"] is not None:
-        shown = row["p_holm"] is not None and row["p_holm"] < SHOWN
+        shown = row["p_holm"] is not None and row["p_holm"] < SIGNIFICANT
         better = (row["difference"] > 0) == row["higher_is_better"]
         mood = ("good" if better else "bad") if shown else ""
         mark = {"good": "▲ ", "bad": "▼ ", "": ""}[mood]
@@ -70,8 +81,8 @@ SECTION = Section(
     "headline",
     "Who is better",
     "Table",
-    "Every number is the mean over the seeds, with its 95 % interval below, then the difference to the baseline and "
-    "its p after Holm's correction. Bold is every number that the data don't show to be worse than the best, so "
-    "several can be bold. ▲ and ▼: a difference is shown (p < .05). Click on a head to sort.",
+    "Every number is the mean over the seeds with its 95 % interval below, then the difference to the baseline and its "
+    "p after Holm's adjustment. Bold: the best, and all that are not shown to be worse than it; nothing is bold of a "
+    "single seed. ▲ and ▼: shown to be better or worse than the baseline (p < .05). Click on a head to sort.",
     draw,
 )

@@ -21,7 +21,7 @@ def draw(board: Board) -> Panel | None:
         return None
     names = [name for name in board.by_name if name not in board.frontier]
     grey = [name for name in names[:MOST] if name not in board.drawn]
-    notes = seesaws(board)
+    notes = [*seesaws(board), *(f"{words}." for words in board.verdicts[:MOST])]
     notes += [f"Grey: {listed(grey)}."] if grey else []
     notes += [f"Drawn are the {MOST} best by rank; {len(names) - MOST} more are in the table."] * (len(names) > MOST)
     return Panel([chart], notes=notes, legend=board.looks)

@@ -1,8 +1,10 @@
 """Every comparison with the baseline as a sentence."""
 
-from mtlzoo.compare.page.board import MEAN, Board, Row
+from mtlzoo.compare.family import MEAN
+from mtlzoo.compare.page.board import Board
 from mtlzoo.compare.page.parts import Cell, Column, Panel, Section, Table
 from mtlzoo.compare.page.text import NONE, interval, number, probability, signed
+from mtlzoo.compare.rows import Row
 
 MOST = 1500
 """Lines; of more, those with the smallest p."""
@@ -22,7 +24,7 @@ COLUMNS = (
 def draw(board: Board) -> Panel | None:
     """A line per contender and task, by the metric that the task is judged by."""
     pairs = [(name, task) for name in board.by_name for task in (*board.tasks, MEAN) if task in board.main]
-    rows = [row for name, task in pairs if (row := board.row(name, task)) is not None]
+    rows = [row for name, task in pairs if (row := board.row(name, task)) is not None and row["value"] is not None]
     if not rows:
         return None
     limit = sorted(_p(row) for row in rows)[MOST - 1] if len(rows) > MOST else 1.0
