@@ -59,8 +59,8 @@ def _write(matrix: Matrix, found: Sequence[Result], failed: Sequence[str], optio
     show(board)
     write(board, options.out)
     page = options.out / "compare.html"
-    notes = [*board.notes, *(f"Failed: {cell}." for cell in failed)]
-    write_page(page, board.rows, found, asked=options.file.read_text(), notes=notes, title=options.file.stem)
+    notes = [f"Failed: {cell}." for cell in failed]
+    write_page(page, board, found, asked=options.file.read_text(), notes=notes, title=options.file.stem)
     print(f"Leaderboard: {options.out / 'leaderboard.md'}\nPage: {page}")
 
 

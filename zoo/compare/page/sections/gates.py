@@ -4,6 +4,7 @@ from typing import Any
 
 import polars as pl
 
+from mtlzoo.callbacks.gates.facts import DEAD
 from mtlzoo.compare.page.board import Board
 from mtlzoo.compare.page.look import Look, looks
 from mtlzoo.compare.page.measured import over_seeds
@@ -11,8 +12,6 @@ from mtlzoo.compare.page.parts import Chart, Panel, Section
 from mtlzoo.compare.page.text import listed
 from mtlzoo.compare.page.vega import heat, lines
 
-DEAD = 0.1
-"""An expert is dead where every gate of its layer gives it less than this share of what all alike would have."""
 MOST = 12
 """Layers, over all contenders, with pictures."""
 
