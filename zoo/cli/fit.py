@@ -19,6 +19,7 @@ from mtlzoo.cli.kept_rows import KeptRows
 from mtlzoo.cli.logs import MetricsFile, stands_at
 from mtlzoo.cli.metrics_table import print_metrics
 from mtlzoo.cli.parser import listed
+from mtlzoo.cli.processes import ended_with_command
 from mtlzoo.cli.records import fit_record, seconds_of_fit, test_record
 from mtlzoo.cli.refusals import RAISED, mendable, prepares, told
 from mtlzoo.cli.run_folder import new_folder, write_json
@@ -32,7 +33,7 @@ from mtlzoo.training.schedules import check_end
 
 def run(args: Sequence[str]) -> None:
     """Runs ``args[0]`` and ends what it began, so that several can run in one process."""
-    with ExitStack() as held:
+    with ended_with_command(), ExitStack() as held:
         ZooCLI(args, held)
 
 

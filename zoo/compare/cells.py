@@ -30,9 +30,8 @@ class CellFolder:
 
     def write(self, words: Sequence[str]) -> None:
         """Says what the cell is: ``cell.json``, with the folder that paths in its words start from."""
-        if not (self.path / "cell.json").is_file():
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._write("cell.json", {"words": list(words), "folder": str(Path.cwd())})
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write("cell.json", {"words": list(words), "folder": str(Path.cwd())})
 
     def read(self) -> dict[str, Any]:
         """What `write` wrote.
