@@ -22,9 +22,11 @@ def facts_of_output(weights: Tensor) -> Tensor:
         [E + 2], float64.
     """
     experts = weights.shape[-1]
-    rows = weights.detach().reshape(-1, experts).double()
-    entropy = torch.special.entr(rows).sum() / math.log(experts)
-    return torch.cat([rows.sum(0), entropy.reshape(1), rows.new_full((1,), len(rows))])
+    rows = weights.detach().reshape(-1, experts)
+    rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+    entropy = torch.special.entr(rows).sum(dtype=torch.float64) / math.log(experts)
+    sums = rows.sum(0, dtype=torch.float64)
+    return torch.cat([sums, entropy.reshape(1), sums.new_full((1,), len(rows))])
 
 
 class GateMeans:

@@ -14,7 +14,16 @@ from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.prepare.build import verify_whole
 from mtlzoo.datamodules.prepare.manifest import account
 
-IGNORED = ("model", "trainer", "seed_everything", "patience", "checkpoint_every", "all_metrics", "ckpt_path")
+IGNORED = (
+    "model",
+    "trainer",
+    "seed_everything",
+    "patience",
+    "checkpoint_every",
+    "all_metrics",
+    "keep_rows",
+    "ckpt_path",
+)
 """Sections of a training's config that say nothing about data."""
 
 

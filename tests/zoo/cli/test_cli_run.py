@@ -176,6 +176,11 @@ def test_prepare_says_rows_rates_and_folder(data_options: list[str], shared: Pat
     assert "2,400" in run("prepare", "-c", "experiment.yaml", *data_options[:-2])
 
 
+def test_prepare_takes_the_config_of_a_run(trained: Path, run: Run) -> None:
+    """All of it, whatever options a training has."""
+    assert "2,400" in run("prepare", "-c", str(trained / "config.yaml"))
+
+
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; from mtlzoo.cli import main; main(['--help']); main(['--version']);"
