@@ -67,9 +67,16 @@ class KeptRows(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Adds a batch."""
+        """Adds a batch.
+
+        Raises:
+            ValueError: The model is somebody's own, and its `test_step` returns nothing to keep.
+        """
         if self._parts is not None:
             assert isinstance(pl_module, MultiTaskModule)
+            if not isinstance(outputs, Mapping):
+                name = type(pl_module).__name__
+                raise ValueError(f"--keep_rows: test_step of {name} returns no logits. Return what `forward` gave.")
             columns = row_columns(pl_module, outputs, batch)
             self._parts.add(pa.table({name: column(values) for name, values in columns.items()}))
 
@@ -101,6 +108,7 @@ def row_columns(module: MultiTaskModule, logits: Mapping[str, Tensor], batch: Ba
     columns |= {name: batch[key] for name, key in (("user", "group"), ("weight", "weight")) if key in batch}
     for task, places in module.schema.label_columns:
         output, labels = logits[task.name], batch["labels"][:, places]
+        output = output.reshape(-1) if task.outputs == 1 else output
         columns[task.name] = task.predict(output) if task.kind == "regression" else output
         columns[f"label:{task.name}"] = labels if task.kind == "multilabel" else labels.squeeze(1)
     return columns

@@ -126,6 +126,13 @@ def test_a_ranking_has_no_rows(tmp_path: Path, run: Run) -> None:
     assert not (folder / "tested").exists()
 
 
+def test_a_test_step_that_returns_nothing_is_refused(trained: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mtlzoo.training.evaluated.EvaluatedModule.test_step", lambda *_: None)
+    with pytest.raises(ValueError, match="test_step of MMoE returns no logits"):
+        test(trained, run, "--keep_rows", "300")
+    assert result(trained).rows is None
+
+
 @pytest.mark.every_case
 @pytest.mark.parametrize("number", ["-1", "1.5", "all"])
 def test_what_is_no_number_of_rows_is_refused(trained: Path, run: Run, number: str) -> None:
