@@ -12,11 +12,6 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.tx
 DEMO = runs/demo
 PEERS = build/peers
 KUAIRAND ?= data/kuairand
-MOVIELENS ?= data/movielens
-CENSUS ?= data/census-income
-OFFICE ?= data/amazon-office
-LASTFM ?= data/lastfm
-CIAO ?= data/ciao
 
 .PHONY: demo compare test fast newest lint types bench
 .DELETE_ON_ERROR:
@@ -62,17 +57,13 @@ bench: $(VENV)/.bench $(PEERS)
 	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/libraries.py
 	$(BIN)/python benchmarks/metrics.py
-	$(BIN)/python benchmarks/models.py --kuairand $(KUAIRAND) --census $(CENSUS) --out build/runs/models
-	$(BIN)/python benchmarks/comparable_samples.py --runs build/runs/models
-	$(BIN)/python benchmarks/movielens.py --root $(MOVIELENS) --out build/runs/movielens
-	$(BIN)/python benchmarks/pmtrec.py --office $(OFFICE) --lastfm $(LASTFM) --ciao $(CIAO) --out build/runs/pmtrec
 	$(BIN)/python benchmarks/pmtrec_epoch.py
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/ranking.py
-	$(BIN)/python benchmarks/rules.py --root $(KUAIRAND)
 	$(BIN)/python benchmarks/surgery.py
 	$(BIN)/python benchmarks/training.py --peers $(PEERS)
 	$(BIN)/python benchmarks/pictures.py
+	for file in configs/compare/[!d]*.yaml; do $(BIN)/mtlzoo compare $$file --out build/compare/$$(basename $$file .yaml); done
 
 # A stamp per set of packages: installed again only when the versions or the package list change.
 $(VENV)/pyvenv.cfg:
