@@ -64,6 +64,7 @@ bench: $(VENV)/.bench $(PEERS)
 	$(BIN)/python benchmarks/training.py --peers $(PEERS)
 	$(BIN)/python benchmarks/pictures.py
 	for file in configs/compare/[!d]*.yaml; do $(BIN)/mtlzoo compare $$file --out build/compare/$$(basename $$file .yaml); done
+	$(BIN)/python benchmarks/publish.py build/compare/models_and_rules docs/results.md
 
 # A stamp per set of packages: installed again only when the versions or the package list change.
 $(VENV)/pyvenv.cfg:

@@ -11,6 +11,7 @@ from mtlzoo.cli.shipped import shipped
 from mtlzoo.compare.cells import CellFolder
 from mtlzoo.compare.cluster import Cluster
 from mtlzoo.compare.file import read_comparison
+from mtlzoo.compare.index import write_cells
 from mtlzoo.compare.leaderboard import leaderboard
 from mtlzoo.compare.matrix import Cell, Matrix
 from mtlzoo.compare.page import write_page
@@ -58,6 +59,7 @@ def _write(matrix: Matrix, found: Sequence[Result], failed: Sequence[str], optio
     board = leaderboard(found, None if base is None else base.name, apart=options.apart)
     show(board)
     write(board, options.out)
+    write_cells(found, options.out)
     page = options.out / "compare.html"
     notes = [f"Failed: {cell}." for cell in failed]
     write_page(page, board, found, asked=options.file.read_text(), notes=notes, title=options.file.stem)

@@ -113,7 +113,7 @@ def test_killed_and_run_again_nothing_is_lost_or_done_twice(file: Path, tmp_path
     assert set(board["name"]) == {"SingleTask", "SharedBottom", "SharedBottom + PCGrad"}
     assert board.filter(pl.col("name") == "SingleTask")["seeds"].to_list()[0] == 2
     assert {path.name for path in out.iterdir()} == {
-        *("cells", "compare.html", "leaderboard.csv", "leaderboard.md", "leaderboard.parquet")
+        *("cells", "cells.csv", "compare.html", "leaderboard.csv", "leaderboard.md", "leaderboard.parquet")
     }
     results = json.loads(next(out.glob("cells/*/*/version_0/results.json")).read_bytes())
     assert results["metrics"]["test/is_click/auc"] is not None
