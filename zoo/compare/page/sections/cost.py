@@ -30,7 +30,7 @@ RECORDED = (("parameters", "tables"), ("parameters", "dense"), ("seconds", "fit"
 
 
 def draw(board: Board) -> Panel | None:
-    """A table of all contenders but points of the frontier, which cost what their model does."""
+    """A table of all contenders but points of the frontier, which cost what their model does; of what was measured."""
     names = [name for name, cells in board.cells.items() if cells and name not in board.frontier]
     if not names:
         return None
@@ -45,7 +45,9 @@ def draw(board: Board) -> Panel | None:
         ratio = own / base if own is not None and base and cells[0].rule != "sum" else None
         against = Cell(NONE if ratio is None else f"{ratio:.2f} ×", ratio)
         rows.append([Cell(name, name), *(Cell(amount(value), value) for value in numbers), against])
-    return Panel(tables={"": Table(f"{board.data}: cost", COLUMNS, rows)})
+    known = [place for place in range(len(COLUMNS)) if any(row[place].value is not None for row in rows)]
+    kept = [[row[place] for place in known] for row in rows]
+    return Panel(tables={"": Table(f"{board.data}: cost", [COLUMNS[place] for place in known], kept)})
 
 
 def measured(cells: Sequence[Result]) -> list[float | None]:
