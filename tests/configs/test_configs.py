@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 import mtlzoo
 from fixtures.aliccp import write_aliccp
@@ -92,6 +93,15 @@ WRITERS: dict[str, Callable[[Path, dict[str, Any]], object]] = {
 """Small files for the configs of a data set."""
 
 
+def first_run(sweep: dict[str, Any]) -> list[str]:
+    """What an agent of W&B starts for the first values of a sweep."""
+    firsts = {
+        n: p["values"][0] if "values" in p else p.get("value", p.get("min")) for n, p in sweep["parameters"].items()
+    }
+    options = create_sweep_command_args({"args": {name: {"value": firsts[name]} for name in sorted(firsts)}})["args"]
+    return [word for part in sweep["command"] for word in (options if part == "${args}" else [part])]
+
+
 def words_of(file: Path, root: Path) -> list[str]:
     """The command line that uses a config of its group."""
     path = CONFIGS / file
@@ -111,6 +121,10 @@ def words_of(file: Path, root: Path) -> list[str]:
             data = root.with_suffix(".yaml")
             data.write_text(yaml.dump(config))
         return ["-c", str(path), *small_data(data, root), *ON_CPU]
+    if group == "sweep":
+        words = first_run(yaml.safe_load(path.read_text()))
+        experiment = Path(words[words.index("-c") + 1]).relative_to("configs")
+        return [*words[3:], *words_of(experiment, root)[2:]]
     if group in ("logger", "callbacks"):
         return [*MODEL, *DATA, "-c", str(path), *ON_CPU]
     raise AssertionError(f"configs/{file}: no test knows how the group {group!r} is used; say it here.")

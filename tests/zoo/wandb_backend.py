@@ -115,7 +115,10 @@ def identity(*parts: str) -> str:
 def project_of(name: str) -> dict[str, Any]:
     """A project as part of something."""
     return {
+        "__typename": "Project",
         "id": identity("Project", name),
+        "createdAt": "2026-01-01T00:00:00Z",
+        "isBenchmark": False,
         "internalId": "1",
         "name": name,
         "entityName": ENTITY,
@@ -126,7 +129,7 @@ def project_of(name: str) -> dict[str, Any]:
 def edges(nodes: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """A page that is the last one."""
     listed = [{"node": node, "cursor": str(place)} for place, node in enumerate(nodes)]
-    page = {"endCursor": str(len(listed)), "hasNextPage": False}
+    page = {"__typename": "PageInfo", "endCursor": str(len(listed)), "hasNextPage": False}
     return {"edges": listed, "totalCount": len(listed), "pageInfo": page}
 
 
@@ -169,6 +172,10 @@ class Runs:
     def do_project(self, name: str, **_: Any) -> dict[str, Any] | None:
         """A project is there when it has anything."""
         return {**project_of(name), **self._inside(name)}
+
+    def do_models(self, **_: Any) -> dict[str, Any]:
+        """All projects."""
+        return edges(project_of(name) for name in dict.fromkeys(place for place, _ in self.runs))
 
     def _inside(self, project: str) -> dict[str, Any]:
         runs = [run for (place, _), run in self.runs.items() if place == project]

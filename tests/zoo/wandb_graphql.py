@@ -68,7 +68,7 @@ class Document:
         return token
 
     def _sees(self, token: str) -> bool:
-        return self._tokens[self._place] == token
+        return str(self._tokens[self._place]) == token
 
     def _definition(self) -> None:
         if self._sees("{"):

@@ -43,7 +43,7 @@ class WandbRuns:
     ) -> None:
         self.loggers = [logger for logger in loggers if isinstance(logger, WandbLogger)]
         self.folder = folder
-        self.summary = dict(summary)
+        self.summary = {**summary, "contender": contender(summary)}
         self._kept: dict[str, str] = read_json(folder / KEPT) if (folder / KEPT).is_file() else {}
         for logger in self.loggers:
             self._direct(logger, command)
@@ -136,6 +136,12 @@ class BestInSummary(L.Callback):
         """Lightning has logged the validation by now."""
         if trainer.is_global_zero and not trainer.sanity_checking:
             self.runs.validated()
+
+
+def contender(summary: Mapping[str, Any]) -> str:
+    """Model and rule in one, to group by: ``MMoE``, ``MMoE + PCGrad row``."""
+    rule = " ".join(filter(None, (summary["rule_name"], summary["rule_options"])))
+    return str(summary["model_name"]) if rule == "sum" else f"{summary['model_name']} + {rule}"
 
 
 def best_of(path: Path) -> dict[str, float]:

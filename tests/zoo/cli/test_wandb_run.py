@@ -63,7 +63,13 @@ def test_fit_and_test_are_one_run_with_every_number(wandb_server: Server, option
     name = "Synthetic-MMoE-PCGrad-row-s0 embedding_dim=4 experts=2 rows=3000 users=100 batch_size=256"
     assert run.said["displayName"] == name
     flat = {"model_name": "MMoE", "data_name": "Synthetic", "rule_name": "PCGrad", "level": "row", "seed": 0}
-    flat |= {"rule_options": "row", "model.lr": 0.001, "model.experts": 2, "data.rows": 3000}
+    flat |= {
+        "contender": "MMoE + PCGrad row",
+        "rule_options": "row",
+        "model.lr": 0.001,
+        "model.experts": 2,
+        "data.rows": 3000,
+    }
     assert flat.items() <= run.options.items()
     assert run.options["data_fingerprint"].startswith("Synthetic-")
     assert run.options["model"]["class_path"] == "mtlzoo.MMoE"
@@ -161,6 +167,7 @@ def directed(folder: Path, **said: Any) -> dict[str, Any]:
     """Settings of a run for which this was said."""
     logger = WandbLogger(**said)
     summary = {"run_name": "Synthetic-MMoE-s0", "changed": "", "data_name": "S", "model_name": "M", "rule_name": "A+B"}
+    summary["rule_options"] = ""
     WandbRuns([logger], folder, "test", summary)
     return dict(logger._wandb_init)
 
