@@ -75,7 +75,7 @@ class Run:
         keys = {key for row in self.history for key in row}
         return {
             "__typename": "Run",
-            "id": identity("Run", self.project, self.name),
+            "id": identity("Run", "v1", self.name, self.project, ENTITY),
             "projectId": 1,
             "name": self.name,
             "displayName": self.said.get("displayName") or self.name,
@@ -199,7 +199,7 @@ class Runs:
         """A run begins, goes on, or says more."""
         project, name = input.get("modelName"), input.get("name")
         if input.get("id"):
-            _, project, name = base64.b64decode(input["id"]).decode().split(":")
+            _, _, name, project, _ = base64.b64decode(input["id"]).decode().split(":")
         inserted = (project, name) not in self.runs
         run = self.run(str(project or "uncategorized"), str(name))
         run.upsert(input)

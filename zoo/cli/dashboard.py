@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # public, but not in __all__
+
 from mtlzoo.cli.parser import Parser
 from mtlzoo.dashboard.shown import Logged, Shown, assumed, shown
 
@@ -17,6 +19,7 @@ def run(args: Sequence[str]) -> None:
         prog="mtlzoo dashboard",
         description="Saves a W&B workspace per data set and a report of a project's runs (docs/wandb.md).",
     )
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="These options in a file.")
     parser.add_argument("--project", type=str, required=True, help="W&B project.")
     parser.add_argument("--entity", type=str | None, help="Team or user; yours if not given.")
     parser.add_argument("--tasks", type=list[str], default=[], help="Show these tasks, without asking what was logged.")

@@ -1,4 +1,4 @@
-"""Every command in docs/cli.md is understood."""
+"""Every command in docs/cli.md and docs/wandb.md is understood."""
 
 import re
 import shlex
@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs/cli.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+PAGE = (DOCS / "cli.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line and not line.startswith("#")]
+WANDB = re.findall(r"^(?:WANDB_MODE=\w+ )?mtlzoo .+$", (DOCS / "wandb.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *WANDB])
 def test_is_understood(command: str, trained: Path, run: Callable[..., str]) -> None:
     """Parsed to the end, with all values checked; nothing is trained."""
     for folder in (Path("runs/KuaiRand-MMoE-s0/version_0"), Path("runs/clicks-MMoE-s0/version_0")):
@@ -22,9 +24,11 @@ def test_is_understood(command: str, trained: Path, run: Callable[..., str]) -> 
     words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
     assert words[0] == "mtlzoo"
     printed = run(*words[1:], "--print_config", code=0)
-    assert "class_path: mtlzoo" in printed or (words[1].startswith("compare-") and "runs:" in printed)
+    shown = {"compare-samples": "runs:", "compare-cold-start": "runs:", "dashboard": "tasks:"}
+    assert shown.get(words[1], "class_path: mtlzoo") in printed
 
 
 def test_the_page_has_commands() -> None:
     assert len(COMMANDS) > 12
+    assert len(WANDB) > 4
     assert all(f"mtlzoo {name} " in "\n".join(COMMANDS) for name in ("fit", "test", "predict", "prepare"))

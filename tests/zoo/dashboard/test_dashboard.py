@@ -111,8 +111,8 @@ def test_views_of_a_project_name_what_its_runs_logged(wandb_server: Server, caps
         check_nothing_twice(spec)
     (runset,) = first["section"]["runSets"]
     single = next(run for run in runs if run.options["model_name"] == "SingleTask")
-    assert runset["baselineRunId"] in runset["pinnedRunIds"]
-    assert single.node()["id"] == runset["baselineRunId"] or single.name in str(runset["baselineRunId"])
+    assert runset["baselineRunId"] == single.node()["id"]
+    assert runset["pinnedRunIds"] == [single.node()["id"]]
     assert runset["runFeed"]["columnOrder"][:3] == [
         "run:displayName",
         "config:contender.value",
