@@ -1,7 +1,7 @@
 """The leaderboard run: a W&B run that holds a comparison's own numbers, pictures and page."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,9 @@ def log_leaderboard(
         raise ValueError(f"{group}: no cell is finished, so there is no leaderboard to send to W&B.")
     import wandb
 
-    columns: list[str | int] = list(rows[0])
-    logged: dict[str, Any] = {TABLE: wandb.Table(columns=columns, data=[[row[c] for c in columns] for row in rows])}
+    columns = list(rows[0])
+    cells: list[Iterable[Any]] = [[row[column] for column in columns] for row in rows]
+    logged: dict[str, Any] = {TABLE: wandb.Table(columns=[*columns], data=cells)}
     logged |= {f"pictures/{name}": wandb.Image(str(path)) for name, path in pictures.items()}
     if page_path is not None:
         logged["page"] = wandb.Html(page_path.read_text(encoding="utf-8"), inject=False)

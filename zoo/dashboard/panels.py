@@ -99,12 +99,13 @@ def _pictures(shown: Shown) -> list[Any]:
     return [wr.MediaBrowser(title=name, media_keys=[name]) for name in shown.pictures]
 
 
-class OptionColumn(wr.ParallelCoordinatesPlotColumn):  # type: ignore[misc]  # pydantic's decorator
+class OptionColumn(wr.ParallelCoordinatesPlotColumn):
     """A flat option whose name has dots, ``model.lr``; as a `Config` it would mean ``lr`` inside of ``model``."""
 
     def _to_model(self) -> Any:
-        column = super()._to_model()
-        column.accessor = flat(self.metric.name)
+        column, option = super()._to_model(), self.metric  # type: ignore[no-untyped-call]
+        assert isinstance(option, wr.Config)
+        column.accessor = flat(option.name)
         return column
 
 
