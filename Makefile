@@ -51,6 +51,7 @@ types: $(VENV)/.dev
 	MYPYPATH=build/typed $(BIN)/mypy --explicit-package-bases tests benchmarks
 
 bench: $(VENV)/.bench $(PEERS)
+	$(BIN)/python benchmarks/compare_page.py
 	$(BIN)/python benchmarks/conflicts.py --root $(KUAIRAND)
 	$(BIN)/python benchmarks/embedding.py
 	$(BIN)/python benchmarks/experts.py
