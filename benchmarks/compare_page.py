@@ -1,4 +1,4 @@
-"""Leaderboard and page of 1,000 made-up cells: seconds of the clock and of processors, megabytes, and the browser's part.
+"""Leaderboard and page of 1,000 made-up cells: seconds of the clock and of processors, megabytes, a browser's seconds.
 
     python benchmarks/compare_page.py
 
