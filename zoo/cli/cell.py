@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mtlzoo.cli.fit import run
+from mtlzoo.cli.shipped import shipped
 from mtlzoo.compare.cells import CellFolder
 from mtlzoo.compare.queue import CLAIMED
 
@@ -31,26 +33,24 @@ def run_cell(path: Path, claim: int | None, *, test: bool, keep_rows: int) -> No
     if cell.record("fit.json") is None:
         _command("fit", _training(cell, said["words"]))
     if test and cell.record("results.json") is None:
-        run = cell.run
-        assert run is not None
-        _command("test", ["-c", str(run / "config.yaml"), "--ckpt_path", "best", "--keep_rows", str(keep_rows)])
-        (run / "checkpoints" / "last.ckpt").unlink(missing_ok=True)  # two thirds of the space, and of no more use
+        trained = cell.run
+        assert trained is not None
+        _command("test", ["-c", str(trained / "config.yaml"), "--ckpt_path", "best", "--keep_rows", str(keep_rows)])
+        (trained / "checkpoints" / "last.ckpt").unlink(missing_ok=True)  # two thirds of the space, and of no more use
 
 
 def _training(cell: CellFolder, words: Sequence[str]) -> list[str]:
     """Words that begin the training, or take up the one that was interrupted."""
-    run = cell.run
-    if run is not None and (run / "checkpoints" / "last.ckpt").is_file() and (run / "config.yaml").is_file():
-        return ["-c", str(run / "config.yaml"), "--ckpt_path", "last"]
-    if run is not None:
-        shutil.rmtree(run.parent)
+    begun = cell.run
+    if begun is not None and (begun / "checkpoints" / "last.ckpt").is_file() and (begun / "config.yaml").is_file():
+        return ["-c", str(begun / "config.yaml"), "--ckpt_path", "last"]
+    if begun is not None:
+        shutil.rmtree(begun.parent)
     return [*words, f"--trainer.default_root_dir={cell.path}"]
 
 
 def _command(name: str, words: list[str]) -> None:
-    from mtlzoo.cli import main
-
     print(f"$ mtlzoo {name} {' '.join(words)}", flush=True)
     # What Lightning starts the other processes of a training with.
     sys.argv = [str(Path(__file__).parents[1] / "__main__.py"), name, *words]
-    main([name, *words])
+    run([name, *map(shipped, words)])

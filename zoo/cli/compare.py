@@ -30,6 +30,8 @@ def _needed(options: Namespace) -> None:
     missing = [name for name in ("file", "out") if options[name] is None]
     if missing:
         raise ValueError(f"mtlzoo compare FILE --out DIR: {' and '.join(missing).upper()} missing.")
+    if options.wandb is None and (options.sweep or options.entity):
+        raise ValueError("--sweep and --entity are of a W&B project; name it, --wandb PROJECT.")
     if options.jobs < 1 or options.keep_rows < 0:
         raise ValueError(f"--jobs {options.jobs}, --keep_rows {options.keep_rows}; allowed are >= 1 and >= 0.")
 
@@ -48,6 +50,9 @@ def _parser() -> Parser:
     parser.add_argument("--gpus", type=float, default=0.0, help="With --on ray: GPUs per cell, or a share of one.")
     parser.add_argument("--dry_run", type=bool, default=False, help="Only print the cells and their commands.")
     parser.add_argument("--retry", type=bool, default=False, help="Run cells again that failed before.")
+    parser.add_argument("--wandb", type=str | None, help="W&B project that gets every cell, leaderboard and page.")
+    parser.add_argument("--entity", type=str | None, help="With --wandb: team or user; yours unless said.")
+    parser.add_argument("--sweep", type=bool, default=False, help="With --wandb: leave the cells to W&B's agents.")
     parser.add_argument(
         "--apart", type=bool, default=False, help="Show runs of other data or versions apart; else they are refused."
     )

@@ -1,25 +1,36 @@
 """The work of ``mtlzoo compare``: cells are checked, run, read, compared and shown."""
 
+import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from jsonargparse import Namespace
 
+from mtlzoo.callbacks.atomic import whole_file
 from mtlzoo.cli.checked import CellCheck
 from mtlzoo.cli.prepare import data_of
 from mtlzoo.cli.shipped import shipped
+from mtlzoo.compare.board import log_leaderboard
 from mtlzoo.compare.cells import CellFolder
 from mtlzoo.compare.cluster import Cluster
+from mtlzoo.compare.comparison import Comparison
 from mtlzoo.compare.file import read_comparison
 from mtlzoo.compare.index import write_cells
-from mtlzoo.compare.leaderboard import leaderboard
+from mtlzoo.compare.leaderboard import Leaderboard, leaderboard
 from mtlzoo.compare.matrix import Cell, Matrix
-from mtlzoo.compare.page import write_page
+from mtlzoo.compare.options import Option
+from mtlzoo.compare.page import boards, png, tradeoff, write_page
 from mtlzoo.compare.progress import Report
 from mtlzoo.compare.queue import Local, Queue
 from mtlzoo.compare.results import Result
+from mtlzoo.compare.sweep import start_sweep, sweep_of
 from mtlzoo.compare.tables import show, write
 from mtlzoo.console import wide_console
+
+SEPARATORS = re.compile(r"[^\w.-]+")
+"""What names of files are not made of."""
 
 
 def compare(options: Namespace) -> None:
@@ -32,7 +43,7 @@ def compare(options: Namespace) -> None:
         WrongFileError: A cell can't work; with the line of the file.
         SystemExit: Cells failed.
     """
-    comparison = read_comparison(options.file)
+    comparison = _logged(read_comparison(options.file), options)
     matrix = Matrix(comparison, CellCheck(options.file))
     if options.dry_run:
         _show(matrix, options)
@@ -40,6 +51,9 @@ def compare(options: Namespace) -> None:
     root = (options.out / "cells").resolve()
     root.mkdir(parents=True, exist_ok=True)
     _prepare(matrix)
+    if options.sweep:
+        _sweep(matrix, root, options)
+        return
     place = Cluster(options.cpus, options.gpus) if options.on == "ray" else Local(options.jobs)
     with Report(wide_console(), len(matrix), place.jobs) as report:
         queue = Queue(matrix, root, place, report, retry=options.retry)
@@ -64,6 +78,43 @@ def _write(matrix: Matrix, found: Sequence[Result], failed: Sequence[str], optio
     notes = [f"Failed: {cell}." for cell in failed]
     write_page(page, board, found, asked=options.file.read_text(), notes=notes, title=options.file.stem)
     print(f"Leaderboard: {options.out / 'leaderboard.md'}\nPage: {page}")
+    if options.wandb:
+        pictures = _pictures(board, found, options.out)
+        log_leaderboard(options.wandb, options.entity, options.file.stem, board.rows, page, pictures)
+
+
+def _logged(comparison: Comparison, options: Namespace) -> Comparison:
+    """With a W&B run per cell, in one group, if asked."""
+    if not options.wandb:
+        return comparison
+    said = {"project": options.wandb, "group": options.file.stem, "entity": options.entity}
+    more = [Option(f"trainer.logger.{name}", value) for name, value in said.items() if value is not None]
+    return replace(comparison, common=(*comparison.common, Option("trainer.logger+", "WandbLogger"), *more))
+
+
+def _sweep(matrix: Matrix, root: Path, options: Namespace) -> None:
+    """Hands the cells that are not done to W&B's agents."""
+    left = []
+    for cell in matrix.wanted(lambda cell: CellFolder(root / cell.folder).score):
+        folder = CellFolder(root / cell.folder)
+        if not folder.is_done(tested=cell.tests):
+            folder.write(cell.words)
+            left.append(folder.path)
+    sweep = start_sweep(sweep_of(left, options.file.stem), options.wandb, options.entity)
+    print(f"{len(left)} cells: wandb agent {sweep}\nWhen they are done, run this command without --sweep.")
+
+
+def _pictures(board: Leaderboard, found: Sequence[Result], out: Path) -> dict[str, Path]:
+    """The trade-off of every data set, as files."""
+    pictures = {}
+    for shown in boards(board, found, out):
+        chart = tradeoff(shown)
+        if chart is not None:
+            path = out / f"tradeoff-{SEPARATORS.sub('_', shown.data)}.png"
+            with whole_file(path) as file:
+                file.write(png(chart.spec))
+            pictures[f"tradeoff/{shown.data}"] = path
+    return pictures
 
 
 def results(matrix: Matrix, queue: Queue) -> list[Result]:

@@ -46,6 +46,7 @@ def log_leaderboard(
     with wandb.init(
         project=project,
         entity=entity,
+        dir=None if page_path is None else page_path.parent,
         id=identity(project, group),
         resume="allow",
         name=f"leaderboard {group}",

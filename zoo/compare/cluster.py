@@ -69,7 +69,7 @@ class Cluster:
         options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
         self._remote = ray.remote(**options)(_work)
         if self._places() < 1:
-            raise ValueError(f"no cell fits: it wants {cpus} cores and {gpus} GPUs of {ray.cluster_resources()}.")
+            raise ValueError(f"no cell fits: it wants {cpus} cores and {gpus} GPUs of {_resources()}.")
 
     @property
     def jobs(self) -> int:
@@ -85,11 +85,15 @@ class Cluster:
         return Task(self._remote.remote(str(cell.path), tests, self.cpus))
 
     def _places(self) -> int:
-        import ray
-
-        there = ray.cluster_resources()
+        there = _resources()
         wanted = {"CPU": self.cpus, "GPU": self.gpus}
         return int(min(there.get(name, 0.0) / number for name, number in wanted.items() if number > 0))
+
+
+def _resources() -> dict[str, float]:
+    import ray
+
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
 def _work(path: str, tests: bool, cpus: float) -> int:

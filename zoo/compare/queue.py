@@ -42,8 +42,9 @@ class Observer(Protocol):
 class Place(Protocol):
     """Where cells run."""
 
-    jobs: int
-    """Cells at a time."""
+    @property
+    def jobs(self) -> int:
+        """Cells at a time."""
 
     def start(self, cell: CellFolder, *, tests: bool) -> Running | None:
         """Starts a cell; None where another process works on it."""

@@ -35,7 +35,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, log_to_driver=False)
     yield cluster
-    ray.shutdown()
+    ray.shutdown()  # type: ignore[no-untyped-call]
     cluster.shutdown()
 
 

@@ -94,7 +94,7 @@ baseline: big
 
 def test_the_baseline_is_added_once(path: Path) -> None:
     def compared(text: str) -> list[tuple[str, str | None]]:
-        return [(model.name, rule and rule.name) for _, model, rule, _ in combined(read(path, text))]
+        return [(model.name, None if rule is None else rule.name) for _, model, rule, _ in combined(read(path, text))]
 
     assert compared("data: S\nmodels: [MMoE]\n") == [("SingleTask", None), ("MMoE", None)]
     assert compared("data: S\nmodels: [MMoE, SingleTask]\n") == [("MMoE", None), ("SingleTask", None)]
