@@ -7,8 +7,9 @@ from mtlzoo.compare.page.board import Board
 from mtlzoo.compare.page.text import listed
 
 Point: TypeAlias = dict[str, Any]
-"""A contender: ``name``; ``kind`` (``drawn``, ``other`` or ``frontier``, which has a ``share``: its first weight); and
-lists of a number per task, ``g`` (gain), ``lo`` and ``hi`` (95 % interval)."""
+"""A contender: ``name``; ``kind`` (``drawn``, ``other`` or ``frontier``); and lists of a number per task, ``g`` (gain),
+``lo`` and ``hi`` (95 % interval). Of the frontier also ``model``, ``share`` (its first weight), ``line`` (whether it is
+of two weights, so that its points are in a row) and ``colour`` (that of its model)."""
 MOST = 10
 """Sentences."""
 
@@ -33,8 +34,11 @@ def _point(board: Board, name: str) -> Point | None:
         point["lo"].append(min(ends))
         point["hi"].append(max(ends))
     if name in board.frontier:
-        weights = board.cells[name][0].weights or {}
-        point |= {"kind": "frontier", "share": next(iter(weights.values()))}
+        cell = board.cells[name][0]
+        weights = cell.weights or {}
+        look = board.looks.get(cell.model)
+        point |= {"kind": "frontier", "share": next(iter(weights.values())), "model": cell.model}
+        point |= {"line": len(weights) == 2, "colour": "var(--quiet)" if look is None else look.colour}
     return point
 
 

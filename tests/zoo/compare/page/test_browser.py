@@ -1,6 +1,5 @@
 """The page in Chromium: drawn, silent, usable by keyboard, and nothing cut or over something else at any width."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from compare import made_up
 from compare.page.simple import page_of
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is not installed")
-BROWSER = os.environ.get("MTLZOO_TEST_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH (Debian: apt-get install chromium)")
 DRAWN = "document.documentElement.dataset.drawn === 'yes'"
 TROUBLE = Path(__file__).with_name("trouble.js").read_text()

@@ -88,6 +88,7 @@ def test_who_seesaws_is_named(board: Board) -> None:
 def test_the_frontier_is_a_line_in_the_order_of_its_weights(board: Board) -> None:
     found = [point for point in points(board) if point["kind"] == "frontier"]
     assert [point["share"] for point in found] == [0.25, 0.5, 0.75]
+    assert {point["colour"] for point in found} == {board.looks["SharedBottom"].colour}
     assert not set(board.frontier) & set(board.drawn)
     (base,) = (point for point in points(board) if point["name"] == "SingleTask")
     assert base["g"] == [0.0, 0.0, 0.0]

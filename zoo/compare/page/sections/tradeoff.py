@@ -79,15 +79,19 @@ def _dots(kind: str, *, filled: bool, size: int, **looks: Spec) -> Spec:
 
 
 def _frontier(shown: Sequence[Point]) -> list[Spec]:
-    """A line with rings; nothing where there is no frontier, as a layer without points has no scale."""
-    if all(point["kind"] != "frontier" for point in shown):
+    """A line with rings per model; nothing where there is no frontier, as a layer without points has no scale."""
+    line = [point for point in shown if point["kind"] == "frontier"]
+    if not line:
         return []
-    line = {
-        "transform": [{"filter": "datum.kind == 'frontier'"}],
-        "mark": {"type": "line", "color": "var(--quiet)", "strokeWidth": 1.5},
-        "encoding": {"x": _axis("x"), "y": _axis("y"), "order": {"field": "share", "type": "quantitative"}},
+    colour = {"field": "colour", "type": "nominal", "scale": None}
+    order = {"order": {"field": "share", "type": "quantitative"}, "detail": {"field": "model"}, "color": colour}
+    path = {
+        "transform": [{"filter": "datum.kind == 'frontier' && datum.line"}],
+        "mark": {"type": "line", "strokeWidth": 1.5, "opacity": 0.7},
+        "encoding": {"x": _axis("x"), "y": _axis("y"), **order},
     }
-    return [line, _dots("frontier", filled=False, size=50)]
+    rings = _dots("frontier", filled=False, size=50, color=colour)
+    return [path, rings] if any(point["line"] for point in line) else [rings]
 
 
 def _others(shown: Sequence[Point]) -> list[Spec]:
@@ -110,7 +114,7 @@ SECTION = Section(
     "Trade-off between tasks",
     "Trade-off",
     "Right and up of the dashed cross is better than the baseline on both tasks; right and down, or left and up, is a "
-    "seesaw. Bars are 95 % intervals. The grey line joins the same model under static weights of the two tasks, the "
-    "scalarisation frontier: what lies below or left of it could have been had by choosing weights.",
+    "seesaw. Bars are 95 % intervals. A line of rings is a model under static weights of the tasks, the scalarisation "
+    "frontier: what lies below or left of it could have been had by choosing weights.",
     draw,
 )
