@@ -56,7 +56,7 @@ class Run:
             first = part["offset"]
             self.files.setdefault(file, {}).update(enumerate(part["content"], first))
         if sent.get("complete") is not None and "exitcode" in sent:
-            self.state = "crashed" if sent["exitcode"] else "finished"
+            self.state = "failed" if sent["exitcode"] else "finished"
 
     def upsert(self, input: dict[str, Any]) -> None:
         """What a start, a resumption or a change of the config says."""

@@ -147,8 +147,16 @@ def test_the_best_weights_are_an_artifact_where_asked_for(wandb_server: Server, 
 def test_a_run_that_fails_says_so(wandb_server: Server, options: list[str]) -> None:
     with pytest.raises(FloatingPointError):
         main(["fit", *options, *WANDB, "--model.lr", "1e30", "--trainer.max_epochs", "1"])
-    assert the_run(wandb_server).state == "crashed"
+    assert the_run(wandb_server).state == "failed"
     assert wandb.run is None
+
+
+def test_wandb_may_be_switched_off(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    main(["fit", *options, *WANDB, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"])
+    main(["test", "-c", str(FOLDER / "config.yaml")])
+    assert not (FOLDER / "wandb.json").exists()
+    assert (FOLDER / "results.json").is_file()
 
 
 WAYS = {"flag": WANDB, "config": ["-c", "configs/logger/wandb.yaml"]}

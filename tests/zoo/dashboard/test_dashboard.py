@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,9 @@ from mtlzoo.cli import main
 DATA = ["--data", "Synthetic", "--data.rows", "2000", "--data.users", "50", "--data.batch_size", "512"]
 SMALL = [*DATA, "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.logger+=WandbLogger"]
 WATCHED = ["--trainer.callbacks+=GradientSurgery", "--trainer.callbacks.rule=PCGrad"]
-WATCHED += [
-    "--trainer.callbacks+=ConflictMonitor",
-    "--trainer.callbacks+=StepCost",
-    "--trainer.callbacks.every_n_steps=1",
-]
+for name in ("ConflictMonitor", "StepCost", "GateMonitor"):
+    WATCHED += [f"--trainer.callbacks+={name}", "--trainer.callbacks.every_n_steps=1"]
+WATCHED += ["--trainer.callbacks+=EmbeddingMonitor"]
 RUNS = {"SingleTask-s0": ["--model", "SingleTask"], "MMoE-PCGrad-s0": ["--model", "MMoE", *WATCHED]}
 RUNS["MMoE-s1"] = ["--model", "MMoE", "--model.lr", "0.01", "--seed_everything", "1"]
 
@@ -106,6 +105,7 @@ def test_views_of_a_project_name_what_its_runs_logged(wandb_server: Server, caps
     assert (report["type"], report["displayName"]) == ("runs", "mtlzoo mtlzoo")
     wanted = {"test/is_click/auc", "val/auc_mean", "train/is_like/loss", "surgery/cosine/is_click_vs_is_like"}
     wanted |= {"test/is_click/calibration", "cost/rows_per_second", "surgery/conflicts", "model.lr.value", "epoch"}
+    wanted |= {"gates/experts/is_click/entropy", "gates/weights", "embeddings/user_id/collapse", "embeddings/shapes"}
     for spec in (first, second):
         assert wanted | {"contender.value", "data_name"} <= check_names(spec, runs)
         check_nothing_twice(spec)
@@ -132,6 +132,14 @@ def test_tasks_may_be_named_before_there_are_runs(capsys: pytest.CaptureFixture[
         names = set(re.findall(r'"((?:val|test|train)/[^"]+)"', json.dumps([p["config"] for p in panels(view)])))
         assert {"test/click/auc", "val/stars/rmse", "val/auc_mean", "train/stars/loss"} <= names
         check_nothing_twice(view)
+
+
+def test_says_how_to_get_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "mtlzoo.dashboard.views", raising=False)
+    monkeypatch.delitem(sys.modules, "mtlzoo.dashboard.panels", raising=False)
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    with pytest.raises(ValueError, match=r"pip install 'mtlzoo\[dashboard\]'"):
+        main(["dashboard", "--project", "p"])
 
 
 def test_a_project_without_runs_says_what_to_do(wandb_server: Server) -> None:
