@@ -78,7 +78,7 @@ SECTION = Section(
     "gates",
     "Gates and experts",
     "Gates",
-    "Weights: how much each task gives each expert at the end of training, averaged over rows and seeds. Entropy: that of "
-    "the gates over training, a line per task; 1 uses all experts alike, 0 a single one.",
+    "Weights: how much each task gives each expert at the end of training, averaged over rows and seeds. Entropy: that "
+    "of the gates over training, a line per task; 1 uses all experts alike, 0 a single one.",
     draw,
 )
