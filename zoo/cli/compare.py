@@ -27,9 +27,9 @@ def run(args: Sequence[str]) -> None:
 
 
 def _needed(options: Namespace) -> None:
-    missing = [name for name in ("file", "out") if options[name] is None]
+    missing = [word for name, word in (("file", "FILE"), ("out", "--out DIR")) if options[name] is None]
     if missing:
-        raise ValueError(f"mtlzoo compare FILE --out DIR: {' and '.join(missing).upper()} missing.")
+        raise ValueError(f"mtlzoo compare FILE --out DIR: {' and '.join(missing)} missing.")
     if options.wandb is None and (options.sweep or options.entity):
         raise ValueError("--sweep and --entity are of a W&B project; name it, --wandb PROJECT.")
     if options.jobs < 1 or options.keep_rows < 0:

@@ -59,7 +59,7 @@ def counts(out: Path) -> Counter[str]:
 def test_the_whole_file_is_checked_before_anything_runs(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for wrong, line, said in (
         ("[SharedBottom]", 3, "--model: no class or file 'SharedBotom'. Did you mean 'SharedBottom'?"),
-        ("model.embedding_dim", 9, "SharedBottom has no option 'embeding_dim'. Did you mean 'embedding_dim'?"),
+        ("model.embedding_dim", 9, "SingleTask has no option 'embeding_dim'. Did you mean 'embedding_dim'?"),
         ("[null, PCGrad]", 4, "--trainer.callbacks.level"),
         ("trainer.max_epochs: 1", 7, "--trainer.max_epochs"),
         ("rows: 600", 2, "rows=0; allowed are whole numbers >= 1"),
@@ -93,7 +93,7 @@ def test_a_dry_run_says_what_a_person_would_type(file: Path, capsys: pytest.Capt
 
 
 def test_a_missing_argument_is_told() -> None:
-    with pytest.raises(ValueError, match="FILE and OUT missing"):
+    with pytest.raises(ValueError, match="FILE and --out DIR missing"):
         main(["compare"])
 
 

@@ -13,6 +13,9 @@ from mtlzoo.compare.page.vega import lines
 MOST = 8
 """Tasks with a picture."""
 
+TICKS = 10
+"""Epochs up to which each has its tick."""
+
 
 def draw(board: Board) -> Panel | None:
     """A picture per task, and of the mean."""
@@ -41,7 +44,11 @@ def _points(name: str, found: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _chart(board: Board, task: str, values: list[dict[str, Any]]) -> Chart:
     metric = board.main[task]
-    x = {"type": "quantitative", "title": "epoch", "axis": {"tickMinStep": 1, "format": "d"}}
+    epochs = sorted({point["x"] for point in values})
+    axis: dict[str, Any] = {"tickMinStep": 1, "format": "d"}
+    if len(epochs) <= TICKS:  # Vega would put one between 0 and 1
+        axis["values"] = epochs
+    x = {"type": "quantitative", "title": "epoch", "axis": axis}
     spec = lines(values, board.looks, x, {"title": None}, band=True)
     return Chart(f"{task}: {metric} on validation", spec, f"{metric} of {task} on validation by epoch.")
 
