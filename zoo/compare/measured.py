@@ -56,8 +56,11 @@ def measured(results: Sequence[Result], draws: int, seed: int) -> Measured:
     made = in_threads(lambda result: {pair: users.draws(result, *pair) for pair in shown}, results)
     samples: dict[str, dict[str, Samples]] = {}
     for task, metric in shown:
+        name = f"test/{task}/{metric}"
         cells = [
-            (r, d[task, metric]) for r, d in zip(results, made, strict=True) if f"test/{task}/{metric}" in r.metrics
+            (r, d[task, metric])
+            for r, d in zip(results, made, strict=True)
+            if r.record["metrics"].get(name) is not None
         ]
         contenders = dict.fromkeys(result.name for result, _ in cells)
         samples.setdefault(metric, {})[task] = {
@@ -70,7 +73,7 @@ def measured(results: Sequence[Result], draws: int, seed: int) -> Measured:
 def _sample(cells: Sequence[tuple[Result, Drawn | None]], metric: str) -> Sample:
     cells = sorted(cells, key=lambda cell: cell[0].seed)
     seeds = tuple(result.seed for result, _ in cells)
-    values = np.array([result.metrics[metric] for result, _ in cells])
+    values = np.array([result.record["metrics"][metric] for result, _ in cells])
     known = [d for _, d in cells if d is not None]
     if len(known) < len(cells):
         return Sample(seeds, values)
@@ -99,7 +102,8 @@ class _Users:
     def draws(self, result: Result, task: str, metric: str) -> Drawn | None:
         """A metric on every draw, where the rows of the cell tell it."""
         rows, name = result.rows, f"test/{task}/{metric}"
-        if rows is None or self.rows is None or name not in result.metrics or task not in rows.columns:
+        expected = result.record["metrics"].get(name)
+        if rows is None or self.rows is None or expected is None or task not in rows.columns:
             return None
         if not self._same(rows, task):
             self.without[name, "were kept of other rows than the rest"] += 1
@@ -108,7 +112,7 @@ class _Users:
         if made is None:
             return None
         values, users = made
-        if not abs(values[0] - result.metrics[name]) <= TOLERANCE * max(1.0, abs(values[0])):
+        if not abs(values[0] - expected) <= TOLERANCE * max(1.0, abs(values[0])):
             self.without[name, "do not give what results.json has"] += 1
             return None
         return values[1:], users
@@ -121,4 +125,4 @@ class _Users:
     def _same(self, rows: pl.DataFrame, task: str) -> bool:
         assert self.rows is not None
         columns = [c for c in ("user", f"label:{task}") if c in self.rows.columns]
-        return rows is self.rows or rows.select(columns).equals(self.rows.select(columns))
+        return rows is self.rows or all(rows[c].equals(self.rows[c]) for c in columns)

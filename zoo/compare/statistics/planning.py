@@ -1,9 +1,12 @@
 """How many seeds a difference would need."""
 
+from functools import cache
+
 import numpy as np
 from scipy.special import stdtrit
 
 from mtlzoo.compare.statistics.intervals import Estimate
+from mtlzoo.compare.statistics.resample import Array
 
 MOST = 1000
 """Numbers of seeds that are tried."""
@@ -28,6 +31,12 @@ def seeds_needed(difference: Estimate, size: float = 0.001, power: float = 0.8, 
         return None
     seeds = np.arange(2, MOST + 1)
     common = difference.shared if difference.by_users else 0.0
-    reach = stdtrit(seeds - 1, 1 - level / 2) + stdtrit(seeds - 1, power)
-    enough = np.flatnonzero(size >= reach * np.sqrt(difference.std**2 / seeds + common))
+    enough = np.flatnonzero(size >= _reach(level, power) * np.sqrt(difference.std**2 / seeds + common))
     return int(seeds[enough[0]]) if len(enough) else None
+
+
+@cache
+def _reach(level: float, power: float) -> Array:
+    """Both quantiles together, for every number of seeds."""
+    degrees = np.arange(1, MOST)
+    return np.asarray(stdtrit(degrees, 1 - level / 2) + stdtrit(degrees, power))
