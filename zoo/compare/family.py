@@ -91,5 +91,5 @@ class Family:
 
 def _adjusted(estimates: Mapping[Key, Estimate], tests: int | None = None) -> dict[Key, float]:
     """Of those that have a test."""
-    found = {key: p for key, of in estimates.items() if (p := of.p) is not None}
+    found = {key: p for key, of in estimates.items() if (p := of.p_of_several) is not None}
     return dict(zip(found, holm(list(found.values()), tests), strict=True))

@@ -48,7 +48,7 @@ def margin(differences: Sequence[Sequence[Estimate]], rules: int = 1) -> Margin:
     lows = []
     for tasks in differences:
         level = 1 - 2 * LEVEL / (len(tasks) * rules)
-        ends = [task.interval(level=level)[0] if task.p is not None else float("nan") for task in tasks]
+        ends = [task.interval(level=level, several=True)[0] if task.p is not None else float("nan") for task in tasks]
         lows.append(float("nan") if any(end != end for end in ends) else max(ends))
     unknown = any(low != low for low in lows)
     return Margin(values[nearest], float("nan") if unknown else min(lows), nearest)

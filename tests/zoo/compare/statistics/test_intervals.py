@@ -43,7 +43,7 @@ def test_of_one_seed_it_is_over_users_and_has_no_test() -> None:
     assert found.p is None
     assert sample.draws is not None
     assert found.error == pytest.approx(sample.draws.std(ddof=1) * np.sqrt(50 / 49))
-    assert found.degrees == 49
+    assert found.users == 50
     assert np.isnan(found.std)
 
 
@@ -66,12 +66,12 @@ def test_the_test_rejects_where_the_interval_does_not_hold_zero() -> None:
 
 @pytest.mark.parametrize(("scale", "low", "high"), [("logit", 0.0, 1.0), ("log", 0.0, np.inf)])
 def test_a_scale_keeps_the_ends_where_values_can_be(scale: str, low: float, high: float) -> None:
-    wide = Estimate(0.98, 3, 0.05, 0.05, 2.0, 0.0)
+    wide = Estimate(0.98, 3, 0.05, 0.0, 30.0)
     ends = wide.interval(scale)  # type: ignore[arg-type]
     assert low < ends[0] < 0.98 < ends[1] < high
-    small = Estimate(0.6, 9, 1e-4, 1e-4, 30.0, 0.0)
+    small = Estimate(0.6, 9, 1e-4, 0.0, 30.0)
     assert small.interval(scale) == pytest.approx(small.interval(), abs=1e-6)  # type: ignore[arg-type]
-    assert Estimate(1.0, 3, 0.0, 0.0, 2.0, 0.0).interval("logit") == (1.0, 1.0)
+    assert Estimate(1.0, 3, 0.0, 0.0, 30.0).interval("logit") == (1.0, 1.0)
 
 
 def test_draws_without_a_class_are_left_out() -> None:
@@ -105,12 +105,12 @@ def test_a_mean_is_known_by_users_only_where_all_are() -> None:
 
 
 def test_so_many_seeds_show_a_difference() -> None:
-    gap = Estimate(0.0, 3, 0.001, 0.001, 2.0, 0.0)
+    gap = Estimate(0.0, 3, 0.001, 0.0, 30.0)
     needed = seeds_needed(gap)
     assert needed is not None
     assert 8 <= needed <= 12  # a t test of one standard deviation at .05 and power .8: 10
     draw = np.random.default_rng(0)
     found = stats.ttest_1samp(draw.normal(0.001, 0.001, (4000, needed)), 0, axis=1).pvalue < 0.05
     assert 0.78 < found.mean() < 0.87
-    assert seeds_needed(Estimate(0.0, 3, 0.001, 0.001, 2.0, 0.001**2)) is None  # the noise of users is there to stay
-    assert seeds_needed(Estimate(0.0, 1, float("nan"), 0.001, 2.0, 0.0)) is None
+    assert seeds_needed(Estimate(0.0, 3, 0.001, 0.001**2, 30.0)) is None  # the noise of users is there to stay
+    assert seeds_needed(Estimate(0.0, 1, float("nan"), 0.001**2, 30.0)) is None
