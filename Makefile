@@ -53,6 +53,7 @@ types: $(VENV)/.dev
 bench: $(VENV)/.bench $(PEERS)
 	$(BIN)/python benchmarks/compare_page.py
 	$(BIN)/python benchmarks/conflicts.py --root $(KUAIRAND)
+	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/embedding.py
 	$(BIN)/python benchmarks/experts.py
 	$(BIN)/python benchmarks/kills.py

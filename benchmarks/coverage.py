@@ -51,6 +51,7 @@ WORLDS = {
     "RMSE, 5,000 users, contenders suit other users": World(5000, 2, own=True, metric="rmse"),
     "50 users": World(),
     "50 positives of 6,000 rows": World(1500, 4, bias=-5.35),
+    "2,500 users, seeds far apart and skewed": World(2500, 1, quality=0.5),
     "50 users, seeds nearly alike": World(weights=0.03, quality=0.01),
 }
 TABLES = {

@@ -1,5 +1,6 @@
 """Intervals hold the truth and tests find nothing where there is nothing; the long run is benchmarks/coverage.py."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -12,9 +13,7 @@ from mtlzoo.compare.statistics.intervals import Scale, estimate
 from mtlzoo.compare.statistics.sample import Sample, difference
 
 REPETITIONS = 300
-"""A share of 5 % is then known to 2.5 points, three times in a hundred to 3.8."""
-RESTLESS = World(users=400, rows=2, metric="rmse", weights=0.6)
-"""Seeds differ more than users do."""
+"""A share of 5 % is then known to 2.5 points, and all but three times in a thousand to 3.8."""
 SUITED = World(users=60, rows=6, metric="rmse", own=True)
 """Contenders suit different users."""
 RARE = World(users=300, rows=4, bias=-3.7, own=True)
@@ -27,34 +26,57 @@ def pairs(world: World, seeds: int, repetitions: int = REPETITIONS) -> list[tupl
     return [(one, other) for one, other in drawn]
 
 
-def coverage(world: World, seeds: int, scale: Scale) -> tuple[float, float]:
-    """Of our interval, and of the percentile bootstrap's."""
-    values = [first(one, seeds) for one, _ in pairs(world, 5)]
-    truth = np.mean([one.values.mean() for one, _ in pairs(world, 5)])
+def held(samples: Sequence[Sample], truth: float, scale: Scale) -> tuple[float, float]:
+    """Share of our intervals that hold the truth, and of the percentile bootstrap's."""
     draw = np.random.default_rng(0)
-    ours = [estimate(value).interval(scale) for value in values]
-    quantiles = [percentile_interval(value, draw) for value in values]
-    held = [np.mean([low <= truth <= high for low, high in made]) for made in (ours, quantiles)]
-    return float(held[0]), float(held[1])
+    ours = [estimate(sample).interval(scale) for sample in samples]
+    quantiles = [percentile_interval(sample, draw) for sample in samples]
+    shares = [np.mean([low <= truth <= high for low, high in made]) for made in (ours, quantiles)]
+    return float(shares[0]), float(shares[1])
+
+
+def values_of(world: World, seeds: int) -> tuple[list[Sample], float]:
+    """Values of the first contender and their expectation."""
+    return [first(one, seeds) for one, _ in pairs(world, 5)], float(np.mean([one.values for one, _ in pairs(world, 5)]))
+
+
+def crossed(seeds: int, own: float, repetitions: int = 600) -> list[Sample]:
+    """Means of tables seeds x users of expectation 0; seeds differ by `own`, users by 1."""
+    draw, users = np.random.default_rng(0), 40
+    made = []
+    for _ in range(repetitions):
+        table = draw.normal(size=users) + draw.normal(size=(seeds, users)) + own * draw.normal(size=(seeds, 1))
+        weights = draw.multinomial(users, np.full(users, 1 / users), 150).T / users
+        made.append(Sample(tuple(range(seeds)), table.mean(1), table @ weights, users))
+    return made
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
-@pytest.mark.parametrize("world", [RESTLESS, SUITED])
-def test_intervals_hold_the_truth(world: World, seeds: int) -> None:
-    assert 0.915 < coverage(world, seeds, "log")[0] < 0.985
+def test_intervals_hold_the_truth(seeds: int) -> None:
+    values, truth = values_of(SUITED, seeds)
+    assert 0.915 < held(values, truth, "log")[0] < 0.985
+
+
+@pytest.mark.parametrize("own", [0.0, 0.15, 0.4, 1.0])
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_whether_seeds_or_users_are_most_of_the_noise(seeds: int, own: float) -> None:
+    samples = crossed(seeds, own)
+    assert 0.925 < held(samples, 0.0, "plain")[0] < 0.975
+    assert np.mean([(estimate(s).p_of_several or 1.0) < 0.005 for s in samples]) < 0.013
 
 
 def test_a_percentile_bootstrap_of_three_seeds_does_not() -> None:
-    assert coverage(RESTLESS, 3, "log")[1] < 0.85
+    assert held(crossed(3, 1.0), 0.0, "plain")[1] < 0.85
 
 
 def test_of_fifty_positives_too() -> None:
     assert 45 < np.mean([one.users for one, _ in pairs(RARE, 5)]) * 1.3 < 65  # users that count, of 50 positives
-    assert 0.915 < coverage(RARE, 3, "logit")[0] < 0.985
+    values, truth = values_of(RARE, 3)
+    assert 0.915 < held(values, truth, "logit")[0] < 0.985
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
-@pytest.mark.parametrize("world", [RESTLESS, SUITED, RARE])
+@pytest.mark.parametrize("world", [SUITED, RARE])
 def test_nothing_is_found_where_there_is_nothing(world: World, seeds: int) -> None:
     found = [estimate(first(difference(*pair), seeds)).p for pair in pairs(world, 5)]
     assert 0.015 < np.mean([p is not None and p < SIGNIFICANT for p in found]) < 0.085
