@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "zoo"))
 from compare import made_up
 
 from mtlzoo.compare.leaderboard import leaderboard
+from mtlzoo.compare.leaderboard.tables import write as write_leaderboard
 from mtlzoo.compare.page import write_page
-from mtlzoo.compare.tables import write as write_leaderboard
 
 DRAWN = "document.documentElement.dataset.drawn === 'yes'"
 SORT = "document.querySelectorAll('#headline th[scope=col] button')[3].click(); document.body.offsetHeight"

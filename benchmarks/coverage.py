@@ -34,7 +34,7 @@ from scipy.stats import ttest_1samp
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "zoo"))
 from compare.simulated import World, first, percentile_interval
 
-from mtlzoo.compare.family import SIGNIFICANT, Family
+from mtlzoo.compare.leaderboard.family import SIGNIFICANT, Family
 from mtlzoo.compare.statistics.intervals import estimate
 from mtlzoo.compare.statistics.sample import Sample, difference
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from report import show, write
 from sklearn.metrics import roc_auc_score
 
+from mtlzoo.compare.leaderboard.threads import in_threads
 from mtlzoo.compare.statistics.resample import draw_users
 from mtlzoo.compare.statistics.weighted_auc import draws_of_auc
-from mtlzoo.compare.threads import in_threads
 
 ROWS, USERS, MODELS, TASKS, DRAWS = 57_000, 1_000, 15, 8, 2_000
 Table = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]

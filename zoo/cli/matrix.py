@@ -17,8 +17,7 @@ from mtlzoo.compare.cells import CellFolder
 from mtlzoo.compare.cluster import Cluster
 from mtlzoo.compare.comparison import Comparison
 from mtlzoo.compare.file import read_comparison
-from mtlzoo.compare.index import write_cells
-from mtlzoo.compare.leaderboard import Leaderboard, leaderboard
+from mtlzoo.compare.leaderboard import Leaderboard, leaderboard, show, write, write_cells
 from mtlzoo.compare.matrix import Cell, Matrix
 from mtlzoo.compare.options import Option
 from mtlzoo.compare.page import boards, png, tradeoff, write_page
@@ -26,7 +25,6 @@ from mtlzoo.compare.progress import Report
 from mtlzoo.compare.queue import Local, Queue
 from mtlzoo.compare.results import Result
 from mtlzoo.compare.sweep import start_sweep, sweep_of
-from mtlzoo.compare.tables import show, write
 from mtlzoo.console import wide_console
 
 SEPARATORS = re.compile(r"[^\w.-]+")

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mtlzoo.compare.comparable import by_data
-from mtlzoo.compare.family import MEAN
 from mtlzoo.compare.leaderboard import Leaderboard
-from mtlzoo.compare.measured import MAIN
+from mtlzoo.compare.leaderboard.comparable import by_data
+from mtlzoo.compare.leaderboard.family import MEAN
+from mtlzoo.compare.leaderboard.measured import MAIN
+from mtlzoo.compare.leaderboard.rows import MAIN as SEVERAL
+from mtlzoo.compare.leaderboard.rows import Row
 from mtlzoo.compare.page.look import Look, looks
 from mtlzoo.compare.results import Result
-from mtlzoo.compare.rows import MAIN as SEVERAL
-from mtlzoo.compare.rows import Row
 
 DRAWN = 10
 """Contenders that a picture of lines shows at most."""

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeAlias
 
-from mtlzoo.compare.family import SIGNIFICANT
+from mtlzoo.compare.leaderboard.family import SIGNIFICANT
 from mtlzoo.compare.page.board import Board
 from mtlzoo.compare.page.text import listed
 

@@ -8,7 +8,7 @@ import pytest
 from compare.simulated import World, first, percentile_interval
 from scipy.stats import ttest_1samp
 
-from mtlzoo.compare.family import SIGNIFICANT, Family
+from mtlzoo.compare.leaderboard.family import SIGNIFICANT, Family
 from mtlzoo.compare.statistics.intervals import Scale, estimate
 from mtlzoo.compare.statistics.sample import Sample, difference
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from mtlzoo.compare.family import MEAN
+from mtlzoo.compare.leaderboard.family import MEAN
 from mtlzoo.compare.page.board import Board
 from mtlzoo.compare.page.measured import curves
 from mtlzoo.compare.page.parts import Chart, Panel, Section

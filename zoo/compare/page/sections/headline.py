@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from mtlzoo.compare.family import MEAN, SIGNIFICANT
+from mtlzoo.compare.leaderboard.family import MEAN, SIGNIFICANT
+from mtlzoo.compare.leaderboard.rows import Row
 from mtlzoo.compare.page.board import Board
 from mtlzoo.compare.page.parts import Cell, Column, Panel, Section, Table
 from mtlzoo.compare.page.text import NONE, interval, number, probability, signed
-from mtlzoo.compare.rows import Row
 
 MOST = 200
 """Contenders above which only the main metrics get a table."""

@@ -1,10 +1,10 @@
 """Every comparison with the baseline as a sentence."""
 
-from mtlzoo.compare.family import MEAN
+from mtlzoo.compare.leaderboard.family import MEAN
+from mtlzoo.compare.leaderboard.rows import Row
 from mtlzoo.compare.page.board import Board
 from mtlzoo.compare.page.parts import Cell, Column, Panel, Section, Table
 from mtlzoo.compare.page.text import NONE, interval, number, probability, signed
-from mtlzoo.compare.rows import Row
 
 MOST = 1500
 """Lines; of more, those with the smallest p."""

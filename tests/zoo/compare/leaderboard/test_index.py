@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 from compare import made_up
 
-from mtlzoo.compare.index import write_cells
 from mtlzoo.compare.leaderboard import leaderboard
+from mtlzoo.compare.leaderboard.index import write_cells
 
 
 def test_a_line_per_cell_that_the_leaderboard_can_be_computed_from(tmp_path: Path) -> None:

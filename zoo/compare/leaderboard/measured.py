@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import torch
 
-from mtlzoo.compare.resampled import Drawn, drawn
+from mtlzoo.compare.leaderboard.resampled import Drawn, drawn
+from mtlzoo.compare.leaderboard.threads import in_threads
 from mtlzoo.compare.results import Result
 from mtlzoo.compare.statistics.resample import draw_users
 from mtlzoo.compare.statistics.sample import Sample
-from mtlzoo.compare.threads import in_threads
 
 HIGHER = {"auc": True, "accuracy": True, "rmse": False, "recall@20": True, "gauc_impressions": True, "logloss": False}
 """Metrics that are compared, and whether higher is better."""

@@ -1,6 +1,6 @@
 """What numbers say, in a sentence."""
 
-from mtlzoo.compare.family import SIGNIFICANT, Family, Key
+from mtlzoo.compare.leaderboard.family import SIGNIFICANT, Family, Key
 from mtlzoo.compare.statistics.intervals import Estimate
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mtlzoo.compare.measured import HIGHER, Samples
+from mtlzoo.compare.leaderboard.measured import HIGHER, Samples
 from mtlzoo.compare.statistics.gains import average_ranks
 from mtlzoo.compare.statistics.holm import holm
 from mtlzoo.compare.statistics.intervals import Estimate, Scale, estimate
@@ -24,7 +24,7 @@ class Family:
     those against the best; as the data chose it, they count as so many of all pairs of contenders.
 
     Args:
-        metric: Of `mtlzoo.compare.measured.HIGHER`.
+        metric: Of `mtlzoo.compare.leaderboard.measured.HIGHER`.
         tasks: Samples by task and contender.
         baseline: Name of the contender that the others are compared with, if any.
     """

@@ -11,9 +11,9 @@ import pytest
 from compare.made_up import CONTENDERS, TASKS, Contender, frontier, write_cells
 
 from mtlzoo.compare.leaderboard import Leaderboard, leaderboard
+from mtlzoo.compare.leaderboard.rows import COLUMNS, Row
+from mtlzoo.compare.leaderboard.tables import as_frame, as_markdown, show, write
 from mtlzoo.compare.results import TESTED, Result
-from mtlzoo.compare.rows import COLUMNS, Row
-from mtlzoo.compare.tables import as_frame, as_markdown, show, write
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mtlzoo.compare.measured import HIGHER, Measured
+from mtlzoo.compare.leaderboard.measured import HIGHER, Measured
 from mtlzoo.compare.results import Result
 from mtlzoo.compare.statistics.frontier import margin
 from mtlzoo.compare.statistics.intervals import Estimate, estimate

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mtlzoo.compare.comparable import by_data
-from mtlzoo.compare.family import Family
-from mtlzoo.compare.frontier import Verdict, verdicts
-from mtlzoo.compare.measured import measured
+from mtlzoo.compare.leaderboard.comparable import by_data
+from mtlzoo.compare.leaderboard.family import Family
+from mtlzoo.compare.leaderboard.frontier import Verdict, verdicts
+from mtlzoo.compare.leaderboard.measured import measured
+from mtlzoo.compare.leaderboard.rows import Row, rows_of
 from mtlzoo.compare.results import Result
-from mtlzoo.compare.rows import Row, rows_of
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from mtlzoo.compare.family import MEAN, SIGNIFICANT, Family, Key
-from mtlzoo.compare.measured import HIGHER, Measured
+from mtlzoo.compare.leaderboard.family import MEAN, SIGNIFICANT, Family, Key
+from mtlzoo.compare.leaderboard.measured import HIGHER, Measured
+from mtlzoo.compare.leaderboard.words import said
 from mtlzoo.compare.statistics.gains import delta_m, relaimpr
 from mtlzoo.compare.statistics.intervals import Estimate, estimate
 from mtlzoo.compare.statistics.planning import seeds_needed
-from mtlzoo.compare.words import said
 
 Row: TypeAlias = dict[str, Any]
 MAIN = "main"

@@ -7,9 +7,9 @@ import polars as pl
 from rich.table import Table
 
 from mtlzoo.callbacks.atomic import whole_file
-from mtlzoo.compare.family import MEAN, SIGNIFICANT
-from mtlzoo.compare.leaderboard import Leaderboard
-from mtlzoo.compare.rows import COLUMNS, MAIN, Row
+from mtlzoo.compare.leaderboard.build import Leaderboard
+from mtlzoo.compare.leaderboard.family import MEAN, SIGNIFICANT
+from mtlzoo.compare.leaderboard.rows import COLUMNS, MAIN, Row
 from mtlzoo.console import wide_console
 
 _TEXTS = ("data", "name", "model", "rule", "task", "metric", "words")
