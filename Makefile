@@ -62,6 +62,7 @@ bench: $(VENV)/.bench $(PEERS)
 	$(BIN)/python benchmarks/pmtrec_epoch.py
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/ranking.py
+	$(BIN)/python benchmarks/resampling.py
 	$(BIN)/python benchmarks/surgery.py
 	$(BIN)/python benchmarks/training.py --peers $(PEERS)
 	$(BIN)/python benchmarks/pictures.py

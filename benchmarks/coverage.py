@@ -148,7 +148,7 @@ def _sign_flip(shifts: NDArray[Any]) -> NDArray[Any]:
     """Of all 2^S signs, the share whose mean is as far from zero."""
     signs = np.array(list(product((1, -1), repeat=shifts.shape[1])))
     means = np.abs(shifts @ signs.T)
-    return (means >= means[:, :1] - 1e-12).mean(1)
+    return np.asarray((means >= means[:, :1] - 1e-12).mean(1))
 
 
 def _table(world: World, seed: int) -> list[tuple[bool, bool]]:

@@ -70,8 +70,8 @@ class World:
     def _labels(self, draw: np.random.Generator, features: Array) -> Array:
         signal = self.bias + features.sum(1) / FEATURES**0.5
         if self.metric == "rmse":
-            return signal + draw.normal(size=len(signal))
-        labels = (draw.random(len(signal)) < expit(signal)).astype(np.float32)
+            return np.asarray(signal + draw.normal(size=len(signal)))
+        labels: Array = (draw.random(len(signal)) < expit(signal)).astype(np.float32)
         labels[:2] = [0.0, 1.0]  # both classes, however rare
         return labels
 

@@ -28,9 +28,7 @@ def drawn(metric: str, rows: pl.DataFrame, task: str, users: Array, weights: Seq
     Returns:
         None where the metric is not one of rows.
     """
-    outputs, labels = rows[task].to_numpy(), rows[f"label:{task}"].to_numpy()
-    if labels.dtype == object or outputs.dtype == object:  # lists of a length that polars does not know
-        outputs, labels = (np.stack(c) if c.dtype == object else c for c in (outputs, labels))
+    outputs, labels = (_array(rows[name]) for name in (task, f"label:{task}"))
     masses = rows["weight"].to_numpy().astype(np.float64) if "weight" in rows.columns else np.ones(len(rows))
     if metric == "auc" and labels.ndim == 2:
         return _macro([_auc(outputs[:, c], labels[:, c], users, masses, weights) for c in range(labels.shape[1])])
@@ -45,6 +43,12 @@ def drawn(metric: str, rows: pl.DataFrame, task: str, users: Array, weights: Seq
     above, below = per_user(of_row[seen], users[seen], masses[seen], len(weights[0]))
     values = draws_of_ratio(above, below, weights)
     return np.sqrt(values) if metric == "rmse" else values, effective_users(below)
+
+
+def _array(column: pl.Series) -> Array:
+    """[n], or [n, classes] where rows hold lists."""
+    values = column.to_numpy()
+    return np.stack(list(values)) if values.dtype == object else values
 
 
 def _auc(logits: Array, labels: Array, users: Array, masses: Array, weights: Sequence[Tensor]) -> Drawn:
@@ -75,7 +79,7 @@ def _logloss(logits: Array, labels: Array) -> Array:
     if labels.ndim == 2:  # the mean over the observed classes, NaN without one
         losses = np.where(np.isnan(labels), 0.0, logistic_losses(logits, labels))
         seen = (~np.isnan(labels)).sum(1)
-        return np.divide(losses.sum(1), seen, out=np.full(len(losses), np.nan), where=seen > 0)
+        return np.asarray(np.divide(losses.sum(1), seen, out=np.full(len(losses), np.nan), where=seen > 0))
     seen = ~np.isnan(labels)
     losses = np.full(len(labels), np.nan)
     losses[seen] = (softmax_losses if logits.ndim == 2 else logistic_losses)(logits[seen], labels[seen])

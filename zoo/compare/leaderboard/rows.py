@@ -85,7 +85,7 @@ def _interval(name: str, found: Estimate | None) -> Row:
 
 
 def _above_chance(family: Family, key: Key) -> float | None:
-    base = family.values.get((key[0], family.baseline))
+    base = None if family.baseline is None else family.values.get((key[0], family.baseline))
     if family.metric != "auc" or base is None or key[1] == family.baseline:
         return None
     return relaimpr(family.values[key].value, base.value)

@@ -24,7 +24,8 @@ def per_user(rows: Array, users: Array, masses: Array, number: int) -> tuple[Arr
 
 def logistic_losses(logits: Array, labels: Array) -> Array:
     """Negative log-likelihood of rows of a binary task: logits [n], labels [n] in {0, 1}."""
-    return np.logaddexp(0.0, np.where(np.asarray(labels) > 0, -1.0, 1.0) * np.asarray(logits, dtype=np.float64))
+    signs = np.where(np.asarray(labels) > 0, -1.0, 1.0)
+    return np.asarray(np.logaddexp(0.0, signs * np.asarray(logits, dtype=np.float64)))
 
 
 def softmax_losses(logits: Array, labels: Array) -> Array:

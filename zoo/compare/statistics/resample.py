@@ -50,7 +50,8 @@ def draws_of_ratio(above: Array, below: Array, weights: Sequence[Tensor]) -> Arr
     both = torch.from_numpy(np.stack([above, below]).astype(np.float64))
     blocks = (floating(block) for block in weights)
     sums = torch.cat([(both.to(block.dtype) @ block).double() for block in blocks], 1).numpy()
-    return np.divide(sums[0], sums[1], out=np.full(sums.shape[1], np.nan), where=sums[1] > 0)
+    ratio: Array = np.divide(sums[0], sums[1], out=np.full(sums.shape[1], np.nan), where=sums[1] > 0)
+    return ratio
 
 
 def floating(weights: Tensor) -> Tensor:

@@ -165,8 +165,9 @@ def test_static_weights_are_the_front_of_rules(tmp_path: Path) -> None:
     verdicts = {v.name: v for v in leaderboard(results, "SingleTask", draws=100).frontier}
     assert set(verdicts) == {beyond.name, behind.name}
     assert verdicts[beyond.name].leaves
-    assert verdicts[beyond.name].low is not None
-    assert 0 < verdicts[beyond.name].low < verdicts[beyond.name].margin
+    low = verdicts[beyond.name].low
+    assert low is not None
+    assert 0 < low < verdicts[beyond.name].margin
     assert not verdicts[behind.name].leaves
     assert "FAMO does not leave what 3 static weights of click and like reach" in verdicts[behind.name].words
 
@@ -204,7 +205,12 @@ def test_all_kinds_of_tasks_are_known_by_user(results: list[Result], tmp_path: P
     kind, logits = draw.integers(0, classes, n), draw.normal(size=(n, classes))
     tags, scores = draw.integers(0, 2, (n, classes)).astype(np.float32), draw.normal(size=(n, classes))
     tags[0, 1] = np.nan
-    columns = {"row": np.arange(n), "user": draw.integers(0, 50, n), "stars": guess, "label:stars": stars}
+    columns: dict[str, Any] = {
+        "row": np.arange(n),
+        "user": draw.integers(0, 50, n),
+        "stars": guess,
+        "label:stars": stars,
+    }
     columns |= {"kind": logits, "label:kind": kind.astype(np.float32), "tags": scores, "label:tags": tags}
     aucs = [_auc(scores[:, c], tags[:, c]) for c in range(classes)]
     right = float((logits.argmax(1) == kind).mean())

@@ -20,7 +20,7 @@ def test_for_several_it_is_that_of_two_t() -> None:
     draw = np.random.default_rng(0)
     off = np.abs(1.5 * draw.standard_t(2, 10**6) + 0.8 * draw.standard_t(30, 10**6))
     for x in (1.0, 5.0, 20.0):
-        share = np.mean(off >= x)
+        share = float(np.mean(off >= x))
         assert probability(x, 1.5**2, 0.8**2, (2, 30), several=True) == pytest.approx(
             share, abs=4 * (share / 1e6) ** 0.5
         )
