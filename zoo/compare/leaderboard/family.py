@@ -62,8 +62,10 @@ class Family:
 
     def is_best(self, key: Key) -> bool:
         """Whether it is the best, or was not shown to be worse; of a single seed nothing is."""
-        if self.best[key[0]] == key[1]:
-            return any(task == key[0] for task, _ in self.best_adjusted) or self.values[key].seeds > 1
+        if self.values[key].seeds < 2:
+            return False
+        if self.best[key[0]] == key[1] or self.best_gaps[key].value == 0:
+            return True
         return self.best_adjusted.get(key, 0.0) >= SIGNIFICANT
 
     def about(self) -> str:

@@ -31,6 +31,8 @@ def said(family: Family, key: Key, needed: int | None) -> str:
     limits = over(gap)
     interval = f"{low:+.4f} to {high:+.4f}{limits and f', {limits}'}" if low == low else limits
     adjusted = family.adjusted.get(key)
+    if adjusted is None and gap.value == gap.std == 0:
+        return f"the same as {family.baseline} with every seed"
     if adjusted is None:
         return f"{gap.value:+.4f} from {family.baseline} ({interval}); no test"
     if adjusted >= SIGNIFICANT:

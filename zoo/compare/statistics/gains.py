@@ -25,7 +25,9 @@ def delta_m(samples: Sequence[Sample], baselines: Sequence[Sample], higher: Sequ
 
     def gain(*arrays: Array) -> Array:
         ours, theirs = np.stack(arrays[: len(signs)]), np.stack(arrays[len(signs) :])
-        return np.asarray(100 * np.einsum("t,t...->...", signs, (ours - theirs) / np.abs(theirs)) / len(signs))
+        unknown = np.full_like(theirs, np.nan)  # over a baseline of 0
+        gains = np.divide(ours - theirs, np.abs(theirs), out=unknown, where=theirs != 0)
+        return np.asarray(100 * np.einsum("t,t...->...", signs, gains) / len(signs))
 
     return combined(gain, *samples, *baselines)
 

@@ -230,3 +230,13 @@ def _auc(scores: Any, labels: Any) -> float:
 
     seen = ~np.isnan(labels)
     return float(roc_auc_score(labels[seen], scores[seen]))
+
+
+def test_what_is_the_same_with_every_seed_is_bold_together(results: list[Result]) -> None:
+    """Nothing differs and nothing can be tested; that is a tie, and neither of the two is worse."""
+    own = [result for result in results if result.data == "A" and result.name == "SingleTask"]
+    twins = [replace(result, name="Twin", model="Twin") for result in own]
+    board = leaderboard([*own, *twins], "SingleTask", draws=50)
+    assert [row(board, name, "click")["best"] for name in ("SingleTask", "Twin")] == [True, True]
+    assert row(board, "Twin", "click")["words"] == "the same as SingleTask with every seed"
+    assert row(board, "Twin", "click")["negative_transfer"] is not True

@@ -29,6 +29,15 @@ def test_gains_are_signed_by_the_direction() -> None:
     np.testing.assert_allclose(delta_m([auc, rmse], base, [True, False]).values, [10.0, 0.0])
 
 
+def test_a_gain_over_nothing_is_undefined() -> None:
+    """A draw of the users may leave a baseline of 0."""
+    ours, base = Sample((0, 1), np.array([0.5, 0.6]), np.full((2, 3), 0.5), 9), np.array([[0.0, 0.2, 0.4]] * 2)
+    found = delta_m([ours], [Sample((0, 1), np.array([0.0, 0.4]), base, 9)], [True])
+    assert np.isnan(found.values[0])
+    assert found.values[1] == pytest.approx(50.0)
+    assert found.defined.shape == (2, 2)
+
+
 def test_relaimpr_is_over_chance() -> None:
     assert relaimpr(0.75, 0.7) == pytest.approx(0.25)
     assert relaimpr(0.75, 0.5) is None
