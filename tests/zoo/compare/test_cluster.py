@@ -35,8 +35,8 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, log_to_driver=False)
     yield cluster
-    ray.shutdown()  # type: ignore[no-untyped-call]
-    cluster.shutdown()
+    ray.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 class Killer:
