@@ -7,6 +7,7 @@ from mtlzoo.compare.leaderboard.comparable import by_data
 from mtlzoo.compare.leaderboard.family import Family
 from mtlzoo.compare.leaderboard.frontier import Verdict, verdicts
 from mtlzoo.compare.leaderboard.measured import measured
+from mtlzoo.compare.leaderboard.overall import overall
 from mtlzoo.compare.leaderboard.rows import Row, rows_of
 from mtlzoo.compare.results import Result
 
@@ -51,7 +52,7 @@ def leaderboard(
         about = {cell.name: {"data": data, "name": cell.name, "model": cell.model, "rule": cell.rule} for cell in cells}
         rows += [row | about[row["name"]] for row in rows_of(found, families, baseline)]
         frontier += verdicts(data, cells, found)
-        if baseline not in about:
+        if baseline is not None and baseline not in about:
             notes.append(f"{data}: no finished cell of {baseline}, so nothing is compared with it.")
         notes += [f"{data}: {note}" for note in (*found.notes, *(family.about() for family in families.values()))]
-    return Leaderboard(rows, frontier, notes)
+    return Leaderboard(rows, frontier, [*notes, *overall(rows)])

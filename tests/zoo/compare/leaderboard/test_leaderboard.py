@@ -240,3 +240,12 @@ def test_what_is_the_same_with_every_seed_is_bold_together(results: list[Result]
     assert [row(board, name, "click")["best"] for name in ("SingleTask", "Twin")] == [True, True]
     assert row(board, "Twin", "click")["words"] == "the same as SingleTask with every seed"
     assert row(board, "Twin", "click")["negative_transfer"] is not True
+
+
+def test_average_ranks_are_told_of_five_data_sets_and_tasks_or_more(results: list[Result], board: Leaderboard) -> None:
+    (ranks, friedman) = [note for note in board.notes if note.startswith(("Average", "Friedman"))]
+    assert f"over {2 * len(TASKS)} data sets x tasks: " in ranks
+    assert all(contender.name in ranks for contender in CONTENDERS)
+    assert "p " in friedman
+    few = leaderboard([result for result in results if result.data == "A"], "SingleTask", draws=20)
+    assert not [note for note in few.notes if note.startswith("Average")]
