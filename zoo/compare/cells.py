@@ -117,8 +117,16 @@ class CellFolder:
             json.dump(value, file, indent=2)
 
 
-def threads(jobs: int) -> dict[str, str]:
-    """Environment that shares this machine's cores out among so many cells, but for what the user has set."""
+LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+"""Says to Lightning that a process is one of several of a training: those that SLURM started are, a cell is not."""
+
+
+def environment(jobs: int) -> dict[str, str]:
+    """Of a cell: this process's, with a share of this machine's cores, but for what the user has set.
+
+    Args:
+        jobs: Cells that share the cores.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = str(max(1, cores // jobs))
-    return {name: os.environ.get(name, share) for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS"), str(max(1, cores // jobs)))
+    return {**threads, **{name: value for name, value in os.environ.items() if name not in LAUNCHED}}

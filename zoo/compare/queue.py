@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from mtlzoo.compare.cells import LOG, CellFolder, threads
+from mtlzoo.compare.cells import LOG, CellFolder, environment
 from mtlzoo.compare.matrix import Cell, Matrix
 
 CLAIMED = 75
@@ -75,7 +75,7 @@ class Local:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, **threads(self.jobs)},
+                    env=environment(self.jobs),
                     pass_fds=[claim],
                 )
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mtlzoo.compare.cells import CellFolder
+from mtlzoo.compare.cells import CellFolder, environment
 from mtlzoo.compare.comparison import Comparison
 from mtlzoo.compare.file import read_comparison
 from mtlzoo.compare.matrix import Cell, Checked, Matrix
@@ -185,6 +185,17 @@ def test_an_error_ends_what_runs(tmp_path: Path) -> None:
         Queue(compared(tmp_path, TEXT), tmp_path, place, Interrupted()).run()
     assert all(process.poll() is not None for process in place.processes)
     assert not list(tmp_path.glob("*/failed.json"))
+
+
+def test_a_cell_is_no_task_of_whoever_started_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under ``srun -n 4 mtlzoo compare`` Lightning would take the cells of three of them for ranks that write nothing."""
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.delenv("POLARS_MAX_THREADS", raising=False)
+    found = environment(1000)
+    assert "SLURM_PROCID" not in found
+    assert (found["SLURM_JOB_ID"], found["OMP_NUM_THREADS"], found["POLARS_MAX_THREADS"]) == ("7", "5", "1")
 
 
 def test_scores_are_larger_where_better(tmp_path: Path) -> None:
