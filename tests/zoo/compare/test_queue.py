@@ -188,7 +188,7 @@ def test_an_error_ends_what_runs(tmp_path: Path) -> None:
 
 
 def test_a_cell_is_no_task_of_whoever_started_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under ``srun -n 4 mtlzoo compare`` Lightning would take the cells of three of them for ranks that write nothing."""
+    """Under ``srun -n 4 mtlzoo compare`` Lightning would take the cells of three for ranks that write nothing."""
     monkeypatch.setenv("SLURM_PROCID", "3")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
