@@ -167,6 +167,8 @@ def _run(words: list[str]) -> None:
         quick += [] if "--trainer.max_epochs" in words else ["--trainer.max_epochs", "1"]
         quick += ["--data.rows", "5000"] if "Synthetic" in words else []
         main([*words, *quick])
+    elif words[0] == "compare":  # ten trainings; tests/zoo/cli/test_cli_compare.py has real ones
+        main([*words, "--dry_run", "true"])
     else:
         main(words)
 

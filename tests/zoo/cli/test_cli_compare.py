@@ -143,7 +143,7 @@ def test_three_at_once_share_the_cells_and_survive_one(file: Path, tmp_path: Pat
 @pytest.mark.slow
 def test_what_was_asked_to_end_goes_on_where_it_was(file: Path, tmp_path: Path) -> None:
     file.write_text(
-        FILE.replace("max_epochs: 1", "max_epochs: 30").replace("seeds: [0, 1]", "seeds: [0]\nbaseline: null")
+        FILE.replace("max_epochs: 1", "max_epochs: 15").replace("seeds: [0, 1]", "seeds: [0]\nbaseline: null")
     )
     out = tmp_path / "out"
     first = start(file, out, "--jobs", "2")

@@ -152,9 +152,11 @@ def test_a_run_that_fails_says_so(wandb_server: Server, options: list[str]) -> N
 
 
 def test_wandb_may_be_switched_off(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb.teardown()  # a session keeps the mode that it began with
     monkeypatch.setenv("WANDB_MODE", "disabled")
     main(["fit", *options, *WANDB, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"])
     main(["test", "-c", str(FOLDER / "config.yaml")])
+    wandb.teardown()
     assert not (FOLDER / "wandb.json").exists()
     assert (FOLDER / "results.json").is_file()
 
