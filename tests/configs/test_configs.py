@@ -26,7 +26,7 @@ from fixtures.yelp import write_yelp
 from mtlzoo import datamodules
 from mtlzoo.callbacks import rules
 from mtlzoo.cli import main
-from mtlzoo.cli.checked import CellCheck
+from mtlzoo.cli.cell_check import CellCheck
 from mtlzoo.compare.file import read_comparison
 from mtlzoo.compare.matrix import Matrix
 

@@ -21,7 +21,7 @@ def run(args: Sequence[str]) -> None:
         run_cell(options.cell, options.claim, test=options.test, keep_rows=options.keep_rows)
         return
     _needed(options)
-    from mtlzoo.cli.matrix import compare
+    from mtlzoo.cli.compare_matrix import compare
 
     compare(options)
 

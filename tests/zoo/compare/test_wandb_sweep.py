@@ -15,7 +15,7 @@ from wandb_server import Server
 
 from mtlzoo.cli import main
 from mtlzoo.compare.cells import CellFolder
-from mtlzoo.compare.sweep import start_sweep, sweep_of
+from mtlzoo.compare.wandb_sweep import start_sweep, sweep_of
 
 SMALL = ["--data.rows=1000", "--data.users=50", "--trainer.max_epochs=1", "--data.batch_size=256"]
 CELL = ["--model=SharedBottom", "--model.bottom_units=[8]", "--data=Synthetic", "--data.rows=1000", "--data.users=50"]

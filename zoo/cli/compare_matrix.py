@@ -9,10 +9,9 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from mtlzoo.callbacks.atomic import whole_file
-from mtlzoo.cli.checked import CellCheck
+from mtlzoo.cli.cell_check import CellCheck
 from mtlzoo.cli.prepare import data_of
 from mtlzoo.cli.shipped import shipped
-from mtlzoo.compare.board import log_leaderboard
 from mtlzoo.compare.cells import CellFolder
 from mtlzoo.compare.cluster import Cluster
 from mtlzoo.compare.comparison import Comparison
@@ -24,7 +23,8 @@ from mtlzoo.compare.page import boards, png, tradeoff, write_page
 from mtlzoo.compare.progress import Report
 from mtlzoo.compare.queue import Local, Queue
 from mtlzoo.compare.results import Result
-from mtlzoo.compare.sweep import start_sweep, sweep_of
+from mtlzoo.compare.wandb_board import log_leaderboard
+from mtlzoo.compare.wandb_sweep import start_sweep, sweep_of
 from mtlzoo.console import wide_console
 
 SEPARATORS = re.compile(r"[^\w.-]+")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from wandb_server import Server
 
-from mtlzoo.compare.board import log_leaderboard
+from mtlzoo.compare.wandb_board import log_leaderboard
 
 ROWS: list[dict[str, Any]] = [
     {"name": "SingleTask", "task": "click", "value": 0.71, "low": 0.7, "high": 0.72, "p_holm": None, "best": False},
