@@ -37,6 +37,7 @@ def run_cell(path: Path, claim: int | None, *, test: bool, keep_rows: int) -> No
         assert trained is not None
         _command("test", ["-c", str(trained / "config.yaml"), "--ckpt_path", "best", "--keep_rows", str(keep_rows)])
         (trained / "checkpoints" / "last.ckpt").unlink(missing_ok=True)  # two thirds of the space, and of no more use
+    cell.forgive()  # what it failed of before
 
 
 def _training(cell: CellFolder, words: Sequence[str]) -> list[str]:

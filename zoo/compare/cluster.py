@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mtlzoo.compare.cells import CellFolder
+from mtlzoo.compare.cells import LOG, CellFolder
 from mtlzoo.compare.queue import CLAIMED, Local
 
 LOST, CANCELLED = 143, 130
@@ -16,10 +16,12 @@ class Task:
 
     Args:
         reference: What Ray calls it.
+        log: Of the cell, where it is told why it could not be run.
     """
 
-    def __init__(self, reference: Any) -> None:
+    def __init__(self, reference: Any, log: Path) -> None:
         self.reference = reference
+        self.log = log
 
     def poll(self) -> int | None:
         """Its status once it has ended."""
@@ -35,7 +37,9 @@ class Task:
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, KeyboardInterrupt):
                 return CANCELLED
-            raise
+            with self.log.open("a") as log:
+                log.write(f"{error}\n")
+            return 1
         except ray.exceptions.RayError:
             return LOST
 
@@ -82,7 +86,7 @@ class Cluster:
         if claim is None:
             return None
         os.close(claim)  # who runs it claims it, there
-        return Task(self._remote.remote(str(cell.path), tests, self.cpus))
+        return Task(self._remote.remote(str(cell.path), tests, self.cpus), cell.path / LOG)
 
     def _places(self) -> int:
         there = _resources()

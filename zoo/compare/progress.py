@@ -1,6 +1,5 @@
 """What a comparison says while it runs: one line per finished cell, and how long it will take."""
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -97,7 +96,6 @@ class Report:
 
     def __enter__(self) -> "Report":
         """Shows the bar."""
-        self._began = time.monotonic()
         self.bar.start()
         return self
 

@@ -1,14 +1,12 @@
 """Cells on a Ray cluster of two machines, which are processes here."""
 
-import json
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mtlzoo.cli.checked import CellCheck
+from mtlzoo.cli.cell_check import CellCheck
 from mtlzoo.compare.cells import CellFolder
 from mtlzoo.compare.cluster import Cluster
 from mtlzoo.compare.file import read_comparison
@@ -66,10 +64,8 @@ def test_two_machines_of_which_one_dies(machines: Any, tmp_path: Path, monkeypat
     path.write_text(TEXT)
     matrix = Matrix(read_comparison(path), CellCheck(path))
     killer = Killer(machines, tmp_path / "cells")
-    began = time.monotonic()
     queue = Queue(matrix, tmp_path / "cells", Cluster(), killer)
     queue.run()
-    assert time.monotonic() - began < 500
     assert killer.killed
     assert sorted(killer.ended_cells) == sorted(cell.folder for cell in matrix.wanted(queue.score))
     for cell in matrix.wanted(queue.score):
@@ -77,7 +73,6 @@ def test_two_machines_of_which_one_dies(machines: Any, tmp_path: Path, monkeypat
         log = (queue.folder(cell).path / "log.txt").read_text()
         assert log.count("Results: ") == 1  # nobody ran what was done
     assert len(list(tmp_path.glob("cells/*/*/*/results.json"))) == 2
-    assert all(json.loads(file.read_bytes()) for file in tmp_path.glob("cells/*/cell.json"))
 
 
 def test_a_cell_that_fits_nowhere_is_refused(machines: Any) -> None:
