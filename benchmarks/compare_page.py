@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "zoo"))
 from compare import made_up
 
 from mtlzoo.compare.leaderboard import leaderboard
+from mtlzoo.compare.leaderboard.build import enough_draws
 from mtlzoo.compare.leaderboard.tables import write as write_leaderboard
 from mtlzoo.compare.page import write_page
 
@@ -30,14 +31,14 @@ DRAWN = "document.documentElement.dataset.drawn === 'yes'"
 SORT = "document.querySelectorAll('#headline th[scope=col] button')[3].click(); document.body.offsetHeight"
 
 
-def measure(folder: Path, contenders: int, data: Sequence[str], tasks: int, rows: int, draws: int) -> dict[str, Any]:
+def measure(folder: Path, contenders: int, data: Sequence[str], tasks: int, rows: int) -> dict[str, Any]:
     """Seconds of the parts, and the size of the page."""
     names = tuple(f"task_{task}" for task in range(tasks))
     line = made_up.frontier(names, 9)
     every = (*made_up.CONTENDERS, *line, *made_up.many(contenders - len(line) - len(made_up.CONTENDERS) + 1)[1:])
     results = made_up.write_cells(folder, every, data=data, tasks=names, seeds=5, rows=rows, users=rows // 10)
     start, busy = time.perf_counter(), time.process_time()
-    board = leaderboard(results, "SingleTask", draws=draws)
+    board = leaderboard(results, "SingleTask")
     write_leaderboard(board, folder)
     told = time.perf_counter()
     write_page(folder / "compare.html", board, results, title="1,000 cells")
@@ -45,7 +46,7 @@ def measure(folder: Path, contenders: int, data: Sequence[str], tasks: int, rows
     size = (folder / "compare.html").stat().st_size / 1e6
     shape = {"cells": len(results), "contenders": len(every), "data": len(data), "tasks": tasks, "rows": rows}
     seconds = {"leaderboard_seconds": told - start, "page_seconds": end - told, "processor_seconds": busy}
-    return shape | {"draws": draws} | seconds | {"page_mb": size} | in_browser(folder / "compare.html")
+    return shape | {"draws": enough_draws(results)} | seconds | {"page_mb": size} | in_browser(folder / "compare.html")
 
 
 def in_browser(page: Path) -> dict[str, Any]:
@@ -70,12 +71,11 @@ def in_browser(page: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2000, help="Rows of test of every cell.")
-    parser.add_argument("--draws", type=int, default=2000, help="Draws of the users.")
     options = parser.parse_args()
     found = []
     for contenders, data, tasks in ((50, "ABCD", 3), (200, "A", 8)):
         with tempfile.TemporaryDirectory() as folder:
-            found.append(measure(Path(folder), contenders, data, tasks, options.rows, options.draws))
+            found.append(measure(Path(folder), contenders, data, tasks, options.rows))
     show("1,000 made-up cells", found)
     write("compare_page", vars(options), found)
 

@@ -11,6 +11,11 @@ from mtlzoo.compare.leaderboard.overall import overall
 from mtlzoo.compare.leaderboard.rows import Row, rows_of
 from mtlzoo.compare.results import Result
 
+DRAWS, FEWEST = 2_000, 500
+"""Draws of the users, and how many there are at least where cells are many."""
+WORK = 4_000_000
+"""Draws of all cells and tasks together that are worth their time."""
+
 
 @dataclass(frozen=True)
 class Leaderboard:
@@ -28,14 +33,14 @@ class Leaderboard:
 
 
 def leaderboard(
-    results: Sequence[Result], baseline: str | None, *, draws: int = 2000, seed: int = 0, apart: bool = False
+    results: Sequence[Result], baseline: str | None, *, draws: int | None = None, seed: int = 0, apart: bool = False
 ) -> Leaderboard:
     """Compares the contenders of every data set.
 
     Args:
         results: Finished cells.
         baseline: Name of the contender that the others are compared with; None compares with none.
-        draws: Draws of the users.
+        draws: Draws of the users; `enough_draws` if None.
         seed: Of the draws.
         apart: Show results of one data set that can't be compared (other data, split or version of mtlzoo) under names
             of their own.
@@ -46,6 +51,7 @@ def leaderboard(
     rows: list[Row] = []
     frontier: list[Verdict] = []
     notes: list[str] = []
+    draws = enough_draws(results) if draws is None else draws
     for data, cells in by_data(results, apart=apart).items():
         found = measured(cells, draws, seed)
         families = {metric: Family(metric, tasks, baseline) for metric, tasks in found.samples.items()}
@@ -55,4 +61,17 @@ def leaderboard(
         if baseline is not None and baseline not in about:
             notes.append(f"{data}: no finished cell of {baseline}, so nothing is compared with it.")
         notes += [f"{data}: {note}" for note in (*found.notes, *(family.about() for family in families.values()))]
+    notes += [f"Of the users {draws:,} draws were made, as the cells are many."] if draws < DRAWS else []
     return Leaderboard(rows, frontier, [*notes, *overall(rows)])
+
+
+def enough_draws(results: Sequence[Result]) -> int:
+    """How many draws of the users: `DRAWS`, or fewer where there are so many cells and tasks that they took minutes.
+
+    A variance over B draws is off by sqrt(2 / B) of itself: 3 percent with 2,000, 6 percent with 500.
+
+    Args:
+        results: All cells.
+    """
+    pairs = sum(len({name.split("/")[1] for name in each.metrics if name.count("/") == 2}) for each in results)
+    return max(FEWEST, min(DRAWS, WORK // max(pairs, 1)))

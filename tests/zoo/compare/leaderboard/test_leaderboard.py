@@ -11,6 +11,7 @@ import pytest
 from compare.made_up import CONTENDERS, TASKS, Contender, frontier, write_cells
 
 from mtlzoo.compare.leaderboard import Leaderboard, leaderboard
+from mtlzoo.compare.leaderboard.build import enough_draws
 from mtlzoo.compare.leaderboard.rows import COLUMNS, Row
 from mtlzoo.compare.leaderboard.tables import as_frame, as_markdown, show, write
 from mtlzoo.compare.results import TESTED, Result
@@ -240,6 +241,14 @@ def test_what_is_the_same_with_every_seed_is_bold_together(results: list[Result]
     assert [row(board, name, "click")["best"] for name in ("SingleTask", "Twin")] == [True, True]
     assert row(board, "Twin", "click")["words"] == "the same as SingleTask with every seed"
     assert row(board, "Twin", "click")["negative_transfer"] is not True
+
+
+def test_many_cells_get_fewer_draws_and_a_note(results: list[Result], board: Leaderboard) -> None:
+    pairs = len(results) * len(TASKS)
+    assert enough_draws(results) == 2000
+    assert enough_draws(results * (4000 // pairs)) == pytest.approx(1000, rel=0.1)
+    assert enough_draws(results * (40_000 // pairs)) == 500
+    assert "Of the users 200 draws were made, as the cells are many." in board.notes
 
 
 def test_average_ranks_are_told_of_five_data_sets_and_tasks_or_more(results: list[Result], board: Leaderboard) -> None:
