@@ -14,8 +14,7 @@ from pathlib import Path
 
 from report import RESULTS
 
-METRICS = ("auc", "rmse", "recall@20", "accuracy")
-"""Tables of these are shown, the first that a data set has; leaderboard.md has all."""
+from mtlzoo.metrics.direction import MAIN
 
 
 def main() -> None:
@@ -37,12 +36,12 @@ def main() -> None:
 
 
 def shown(leaderboard: str) -> str:
-    """The table of the main metric of every data set."""
+    """The table of the first of `MAIN` of every data set; leaderboard.md has all."""
     found: dict[str, str] = {}
     for section in re.split(r"^## ", leaderboard, flags=re.M)[1:]:
         title, _, body = section.partition("\n")
         data, _, metric = title.rpartition(": ")
-        if metric in METRICS and data not in found:
+        if metric in MAIN and data not in found:
             table = [line for line in body.splitlines() if line.startswith("|")]
             found[data] = "\n".join([f"**{data}**, {metric}:", "", *table])
     return "\n\n".join(found.values()) + "\n"

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MAIN = ("auc", "accuracy", "recall@20", "rmse")
-"""Metrics that stand for a task; the first that it has."""
+from mtlzoo.metrics.direction import MAIN, main_metric
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,7 @@ def main_metrics(names: Iterable[str]) -> dict[str, str]:
         task, _, metric = rest.rpartition("/")
         if stage in ("val", "test") and task:
             found.setdefault(task, set()).add(metric)
-    main = {task: next((metric for metric in MAIN if metric in known), None) for task, known in found.items()}
-    return {task: metric for task, metric in main.items() if metric is not None}
+    return {task: metric for task, known in found.items() if (metric := main_metric(known)) is not None}
 
 
 def assumed(tasks: Sequence[str]) -> Shown:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from mtlzoo.compare.leaderboard.measured import HIGHER, Samples
+from mtlzoo.compare.leaderboard.measured import Samples
 from mtlzoo.compare.statistics.gains import average_ranks
 from mtlzoo.compare.statistics.holm import holm
 from mtlzoo.compare.statistics.intervals import Estimate, Scale, estimate
 from mtlzoo.compare.statistics.sample import difference, mean
+from mtlzoo.metrics.direction import direction
 
 MEAN = "mean"
 """Task of what is a mean over tasks."""
@@ -24,14 +25,14 @@ class Family:
     those against the best; as the data chose it, they count as so many of all pairs of contenders.
 
     Args:
-        metric: Of `mtlzoo.compare.leaderboard.measured.HIGHER`.
+        metric: Of `mtlzoo.compare.leaderboard.measured.COMPARED`.
         tasks: Samples by task and contender.
         baseline: Name of the contender that the others are compared with, if any.
     """
 
     def __init__(self, metric: str, tasks: Mapping[str, Samples], baseline: str | None) -> None:
         self.metric, self.baseline = metric, baseline
-        self.higher = HIGHER[metric]
+        self.higher = direction(metric) == "max"
         self.tasks = tuple(tasks)
         self.samples = dict(tasks)
         if len(tasks) > 1:

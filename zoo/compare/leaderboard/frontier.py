@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mtlzoo.compare.leaderboard.measured import HIGHER, Measured
+from mtlzoo.compare.leaderboard.measured import Measured
 from mtlzoo.compare.results import Result
 from mtlzoo.compare.statistics.frontier import margin
 from mtlzoo.compare.statistics.intervals import Estimate, estimate
 from mtlzoo.compare.statistics.sample import difference
+from mtlzoo.metrics.direction import direction
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _verdict(
 ) -> Verdict:
     of_task = {task: found.samples[found.main[task]][task] for task in tasks}
     points = [point for point in points if all(point in of for of in of_task.values())]
-    higher = {task: HIGHER[found.main[task]] for task in tasks}
+    higher = {task: direction(found.main[task]) == "max" for task in tasks}
     differences = [
         [_better(estimate(difference(of_task[t][rule], of_task[t][p])), higher[t]) for t in tasks] for p in points
     ]

@@ -14,11 +14,10 @@ from mtlzoo.compare.leaderboard.threads import in_threads
 from mtlzoo.compare.results import Result
 from mtlzoo.compare.statistics.resample import draw_users
 from mtlzoo.compare.statistics.sample import Sample
+from mtlzoo.metrics.direction import MAIN, main_metric
 
-HIGHER = {"auc": True, "accuracy": True, "rmse": False, "recall@20": True, "gauc_impressions": True, "logloss": False}
-"""Metrics that are compared, and whether higher is better."""
-MAIN = ("auc", "accuracy", "rmse", "recall@20")
-"""The first of these that a task has is its main metric."""
+COMPARED = (*MAIN, "gauc_impressions", "logloss")
+"""Metrics that are compared; of `MAIN` the one that stands for the task."""
 TOLERANCE = 2e-6
 """Kept rows and results.json may be apart by so much: an AUC of more than a million rows is certain to 1e-6."""
 
@@ -50,8 +49,8 @@ def measured(results: Sequence[Result], draws: int, seed: int) -> Measured:
     """
     names = [tuple(name.split("/")[1:]) for result in results for name in result.metrics if name.count("/") == 2]
     found = {task: {name[1] for name in names if name[0] == task} for task in dict.fromkeys(name[0] for name in names)}
-    main = {task: next(m for m in MAIN if m in has) for task, has in found.items() if has & set(MAIN)}
-    shown = [(task, m) for m in HIGHER for task in main if m in found[task] and (m == main[task] or m not in MAIN)]
+    main = {task: metric for task, has in found.items() if (metric := main_metric(has)) is not None}
+    shown = [(task, m) for m in COMPARED for task in main if m in found[task] and (m == main[task] or m not in MAIN)]
     users = _Users(results, draws, seed)
     made = in_threads(lambda result: {pair: users.draws(result, *pair) for pair in shown}, results)
     samples: dict[str, dict[str, Samples]] = {}

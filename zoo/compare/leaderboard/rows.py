@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from mtlzoo.compare.leaderboard.family import MEAN, SIGNIFICANT, Family, Key
-from mtlzoo.compare.leaderboard.measured import HIGHER, Measured
+from mtlzoo.compare.leaderboard.measured import Measured
 from mtlzoo.compare.leaderboard.words import said
 from mtlzoo.compare.statistics.gains import delta_m, relaimpr
 from mtlzoo.compare.statistics.intervals import Estimate, estimate
 from mtlzoo.compare.statistics.planning import seeds_needed
+from mtlzoo.metrics.direction import direction
 
 Row: TypeAlias = dict[str, Any]
 MAIN = "main"
@@ -93,7 +94,7 @@ def _above_chance(family: Family, key: Key) -> float | None:
 
 def _gains(found: Measured, metrics: Mapping[str, str], baseline: str | None) -> dict[str, Row]:
     """Delta-m of every contender that has all tasks, which have a metric each."""
-    higher = [HIGHER[metric] for metric in metrics.values()]
+    higher = [direction(metric) == "max" for metric in metrics.values()]
     samples = [found.samples[metric][task] for task, metric in metrics.items()]
     names = [name for name in samples[0] if all(name in of for of in samples)]
     if baseline is None or baseline not in names:

@@ -8,11 +8,11 @@ from pathlib import Path
 from mtlzoo.compare.leaderboard import Leaderboard
 from mtlzoo.compare.leaderboard.comparable import by_data
 from mtlzoo.compare.leaderboard.family import MEAN
-from mtlzoo.compare.leaderboard.measured import MAIN
 from mtlzoo.compare.leaderboard.rows import MAIN as SEVERAL
 from mtlzoo.compare.leaderboard.rows import Row
 from mtlzoo.compare.page.look import Look, looks
 from mtlzoo.compare.results import Result
+from mtlzoo.metrics.direction import MAIN
 
 DRAWN = 10
 """Contenders that a picture of lines shows at most."""
