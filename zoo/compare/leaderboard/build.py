@@ -60,7 +60,8 @@ def leaderboard(
         frontier += verdicts(data, cells, found)
         if baseline is not None and baseline not in about:
             notes.append(f"{data}: no finished cell of {baseline}, so nothing is compared with it.")
-        notes += [f"{data}: {note}" for note in (*found.notes, *(family.about() for family in families.values()))]
+        tested = [family.about() for family in families.values() if family.adjusted or family.best_adjusted]
+        notes += [f"{data}: {note}" for note in (*found.notes, *tested)]
     notes += [f"Of the users {draws:,} draws were made, as the cells are many."] if draws < DRAWS else []
     return Leaderboard(rows, frontier, [*notes, *overall(rows)])
 

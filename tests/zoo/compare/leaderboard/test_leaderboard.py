@@ -251,6 +251,12 @@ def test_many_cells_get_fewer_draws_and_a_note(results: list[Result], board: Lea
     assert "Of the users 200 draws were made, as the cells are many." in board.notes
 
 
+def test_one_contender_is_compared_with_nobody(results: list[Result], board: Leaderboard) -> None:
+    alone = [result for result in results if result.name == "SingleTask"]
+    assert not [note for note in leaderboard(alone, None, draws=20).notes if "adjusted" in note]
+    assert [note for note in board.notes if "adjusted together (Holm)" in note]
+
+
 def test_average_ranks_are_told_of_five_data_sets_and_tasks_or_more(results: list[Result], board: Leaderboard) -> None:
     (ranks, friedman) = [note for note in board.notes if note.startswith(("Average", "Friedman"))]
     assert f"over {2 * len(TASKS)} data sets x tasks: " in ranks
