@@ -54,7 +54,7 @@ class Contender:
     def name(self) -> str:
         """``MMoE``, ``MMoE + PCGrad``, or with the weights of a point of the frontier."""
         if self.weights:
-            return f"{self.model}, {' '.join(f'{task} {weight:g}' for task, weight in self.weights.items())}"
+            return f"{self.model}, {' '.join(f'{task} {weight:.3g}' for task, weight in self.weights.items())}"
         return self.model if self.rule == PLAIN else f"{self.model} + {self.rule}"
 
     def fit_options(self, chosen: Sequence[Option], seed: int) -> tuple[Option, ...]:

@@ -52,7 +52,7 @@ class Report:
         self.jobs = jobs
         self.failed: dict[Cell, CellFolder] = {}
         self.times = Times()
-        self._done = 0
+        self._done: set[str] = set()  # one of the search that is tested later is still one
         self._waiting = False
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
         self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
@@ -64,12 +64,12 @@ class Report:
             self.console.print(f"{len(cells)} cells are run by other processes; waiting for them.")
         self._waiting = not running
         seconds = self.times.left(cells, self.jobs)
-        self.bar.update(self._task, completed=self.total - len(cells), description=f"cells{_about(seconds)}")
+        self.bar.update(self._task, completed=len(self._done), description=f"cells{_about(seconds)}")
         self._cells = cells
 
     def ended(self, cell: Cell, folder: CellFolder, seconds: float | None) -> None:
         """Prints a line for a cell that ended here, and counts all."""
-        self._done += 1
+        self._done.add(cell.folder)
         if folder.failure:
             self.failed[cell] = folder
             self._say_failed(cell, folder)
@@ -80,7 +80,7 @@ class Report:
             return
         rest = [other for other in self._cells if other != cell]
         said = f"{record.get('monitor')} {record['best']:.4f}" if record.get("best") is not None else "no score"
-        line = f"[{self._done}/{self.total}] {cell.contender.data}  {cell.contender.name}  seed {cell.seed}"
+        line = f"[{len(self._done)}/{self.total}] {cell.contender.data}  {cell.contender.name}  seed {cell.seed}"
         chosen = " ".join(f"{option.name}={option.value}" for option in cell.chosen)
         more = f"  {chosen}" if chosen else ""
         about = _about(self.times.left(rest, self.jobs))
@@ -91,7 +91,7 @@ class Report:
         place = folder.path / "log.txt"
         name = f"{cell.contender.data}  {cell.contender.name}  seed {cell.seed}"
         said = "\n".join(f"    {line}" for line in failure.get("log", [])[-8:])
-        text = f"[{self._done}/{self.total}] {name}  FAILED with {failure.get('status')}, see {place}\n{said}"
+        text = f"[{len(self._done)}/{self.total}] {name}  FAILED with {failure.get('status')}, see {place}\n{said}"
         self.console.print(text, markup=False, highlight=False)
 
     def __enter__(self) -> "Report":
