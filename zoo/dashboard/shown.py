@@ -97,7 +97,7 @@ def main_metrics(names: Iterable[str]) -> dict[str, str]:
         task, _, metric = rest.rpartition("/")
         if stage in ("val", "test") and task:
             found.setdefault(task, set()).add(metric)
-    return {task: metric for task, known in found.items() if (metric := main_metric(known)) is not None}
+    return {task: main for task, known in found.items() if (main := main_metric(known)) is not None}
 
 
 def assumed(tasks: Sequence[str]) -> Shown:
