@@ -18,9 +18,16 @@ common: {trainer.max_epochs: 1, trainer.accelerator: cpu, model.embedding_dim: 4
 
 
 @pytest.mark.slow
-def test_every_cell_is_a_run_and_the_leaderboard_another(wandb_server: Server, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:Read the `app_url` setting:DeprecationWarning")  # wandb 0.31 itself
+def test_every_cell_is_a_run_and_the_leaderboard_another(
+    wandb_server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "mine.yaml").write_text(FILE)
     words = ["compare", "mine.yaml", "--out", "out", "--wandb", "zoo", "--entity", "team"]
+    main([*words, "--sweep", "true"])
+    (sweep,) = wandb_server.backend.sweeps.values()
+    assert sorted(Path(options["cell"]) for options in sweep["left"]) == sorted(path.absolute() for path in Path("out/cells").iterdir())
+    assert f"wandb agent team/zoo/{sweep['name']}" in capsys.readouterr().out
     main(words)
     main(words)
     runs = list(wandb_server.backend.runs.values())

@@ -7,9 +7,10 @@ from mtlzoo.compare.leaderboard.comparable import by_data
 from mtlzoo.compare.leaderboard.family import Family
 from mtlzoo.compare.leaderboard.frontier import Verdict, verdicts
 from mtlzoo.compare.leaderboard.measured import measured
-from mtlzoo.compare.leaderboard.overall import overall
+from mtlzoo.compare.leaderboard.overall import overall, told
 from mtlzoo.compare.leaderboard.rows import Row, rows_of
 from mtlzoo.compare.results import Result
+from mtlzoo.compare.statistics.ranks import Ranks
 
 DRAWS, FEWEST = 2_000, 500
 """Draws of the users, and how many there are at least where cells are many."""
@@ -25,11 +26,13 @@ class Leaderboard:
         rows: One per data set, contender, task and metric; docs/statistics.md lists their keys.
         frontier: Whether rules leave what static weights reach, where those were trained.
         notes: Sentences: which tests were adjusted together, what is not known.
+        ranks: Average ranks over data sets x tasks; None where there are few of them.
     """
 
     rows: Sequence[Row]
     frontier: Sequence[Verdict]
     notes: Sequence[str]
+    ranks: Ranks | None = None
 
 
 def leaderboard(
@@ -63,7 +66,9 @@ def leaderboard(
         tested = [family.about() for family in families.values() if family.adjusted or family.best_adjusted]
         notes += [f"{data}: {note}" for note in (*found.notes, *tested)]
     notes += [f"Of the users {draws:,} draws were made, as the cells are many."] if draws < DRAWS else []
-    return Leaderboard(rows, frontier, [*notes, *overall(rows)])
+    ranks = overall(rows)
+    notes += [] if ranks is None else told(ranks)
+    return Leaderboard(rows, frontier, notes, ranks)
 
 
 def enough_draws(results: Sequence[Result]) -> int:

@@ -6,11 +6,11 @@ import numpy as np
 
 from mtlzoo.compare.leaderboard.family import MEAN
 from mtlzoo.compare.leaderboard.rows import Row
-from mtlzoo.compare.statistics.ranks import LEAST, LEVEL, ranks_over_blocks
+from mtlzoo.compare.statistics.ranks import LEAST, LEVEL, Ranks, ranks_over_blocks
 
 
-def overall(rows: Sequence[Row]) -> list[str]:
-    """Sentences on who is ahead over all data sets x tasks, each by the first metric that it has; none for few of them.
+def overall(rows: Sequence[Row]) -> Ranks | None:
+    """Who is ahead over all data sets x tasks, each by the first metric that it has; None for few of them.
 
     Args:
         rows: Of the leaderboard.
@@ -27,8 +27,16 @@ def overall(rows: Sequence[Row]) -> list[str]:
             blocks.setdefault(block, {})[row["name"]] = row["value"] if row["higher_is_better"] else -row["value"]
     names = [name for name in next(iter(blocks.values()), {}) if all(name in of for of in blocks.values())]
     if len(blocks) < LEAST or len(names) < 3:
-        return []
-    found = ranks_over_blocks(names, np.array([[of[name] for of in blocks.values()] for name in names]))
+        return None
+    return ranks_over_blocks(names, np.array([[of[name] for of in blocks.values()] for name in names]))
+
+
+def told(found: Ranks) -> list[str]:
+    """Average ranks in two sentences, and who differs.
+
+    Args:
+        found: What `overall` found.
+    """
     shown = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(found.names, found.average, strict=True))
     said = f"Average ranks over {found.blocks} data sets x tasks: {shown}."
     if found.p >= LEVEL:

@@ -41,7 +41,7 @@ function choose(list) {
 
 /** Shows one data set, or all of them. */
 function only(data) {
-  for (const panel of document.querySelectorAll(".panel")) panel.hidden = data !== "" && panel.dataset.set !== data;
+  for (const panel of document.querySelectorAll(".panel")) panel.hidden = data !== "" && ![data, ""].includes(panel.dataset.set);
   window.dispatchEvent(new Event("resize")); // pictures that were hidden have no width yet
 }
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from mtlzoo.compare.leaderboard import Leaderboard
 from mtlzoo.compare.page.board import Board
 from mtlzoo.compare.page.look import Look
 
@@ -102,10 +103,12 @@ class Section:
         short: Its name in the page's list of sections.
         how: How it is read.
         draw: What it says of a data set; None where nothing was measured.
+        over_all: What it says of all data sets together.
     """
 
     id: str
     title: str
     short: str
     how: str
-    draw: Callable[[Board], Panel | None]
+    draw: Callable[[Board], Panel | None] | None = None
+    over_all: Callable[[Leaderboard], Panel | None] | None = None

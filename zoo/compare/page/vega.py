@@ -36,6 +36,7 @@ CONFIG: Spec = {
     },
     "text": {"color": "var(--ink)", "fontSize": 12},
     "rule": {"color": "var(--quiet)"},
+    "legend": {"labelColor": "var(--ink)", "labelFontSize": 12, "labelLimit": 300, "symbolSize": 100},
 }
 """How every picture looks; colours are CSS variables, so that a page turns dark without drawing again."""
 
@@ -122,7 +123,7 @@ def heat(
 
 
 def png(spec: Spec, *, width: int = 600, dark: bool = False, scale: float = 2.0) -> bytes:
-    """A picture as PNG, for what shows no HTML.
+    """A picture as PNG, with its legend, for what shows no HTML.
 
     Args:
         spec: One of ours.
@@ -130,9 +131,19 @@ def png(spec: Spec, *, width: int = 600, dark: bool = False, scale: float = 2.0)
         dark: For a dark page.
         scale: Pixels per pixel.
     """
-    fixed = spec | {"width": width, "config": CONFIG, "background": "var(--paper)"}
+    fixed = _with_legend(spec) | {"width": width, "config": CONFIG, "background": "var(--paper)"}
     coloured = re.sub(r"var\(--(\w+)\)", lambda name: COLOURS[name[1]][dark], json.dumps(fixed))
     return bytes(vl_convert.vegalite_to_png(coloured, scale=scale))
+
+
+def _with_legend(spec: Any) -> Any:
+    """A picture that says itself who is who; a page has its own legend, in HTML."""
+    if isinstance(spec, list):
+        return [_with_legend(inner) for inner in spec]
+    if not isinstance(spec, dict):
+        return spec
+    found = {key: _with_legend(inner) for key, inner in spec.items()}
+    return found | {"legend": {"title": None}} if spec.get("field") == "name" and "legend" in spec else found
 
 
 def short(value: Any) -> Any:

@@ -27,6 +27,7 @@ from mtlzoo.compare.page.sections import (
     embeddings,
     gates,
     headline,
+    ranks,
     tradeoff,
     words,
 )
@@ -37,6 +38,7 @@ PACKAGE = "mtlzoo.compare.page"
 SECTIONS: tuple[Section, ...] = (
     headline.SECTION,
     tradeoff.SECTION,
+    ranks.SECTION,
     words.SECTION,
     curves.SECTION,
     conflicts.SECTION,
@@ -69,7 +71,7 @@ def write_page(
         title: Of the page.
     """
     drawn = boards(board, results, path.parent)
-    sections = [(section, _panels(section, drawn)) for section in SECTIONS]
+    sections = [(section, _panels(section, board, drawn)) for section in SECTIONS]
     specs: dict[str, Any] = {}
     page = _environment(specs).get_template("page.html")
     text = page.render(
@@ -111,8 +113,11 @@ def _span(seeds: Sequence[int]) -> str:
     return f"{every[0]} to {every[-1]}" if whole else ", ".join(map(str, every))
 
 
-def _panels(section: Section, drawn: Sequence[Board]) -> list[tuple[Board, Panel]]:
-    return [(board, panel) for board in drawn if (panel := section.draw(board)) is not None]
+def _panels(section: Section, board: Leaderboard, drawn: Sequence[Board]) -> list[tuple[str, Panel]]:
+    """Panels by name of their data set; one of all data sets has none."""
+    found = [("", section.over_all(board))] if section.over_all else []
+    found += [(one.data, section.draw(one)) for one in drawn] if section.draw else []
+    return [(data, panel) for data, panel in found if panel is not None]
 
 
 def _environment(specs: dict[str, Any]) -> Environment:

@@ -9,6 +9,7 @@ import numpy as np
 from compare import made_up
 
 from mtlzoo.compare.leaderboard import Leaderboard
+from mtlzoo.compare.leaderboard.overall import overall
 from mtlzoo.compare.page import write_page
 from mtlzoo.compare.results import Result
 
@@ -72,6 +73,7 @@ def page_of(
     """Made-up cells below a folder, and their page there."""
     results = made_up.write_cells(folder, contenders, **how)
     path = folder / "compare.html"
-    board = Leaderboard(rows_of(results), [], ["The tests of AUC are one family."])
+    rows = rows_of(results)
+    board = Leaderboard(rows, [], ["The tests of AUC are one family."], overall(rows))
     write_page(path, board, results, asked="data: Clicks\nseeds: 3\n", notes=["One cell failed."])
     return path, results

@@ -26,10 +26,12 @@ from mtlzoo.compare.page.sections import (
     embeddings,
     gates,
     headline,
+    ranks,
     tradeoff,
     words,
 )
 from mtlzoo.compare.page.text import amount, interval, listed, number, probability, signed
+from mtlzoo.compare.statistics.ranks import Ranks
 
 SEESAW = made_up.Contender("Seesaw", gains=(0.9, -0.9))
 
@@ -46,6 +48,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
 
 
 def panel(section: Section, board: Board) -> Panel:
+    assert section.draw is not None
     found = section.draw(board)
     assert found is not None
     return found
@@ -143,6 +146,16 @@ def test_every_contender_is_drawn(board: Board, section: Section) -> None:
     for chart in shown.charts:
         assert {value["name"] for value in chart.spec["data"]["values"]} == set(board.drawn)
     assert set(shown.legend or {}) == set(board.drawn)
+
+
+def test_two_whose_bars_do_not_meet_differ() -> None:
+    found = Ranks(("A", "B", "C"), (1.2, 2.0, 2.8), 6, 0.01, 1.4)
+    shown = ranks.draw(Leaderboard([], [], [], found))
+    assert shown is not None
+    first, middle, last = shown.charts[0].spec["data"]["values"]
+    assert middle["low"] < first["high"] < last["low"]
+    assert [value["best"] for value in (first, middle, last)] == [True, False, False]
+    assert ranks.draw(Leaderboard([], [], [])) is None
 
 
 def test_comparable_samples_are_those_of_the_command(board: Board) -> None:
