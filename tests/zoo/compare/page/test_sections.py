@@ -159,7 +159,7 @@ def test_two_whose_bars_do_not_meet_differ() -> None:
 
 
 def test_comparable_samples_are_those_of_the_command(board: Board) -> None:
-    assert comparable.SECTION.draw(board) is None
+    assert comparable.draw(board) is None
     folder = board.folder / comparable.FOLDER / board.data
     folder.mkdir(parents=True)
     lines = ["task,bin,rows,keys,positives,model,metric,value,reference,transfer,low,high"]
