@@ -28,8 +28,8 @@ class LossBalancing(L.Callback):
     is one ordinary backward pass of ``(weights * losses).sum()``: heads are weighted too, as in the rules' papers, and
     DDP, AMP and sparse gradients work as they do without us.
 
-    Under DDP the rule sees the losses' means over the processes, so all have the same weights. Under fp16 it sees
-    unscaled losses, and a step that the scaler skips leaves no trace in the rule. With accumulation it sees every
+    Under DDP the rule sees the losses' means over the processes, and all take the first one's weights. Under fp16 it
+    sees unscaled losses, and a step that the scaler skips leaves no trace in the rule. With accumulation it sees every
     micro-batch for itself: in automatic optimisation the losses as `training_step` returns them, not divided by the
     number of micro-batches; in manual what `manual_backward` gets. For zoo models with ``accumulate=k`` that is a k-th
     of a batch's losses, so that rules which depend on the losses' scale (UW, IMTLL) settle on other weights. The state
@@ -207,7 +207,9 @@ class LossBalancing(L.Callback):
                 return torch.ones_like(losses)  # what is not finite tells the scaler to skip this step
         elif losses.device.type == "cpu":
             self._check_finite(losses)
-        self.weights = self.rule(losses)
+        self.weights = self.rule(losses).contiguous()
+        # GPUs of two models round differently, and replicas that descend by other weights drift apart unseen.
+        collectives.agree([self.weights])
         self.loss = self.weights @ losses
         return self.weights
 

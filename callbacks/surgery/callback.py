@@ -38,9 +38,10 @@ class GradientSurgery(L.Callback):
     that task's plain gradient, unweighted. The cost is one backward pass per task, each over its own head and the
     shared part; gradients of embedding tables hold touched rows only, dense or ``sparse=True``.
 
-    Under DDP the rule sees the gradients of the global batch, as one process would on it. With accumulation (automatic,
-    or several `manual_backward` before a step) it sees their sums. Under fp16 it sees unscaled gradients, and a step
-    that overflows leaves no trace. The state of a rule is saved and resumed with the checkpoint.
+    Under DDP the rule sees the gradients of the global batch, as one process would on it, and all processes take the
+    first one's weights. With accumulation (automatic, or several `manual_backward` before a step) it sees their sums.
+    Under fp16 it sees unscaled gradients, and a step that overflows leaves no trace. The state of a rule is saved and
+    resumed with the checkpoint.
 
     A module that calls `manual_backward` several times before a step may set ``self.accumulating = True`` while more
     calls follow: the rule then runs once, at the last, and processes may differ in how many calls they make.
