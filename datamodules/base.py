@@ -252,8 +252,12 @@ class MultiTaskDataModule(SeededOrder, ABC):
 
     def _place(self) -> dict[str, Any]:
         """What every loader is told of this process and of the data."""
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return {"seed": self.order_seed, "rank": rank, "world_size": world_size, "identity": self.identity}
+        place: dict[str, Any] = {"seed": self.order_seed, "rank": 0, "world_size": 1, "identity": self.identity}
+        if self.trainer:
+            trainer = self.trainer
+            place |= {"rank": trainer.global_rank, "world_size": trainer.world_size}
+            place["device"] = trainer.strategy.root_device
+        return place
 
     # ---- preparing
 

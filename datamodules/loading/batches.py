@@ -1,13 +1,15 @@
 """Whole batches by slicing memory-mapped columns: no worker processes, no per-row Python."""
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
+from mtlzoo.datamodules.loading.device import ahead, kept_on
+
+CPU = torch.device("cpu")
 WINDOW = 2**22
 """Rows that are shuffled together; data of at most this size get a uniform permutation."""
 CHUNK = 2**14
@@ -41,6 +43,8 @@ class BatchLoader:
         rank: This process, in [0, world_size).
         world_size: Number of processes.
         identity: Says which data the columns are of, so that a trained model refuses others; see `MultiTaskDataModule`.
+        device: Where the model trains. On a GPU with room for them the columns are kept there, from the first batch on,
+            and batches are cut there; the order is the same everywhere.
 
     Each batch is the columns' rows plus ``row``, int64 [B]: their positions in the split.
     """
@@ -55,6 +59,7 @@ class BatchLoader:
         rank: int = 0,
         world_size: int = 1,
         identity: Mapping[str, Any] | None = None,
+        device: torch.device = CPU,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size:
             raise ValueError(
@@ -69,6 +74,7 @@ class BatchLoader:
         self.rank = rank
         self.world_size = world_size
         self.identity = identity
+        self.device = device
         self._epoch = 0
         self._batch = 0
         self._resumed: int | None = None
@@ -91,8 +97,11 @@ class BatchLoader:
         """
         first = self._resumed or 0
         self._resumed = None
+        if self._keeps and self._lies != self.device and kept_on(self.device, self.columns):
+            self.columns = {name: column.to(self.device) for name, column in self.columns.items()}
         batches = self._shuffled(first) if self.shuffle else self._in_order(first)
-        for index, batch in enumerate(_ahead(batches) if torch.cuda.is_available() else batches, start=first + 1):
+        pinned = self.device.type == "cuda" and self._lies.type == "cpu"
+        for index, batch in enumerate(ahead(batches) if pinned else batches, start=first + 1):
             self._batch = index
             yield batch
         self._epoch += 1
@@ -137,6 +146,14 @@ class BatchLoader:
 
     # ---- rows
 
+    _keeps = True
+    """Whether batches can be cut where the model trains."""
+
+    @property
+    def _lies(self) -> torch.device:
+        """Where the columns are, and batches are cut."""
+        return next(iter(self.columns.values())).device
+
     def _share(self, start: int, stop: int) -> tuple[int, int]:
         """This process's part of the positions [start, stop): contiguous, sizes differ by at most one."""
         n = stop - start
@@ -147,17 +164,18 @@ class BatchLoader:
         for index in range(first, len(self)):
             begin = min(start + index * self.batch_size, stop)
             end = min(begin + self.batch_size, stop)
-            yield {name: column[begin:end] for name, column in self.columns.items()} | {"row": torch.arange(begin, end)}
+            rows = torch.arange(begin, end, device=self._lies)
+            yield {name: column[begin:end] for name, column in self.columns.items()} | {"row": rows}
 
     def _shuffled(self, first: int) -> Iterator[dict[str, Tensor]]:
         size = self.batch_size * self.world_size
         done = first * size
-        rest = torch.empty(0, dtype=torch.int64)
+        rest = torch.empty(0, dtype=torch.int64, device=self._lies)
         for window in self._windows():
             if done >= len(window):
                 done -= len(window)
                 continue
-            rest = torch.cat([rest, window[done:]])
+            rest = torch.cat([rest, window[done:].to(self._lies)])
             done = 0
             whole = len(rest) // size * size
             for begin in range(0, whole, size):
@@ -195,17 +213,3 @@ class _InOrder(SequentialSampler):
 def _mix(seed: int, epoch: int) -> int:
     """One 63-bit seed for every (seed, epoch), so that neighbouring seeds share no epoch."""
     return (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + 1) % 2**63
-
-
-def _ahead(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-    """Builds and pins the next batch in a thread while the device works on this one."""
-
-    def build() -> dict[str, Tensor] | None:
-        batch = next(batches, None)
-        return batch and {name: column.pin_memory() for name, column in batch.items()}
-
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(build)
-        while batch := coming.result():
-            coming = thread.submit(build)
-            yield batch

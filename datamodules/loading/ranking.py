@@ -11,6 +11,9 @@ from mtlzoo.datamodules.loading.batches import BatchLoader
 from mtlzoo.datamodules.loading.draws import BatchDraws
 from mtlzoo.datamodules.prepare.lists import Lists
 
+PADDED = 2**24
+"""Ids of a batch of users, padding included: 64 MB."""
+
 
 class DrawingLoader(BatchLoader):
     """A `BatchLoader` that adds draws to every batch.
@@ -20,6 +23,8 @@ class DrawingLoader(BatchLoader):
         *args: See `BatchLoader`.
         **kwargs: See `BatchLoader`.
     """
+
+    _keeps = False  # draws are made on the CPU
 
     def __init__(self, draws: BatchDraws, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,7 +49,7 @@ class UserLoader:
     Args:
         relevant: Of each user the items to find.
         seen: Of each user the items that are left out.
-        batch_size: Users per batch.
+        batch_size: Users per batch; fewer where somebody's list is so long that a batch would hold over `PADDED` ids.
         rank: This process.
         world_size: Number of processes.
 
@@ -54,10 +59,11 @@ class UserLoader:
     def __init__(self, relevant: Lists, seen: Lists, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
         self.relevant = relevant
         self.seen = seen
-        self.batch_size = batch_size
+        longest = max(seen.sizes.max(initial=1), relevant.sizes.max(initial=1))
+        self.batch_size = min(batch_size, max(1, PADDED // int(longest)))
         users = np.flatnonzero(relevant.sizes)
         self.users = users[len(users) * rank // world_size : len(users) * (rank + 1) // world_size]
-        self._batches = -(-len(users) // (batch_size * world_size))
+        self._batches = -(-len(users) // (self.batch_size * world_size))
 
     def __repr__(self) -> str:
         """Users and batches."""

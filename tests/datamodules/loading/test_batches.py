@@ -170,6 +170,18 @@ def test_users_of_a_process_that_has_none(rows: int) -> None:
     assert sorted(torch.cat([batch["user"] for one in batches for batch in one]).tolist()) == list(range(rows))
 
 
+def test_one_long_list_makes_no_batch_of_users_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mtlzoo.datamodules.loading.ranking.PADDED", 100)
+    owners = np.concatenate([np.arange(10), np.full(30, 4)])
+    seen = Lists.of(owners.astype(np.int32), np.arange(40, dtype=np.int32), 10)
+    relevant = Lists.of(np.arange(10, dtype=np.int32), np.ones(10, np.int32), 10)
+    loaders = [UserLoader(relevant, seen, 8, rank, 2) for rank in range(2)]
+    batches = [list(loader) for loader in loaders]
+    assert {batch["seen"].numel() for one in batches for batch in one if len(batch["user"])} <= set(range(101))
+    assert [len(one) for one in batches] == [2, 2] == [len(loader) for loader in loaders]
+    assert torch.cat([batch["user"] for one in batches for batch in one]).tolist() == list(range(10))
+
+
 class Rows(L.Callback):
     """The rows of every batch of train, by epoch."""
 

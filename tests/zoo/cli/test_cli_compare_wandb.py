@@ -26,7 +26,9 @@ def test_every_cell_is_a_run_and_the_leaderboard_another(
     words = ["compare", "mine.yaml", "--out", "out", "--wandb", "zoo", "--entity", "team"]
     main([*words, "--sweep", "true"])
     (sweep,) = wandb_server.backend.sweeps.values()
-    assert sorted(Path(options["cell"]) for options in sweep["left"]) == sorted(path.absolute() for path in Path("out/cells").iterdir())
+    assert sorted(Path(options["cell"]) for options in sweep["left"]) == sorted(
+        path.absolute() for path in Path("out/cells").iterdir()
+    )
     assert f"wandb agent team/zoo/{sweep['name']}" in capsys.readouterr().out
     main(words)
     main(words)
