@@ -1,6 +1,6 @@
-"""Many problems, in pieces that fit the cache."""
+"""Many problems, in pieces that fit the cache, or a solver."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -22,3 +22,13 @@ def by_chunks(solver: Callable[..., Tensor], matrix: Tensor, *vectors: Tensor) -
         for i in range(0, len(flat), size)
     ]
     return torch.cat(pieces).reshape(shape) if pieces else matrix.new_zeros(shape)
+
+
+SOLVED = 2**14
+"""Matrices that a GPU's solver is given at once: cuSOLVER's batched ones refuse more than some 32 thousand."""
+
+
+def for_solver(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors [n, ...] in pieces that a solver takes: on a CPU in one, at least one if there is nothing to solve."""
+    size = max(1, len(tensors[0])) if tensors[0].device.type == "cpu" else SOLVED
+    return zip(*(tensor.split(size) for tensor in tensors), strict=True)

@@ -5,14 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.rules.linalg.chunks import for_solver
 from mtlzoo.callbacks.rules.linalg.rounding import TINY, tolerance
 
 
 def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
     """`torch.linalg.eigh`, the order of the rows not mattering, and NaN eigenvalues where it would refuse its input.
 
-    LAPACK keeps the small eigenvalues of gradients of very different lengths exact if the long ones come first. On a
-    GPU torch waits for the result, to check it.
+    LAPACK keeps the small eigenvalues of gradients of very different lengths exact if the long ones come first; what
+    a GPU's solver makes of them nobody has measured here, and the order costs it little. On a GPU torch waits for the
+    result, to check it.
 
     Args:
         matrices: [..., T, T], symmetric.
@@ -41,11 +43,12 @@ def _eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
     if matrices.shape[-1] == 2:
         return _eigh_of_two(matrices)
     threads = torch.get_num_threads()
-    if threads == 1 or matrices.device.type != "cpu" or matrices.shape[:-2].numel() < _MANY:
-        found: tuple[Tensor, Tensor] = torch.linalg.eigh(matrices)
-        return found
-    with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(torch.linalg.eigh, matrices.flatten(0, -3).chunk(4 * threads)))
+    flat = matrices.flatten(0, -3) if matrices.dim() > 2 else matrices[None]
+    if threads == 1 or matrices.device.type != "cpu" or len(flat) < _MANY:
+        parts = [torch.linalg.eigh(part) for (part,) in for_solver(flat)]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(torch.linalg.eigh, flat.chunk(4 * threads)))
     values, vectors = (torch.cat(one) for one in zip(*parts, strict=True))
     return values.view(matrices.shape[:-1]), vectors.view(matrices.shape)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.callbacks.rules.linalg import pivoting
-from mtlzoo.callbacks.rules.linalg.chunks import by_chunks
+from mtlzoo.callbacks.rules.linalg.chunks import by_chunks, for_solver
 from mtlzoo.callbacks.rules.linalg.cosines import poison, unit
 
 RIDGE = 1e-13
@@ -91,7 +91,7 @@ def _solve(matrix: Tensor, vector: Tensor) -> Tensor:
         # Lengths of 1 on the diagonal: LAPACK's pivots then are those of the angles.
         scale = matrix.diagonal(dim1=0, dim2=1).T.rsqrt()
         systems, right = (matrix * scale * scale[:, None]).permute(2, 0, 1), (vector * scale).T[..., None]
-        found: Tensor = torch.linalg.solve_ex(systems, right).result
+        found = torch.cat([torch.linalg.solve_ex(*piece).result for piece in for_solver(systems, right)])
         return found.squeeze(-1).T * scale
     table = torch.cat([matrix, vector[:, None]], 1)
     for i in range(tasks - 1):
