@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName
 from mtlzoo.schema import Batch, FeatureSchema
 from mtlzoo.tasks import KINDS, VECTOR_KINDS, TaskKind
-from mtlzoo.training.optimised import OptimisedModule
+from mtlzoo.training.optimised import Compiled, OptimisedModule
 from mtlzoo.training.schedules import SCHEDULES, Schedule
 from mtlzoo.training.train_losses import TrainLosses
 
@@ -46,6 +46,8 @@ class MultiTaskModule(Constants, OptimisedModule):
         schedule: Learning rate over the training: ``constant``, ``linear`` or ``cosine`` to 0 at the last step, or
             ``plateau`` (a tenth when the validation score has not improved for an epoch).
         warmup_steps: Steps over which the rate rises linearly to its start.
+        compile: ``network``: `torch.compile` makes kernels of the network; the result is the same up to rounding. The
+            first batches take a minute or so, and again those of another number of rows.
 
     Raises:
         ValueError: An option out of range, with the allowed ones.
@@ -71,6 +73,7 @@ class MultiTaskModule(Constants, OptimisedModule):
         accumulate: int = 1,
         schedule: Schedule = "constant",
         warmup_steps: int = 0,
+        compile: Compiled = "none",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -88,6 +91,8 @@ class MultiTaskModule(Constants, OptimisedModule):
                 f"schedule={schedule!r}, warmup_steps={warmup_steps}; allowed are 'constant', 'linear', 'cosine' and, "
                 "without warm-up, 'plateau'."
             )
+        if compile not in get_args(Compiled):
+            raise ValueError(f"compile={compile!r}; allowed are {list(get_args(Compiled))}.")
         if accumulate < 1 or warmup_steps < 0 or (clip_norm is not None and not clip_norm > 0):
             raise ValueError(
                 f"accumulate={accumulate}, warmup_steps={warmup_steps}, clip_norm={clip_norm}; "
@@ -107,6 +112,7 @@ class MultiTaskModule(Constants, OptimisedModule):
         self.accumulate = accumulate
         self.schedule = schedule
         self.warmup_steps = warmup_steps
+        self.compiled = compile
         self.save_hyperparameters(logger=False)
         check_sizes(type(self).__name__, self.hparams)
         # Plain, so that a checkpoint loads with weights_only=True in a process that knows nothing of us.

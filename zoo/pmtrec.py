@@ -73,6 +73,11 @@ class PMTRec(MultiTaskModule):
                 f"PMTRec: encoder={encoder!r}, ranking_loss={ranking_loss!r}; allowed are 'mf', 'lightgcn' and 'ngcf'; "
                 f"{[*RANKINGS, 'directau']}."
             )
+        if self.compiled != "none":
+            raise ValueError(
+                f"PMTRec: compile={self.compiled!r}, but it looks up vectors and compares them, which leaves a "
+                "compiler nothing to make kernels of; allowed is 'none'."
+            )
         if layers < 1 or not gamma >= 0:
             raise ValueError(f"PMTRec: layers={layers}, gamma={gamma}; allowed are layers >= 1, gamma >= 0.")
         if encoder != "mf" and self.sparse:

@@ -1,5 +1,6 @@
 """A model that is compiled as a whole, by `torch.compile` or in place, trains as it does by itself."""
 
+from functools import partialmethod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -8,11 +9,12 @@ import lightning as L
 import pytest
 import torch
 from device import ACCELERATOR
-from torch import Tensor
+from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 import mtlzoo
 from mtlzoo.callbacks import GradientSurgery, PCGrad
+from mtlzoo.schema import Categorical, FeatureSchema
 
 
 def trained(toy: ModuleType, folder: Path, model: str, how: str, level: str) -> dict[str, Tensor]:
@@ -20,9 +22,11 @@ def trained(toy: ModuleType, folder: Path, model: str, how: str, level: str) -> 
     torch.compiler.reset()
     counters.clear()
     options: dict[str, Any] = {"expert_units": [8], "tower_units": [4], "optimizer": "sgd", "lr": 0.5}
+    if how == "option":
+        options["compile"] = "network"
     module = getattr(mtlzoo, model)(toy.SCHEMA, embedding_dim=4, **options)
     if how == "in place":
-        module.compile(backend="aot_eager")
+        module.compile()
     trainer = L.Trainer(
         default_root_dir=folder,
         accelerator=ACCELERATOR,
@@ -43,9 +47,22 @@ def trained(toy: ModuleType, folder: Path, model: str, how: str, level: str) -> 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")  # of torch's own tracing
-@pytest.mark.parametrize("how", ["compile", "in place"])
+@pytest.mark.parametrize("how", ["compile", "in place", "option"])
 @pytest.mark.parametrize(("model", "level"), [("MMoE", ""), ("PLE", "row")])
-def test_trains_as_by_itself(toy: ModuleType, tmp_path: Path, model: str, level: str, how: str) -> None:
+def test_trains_as_by_itself(
+    toy: ModuleType, tmp_path: Path, model: str, level: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mtlzoo.MultiTaskModule, "compile", partialmethod(nn.Module.compile, backend="aot_eager"))
     compiled = trained(toy, tmp_path, model, how, level)
     for name, weight in trained(toy, tmp_path, model, "", level).items():
         torch.testing.assert_close(compiled[name], weight, rtol=1e-9, atol=1e-12)
+
+
+def test_what_a_compiler_can_do_nothing_for_is_refused(toy: ModuleType) -> None:
+    with pytest.raises(ValueError, match=r"compile='all'; allowed are \['none', 'network'\]"):
+        mtlzoo.MMoE(toy.SCHEMA, compile="all")
+    pairs = FeatureSchema(
+        (Categorical("u", 5), Categorical("i", 5)), (mtlzoo.Task("r", "ranking"),), user="u", item="i"
+    )
+    with pytest.raises(ValueError, match="PMTRec: compile='network'"):
+        mtlzoo.PMTRec(pairs, compile="network")

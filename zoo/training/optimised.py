@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -17,6 +17,8 @@ from mtlzoo.optim import OptimizerName, RowOptimizer, Together, clip_gradients, 
 from mtlzoo.schema import Batch
 from mtlzoo.training.distributed import DistributedModule, mean_sparse_gradients
 from mtlzoo.training.schedules import Schedule, check_end, rate_factor, total_steps
+
+Compiled: TypeAlias = Literal["none", "network"]
 
 
 class OptimisedModule(DistributedModule):
@@ -35,6 +37,7 @@ class OptimisedModule(DistributedModule):
     accumulate: int
     schedule: Schedule
     warmup_steps: int
+    compiled: Compiled
 
     sums_losses: ClassVar[bool] = True
     """`backward` is no more than the sum of the losses: a callback may take its place."""
@@ -62,6 +65,8 @@ class OptimisedModule(DistributedModule):
             ValueError: As the base class, or a schedule has no last step.
         """
         super().setup(stage)
+        if self.compiled == "network" and self._compiled_call_impl is None:
+            self.compile()  # from the first call on
         if stage == "fit":
             check_end(self.schedule, self.trainer.max_epochs, self.trainer.max_steps)
 
