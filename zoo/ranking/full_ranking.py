@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mtlzoo.ranking.by_key import top_by_key
 from mtlzoo.schema import FIRST_KNOWN
 
 USERS, ITEMS = 512, 2048
@@ -49,6 +50,8 @@ def top_items(
         raise ValueError(f"top_items: k={k}; allowed is >= 1.")
     if excluded is not None and len(excluded) != len(users):
         raise ValueError(f"top_items: excluded has {len(excluded)} rows and users {len(users)}; give each user's own.")
+    if users.device.type != "cpu" and users.dtype != torch.float64:
+        return top_by_key(users, items, k, excluded, first)
     parts = [
         _top(users[rows], items, k, None if excluded is None else excluded[rows], first, max(chunk, GROUP))
         for rows in (slice(start, start + USERS) for start in range(0, len(users), USERS))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtlzoo.ranking import full_ranking
+from mtlzoo.ranking import by_key, full_ranking
 from mtlzoo.ranking.full_ranking import top_items
 
 
@@ -30,6 +30,28 @@ def test_equals_sorting(dtype: torch.dtype, chunk: int) -> None:
     excluded = torch.randint(0, 333, (30, 20), generator=draw, dtype=torch.int32)
     got = top_items(users, items, 12, excluded, chunk=chunk)
     assert got.tolist() == sorted_whole(users, items, 12, excluded)
+
+
+@pytest.mark.parametrize("scores", [1, 5000, 10**6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_ranking_by_keys_equals_sorting(dtype: torch.dtype, scores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ties, both zeros, scores that are no numbers, and ids that are hidden twice or are no items."""
+    monkeypatch.setattr(by_key, "SCORES", scores)
+    draw = torch.Generator().manual_seed(scores)
+    users, items = (torch.randint(-2, 3, (n, 3), generator=draw).to(dtype) for n in (40, 333))
+    items[[5, 9, 12]] = torch.tensor([torch.nan, torch.inf, -torch.inf], dtype=dtype)[:, None]
+    excluded = torch.randint(0, 333, (40, 60), generator=draw)
+    found = by_key.top_by_key(users, items, 15, excluded, 2)
+    assert found.tolist() == sorted_whole(users, items, 15, excluded)
+    assert torch.equal(by_key.top_by_key(users, items, 15, excluded + 300 * (excluded == 1), 2), found)
+    assert by_key.top_by_key(users, items[:5], 15, None, 2).tolist() == sorted_whole(users, items[:5], 15, None)
+    assert by_key.top_by_key(users[:0], items, 15, None, 2).shape == (0, 15)
+
+
+def test_scores_far_apart_keep_their_order() -> None:
+    scale = torch.tensor([-3e38, -1.0, -1e-45, -0.0, 0.0, 1e-45, 1.0, 3e38])
+    found = by_key.top_by_key(torch.ones(1, 1), scale[:, None], 8, None, 0)
+    assert found.tolist() == [[7, 6, 5, 3, 4, 2, 1, 0]]
 
 
 @pytest.mark.parametrize("chunk", [32, 48, 1000])
@@ -127,5 +149,5 @@ def test_memory_does_not_grow_with_the_items(monkeypatch: Any) -> None:
         return out
 
     monkeypatch.setattr(torch.Tensor, "new_empty", watched)
-    top_items(torch.randn(600, 2), torch.randn(50_000, 2), 5)
+    top_items(torch.randn(600, 2, device="cpu"), torch.randn(50_000, 2, device="cpu"), 5)
     assert 0 < largest <= 512 * 2048
