@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mtlzoo.callbacks.sent import sent
+
 
 def check(rule: nn.Module, name: str, value: object, allowed: str, ok: bool) -> None:
     """Refuses an argument.
@@ -49,7 +51,7 @@ def per_task(owner: str, name: str, values: list[float] | None, like: Tensor, de
         return torch.full((tasks,), default, dtype=torch.float64, device=like.device)
     if len(values) != tasks:
         raise ValueError(f"{owner}: {len(values)} numbers in {name} for {tasks} tasks; give one each.")
-    return torch.tensor(values, dtype=torch.float64, device=like.device)
+    return sent(torch.tensor(values, dtype=torch.float64), like.device)
 
 
 def task_number(owner: str, task: int | str, tasks: int) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 from mtlzoo.callbacks.rules.arguments import check
 from mtlzoo.callbacks.rules.base import GradientRule
 from mtlzoo.callbacks.rules.draws import Draws
+from mtlzoo.callbacks.sent import sent
 
 
 class GradDrop(GradientRule):
@@ -38,11 +39,11 @@ class GradDrop(GradientRule):
         """The gradient; see the class."""
         generator = self.draws.generator()
         dtype = torch.float64 if gradients.dtype == torch.float64 else torch.float32
-        uniform = torch.rand(gradients.shape[1:], generator=generator, dtype=dtype).to(gradients.device)
+        uniform = sent(torch.rand(gradients.shape[1:], generator=generator, dtype=dtype), gradients.device)
         leak = [self.leak] * len(gradients) if isinstance(self.leak, int | float) else list(self.leak)
         if len(leak) != len(gradients):
             raise ValueError(f"GradDrop: {len(leak)} numbers in leak for {len(gradients)} tasks; give one each.")
-        shares = torch.tensor(leak, dtype=gradients.dtype, device=gradients.device)
+        shares = sent(torch.tensor(leak, dtype=gradients.dtype), gradients.device)
         return drop(gradients, uniform, shares)
 
     def get_extra_state(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from mtlzoo.callbacks.rules.arguments import check
 from mtlzoo.callbacks.rules.base import GramianRule
 from mtlzoo.callbacks.rules.draws import Draws
+from mtlzoo.callbacks.sent import sent
 
 
 class OrderedRule(GramianRule):
@@ -47,4 +48,4 @@ class OrderedRule(GramianRule):
         else:
             keys = torch.arange(tasks, dtype=torch.float64).expand(tasks, tasks)
         own = torch.eye(tasks, dtype=torch.bool)
-        return torch.where(own, torch.inf, keys).argsort(-1)[:, :-1].to(device)
+        return sent(torch.where(own, torch.inf, keys).argsort(-1)[:, :-1], device)

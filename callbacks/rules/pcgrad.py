@@ -9,6 +9,7 @@ from torch import Tensor
 from mtlzoo.callbacks.rules.linalg.rounding import TINY
 from mtlzoo.callbacks.rules.orders import OrderedRule
 from mtlzoo.callbacks.rules.running import Running, weights_of
+from mtlzoo.callbacks.sent import sent
 
 MOST_TASKS = 9
 CHUNK = 2**22
@@ -56,7 +57,7 @@ class PCGrad(OrderedRule):
         total, count = torch.zeros_like(gramian[..., 0]), 0
         places = permutations(range(tasks - 1))
         while chunk := list(islice(places, together)):
-            place = torch.tensor(chunk, dtype=torch.int64, device=gramian.device).reshape(len(chunk), 1, tasks - 1)
+            place = sent(torch.tensor(chunk, dtype=torch.int64), gramian.device).reshape(len(chunk), 1, tasks - 1)
             own = torch.arange(tasks, device=gramian.device)[:, None]
             total = total + project(gramian, place + (place >= own)).sum(-2)
             count += len(chunk)

@@ -138,7 +138,7 @@ def _weighted(part: Tensor, weights: Tensor) -> Tensor:
 def _numbers(members: Sequence[Tensor], shared: Mapping[Tensor, ParameterGradients], groups: Groups) -> Tensor:
     """The numbers of a segment's groups."""
     if members[0] not in groups.tables:
-        return torch.tensor([groups.first[members[0]]], device=members[0].device)
+        return torch.full((1,), groups.first[members[0]], device=members[0].device)
     rows = [shared[p].rows[0].index if shared[p].rows else torch.arange(len(p), device=p.device) for p in members]
     return torch.cat([groups.first[p] + index for p, index in zip(members, rows, strict=True)])
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
@@ -64,6 +65,11 @@ class TaskGraph:
     masks: dict[Node, Mask]
     edges: dict[Node, list[Node]]
     opaque: bool
+
+    @property
+    def device(self) -> torch.device:
+        """Where the losses are."""
+        return next((root.gradient.device for root in self.roots if root is not None), torch.device("cpu"))
 
     @property
     def certain(self) -> bool:

@@ -94,6 +94,7 @@ class Operation:
             self._at_representation(graph, losses, vector, step, self.taps, retain)
         else:
             step.gradients.collect(graph, self._fit.parameters(), retain_graph=retain)
+            step.begun = True
             step.losses += losses.detach().double() / self._fit.scale
             step.pending = True
             # A manual module that doesn't say gets the gradient anew with each call, from the state before the first.
@@ -149,13 +150,14 @@ class Operation:
     def _at_representation(
         self, graph: TaskGraph, losses: Tensor, vector: LossVector, step: Step, taps: Taps, retain: bool
     ) -> None:
-        if self._fit.more_follows or step.losses.any() or not graph.certain:
+        if self._fit.more_follows or step.begun or not graph.certain:
             raise ValueError(
                 "GradientSurgery(at='representation') needs all rows of a step in one backward pass, losses made by "
                 "torch.stack of one tensor per task, and heads outside of compiled blocks and one's own functions, "
                 "whose outputs are not put together (cat, stack) before losses take them apart. Use "
                 "at='parameters', or take the accumulation out; of a compiled network compile the trunk alone."
             )
+        step.begun = True
         step.losses += losses.detach().double() / self._fit.scale
         weigh = self.ruling.weigher(vector, step, collectives.mean(step.losses))
         boundary = descend(graph, self._fit.parameters(), taps.edges(graph))

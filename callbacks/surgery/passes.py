@@ -5,10 +5,10 @@ layer for all of them, and a mean by column), it runs once, with the tasks as a 
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -25,6 +25,10 @@ TOGETHER = 1 << 25
 
 _NOT_TOGETHER: set[frozenset[str]] = set()
 """Kinds of graphs, by their nodes' names, that `vmap` could not take."""
+
+
+Beside: TypeAlias = list[tuple[Tensor, Tensor]]
+"""Parameters and gradients that a pass within a task's pass gave."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Target:
 def one_by_one(
     graph: TaskGraph, targets: Sequence[Target], tasks: Sequence[int], *, retain_graph: bool
 ) -> Iterator[tuple[int, dict[int, Tensor]]]:
-    """Runs a pass per task, each over its own head and the shared part.
+    """Runs a pass per task, each over its own head and the shared part; gradients may be all zero.
 
     Args:
         graph: The losses' graph.
@@ -64,14 +68,31 @@ def one_by_one(
         gradients = torch.autograd.grad(
             [root.edge], inputs, [root.gradient], retain_graph=retain_graph or task != tasks[-1], allow_unused=True
         )
-        found = {n: gradient for n, gradient in zip(numbers, gradients, strict=True) if gradient is not None}
-        doubtful = [number for number in found if not targets[number].certain]
-        there = [(g._values() if g.is_sparse else g).any() for g in map(found.__getitem__, doubtful)]
-        # The host waits for the device once.
-        for number, evident in zip(doubtful, torch.stack(there).tolist() if there else (), strict=True):
-            if not evident:
+        yield task, {n: gradient for n, gradient in zip(numbers, gradients, strict=True) if gradient is not None}
+
+
+def evident(
+    passes: Iterable[tuple[int, dict[int, Tensor], Beside]], targets: Sequence[Target], device: torch.device
+) -> Iterator[tuple[int, dict[int, Tensor], Beside]]:
+    """Leaves out gradients that are all zero where the graph does not tell that a task has them.
+
+    A GPU runs the passes of all tasks before the host looks, so that it waits once. A CPU keeps one task's at a time.
+
+    Args:
+        passes: Tasks, their gradients by number of the target, and what else came of the pass.
+        targets: What the gradients are of.
+        device: Where they are.
+    """
+    if all(target.certain for target in targets):
+        yield from passes
+        return
+    for some in ([one] for one in passes) if device.type == "cpu" else [list(passes)]:
+        doubtful = [(found, n) for _, found, _ in some for n in found if not targets[n].certain]
+        there = [(g._values() if g.is_sparse else g).any() for found, n in doubtful for g in [found[n]]]
+        for (found, number), has in zip(doubtful, torch.stack(there).tolist() if there else (), strict=True):
+            if not has:
                 del found[number]
-        yield task, found
+        yield from some
 
 
 def together(
@@ -117,15 +138,21 @@ def _at_once(graph: TaskGraph, targets: Sequence[Target], tasks: Sequence[int]) 
             is_grads_batched=True,
         )
     found: list[tuple[int, dict[int, Tensor]]] = [(task, {}) for task in tasks]
-    for number, gradient in enumerate(gradients):
-        if gradient is not None:
-            rows = gradient.reshape(len(roots), -1)
-            evident = (torch.linalg.vector_norm(rows, dim=1) != 0).tolist()
-            evident = evident if all(evident) else rows.any(1).tolist()  # squares of small numbers are zero, too
-            for (_, mine), one, there in zip(found, gradient.unbind(), evident, strict=True):
-                if there:
-                    mine[number] = one
+    numbered = [(number, gradient) for number, gradient in enumerate(gradients) if gradient is not None]
+    there = [_not_zero(gradient.reshape(len(roots), -1)) for _, gradient in numbered]
+    for (number, gradient), those in zip(numbered, torch.stack(there).tolist() if there else (), strict=True):
+        for (_, mine), one, has in zip(found, gradient.unbind(), those, strict=True):
+            if has:
+                mine[number] = one
     return found
+
+
+def _not_zero(rows: Tensor) -> Tensor:
+    """Which rows are not all zero."""
+    if rows.device.type != "cpu":
+        return rows.any(1)
+    found = torch.linalg.vector_norm(rows, dim=1) != 0
+    return found if found.all() else rows.any(1)  # squares of small numbers are zero, too
 
 
 def _numbers(node: Node) -> int:

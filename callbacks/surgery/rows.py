@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mtlzoo.callbacks.runs import firsts
+
 _LARGE = 1 << 16
 
 
@@ -26,13 +28,14 @@ def merge(parts: Sequence[Rows]) -> Rows:
     """The sum of gradients that touch different rows."""
     if len(parts) == 1:
         return parts[0]
-    order, starts, index = runs(torch.cat([part.index for part in parts]))
+    ordered, order = torch.cat([part.index for part in parts]).sort(stable=True)
+    places = firsts(ordered).nonzero().squeeze(1)
     values = {}
     for task in sorted({task for part in parts for task in part.values}):
         like = next(part.values[task] for part in parts if task in part.values)
         found = [part.values.get(task, like.new_zeros(len(part.index), like.shape[1])) for part in parts]
-        values[task] = nn.functional.embedding_bag(order, torch.cat(found), starts, mode="sum")
-    return Rows(index, values)
+        values[task] = nn.functional.embedding_bag(order, torch.cat(found), places, mode="sum")
+    return Rows(ordered[places].long(), values)
 
 
 def touched_rows(gradient: Tensor) -> Tensor | None:
@@ -44,12 +47,3 @@ def touched_rows(gradient: Tensor) -> Tensor | None:
         return None
     rows = gradient.any(1).nonzero().squeeze(1)
     return rows if 2 * len(rows) <= len(gradient) else None
-
-
-def runs(entries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The order that sorts row numbers, where each run of equal ones starts in it, and the rows of the runs."""
-    ordered, order = entries.sort(stable=True)
-    first = torch.ones_like(ordered, dtype=torch.bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    starts = first.nonzero().squeeze(1)
-    return order, starts, ordered[starts].long()

@@ -22,6 +22,8 @@ class Step:
         self.gradients = TaskGradients()
         self.losses = torch.zeros(tasks, dtype=torch.float64, device=device)
         self.reuse = reuse
+        self.begun = False
+        """Whether losses have come."""
         self.pending = False
         """Whether micro-batches were collected that the rule has not seen."""
         self.extra: Any = None

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from mtlzoo.callbacks.surgery.graph import Leaf, Mask, TaskGraph, alone
-from mtlzoo.callbacks.surgery.lookups import Lookup, RowSums
-from mtlzoo.callbacks.surgery.passes import Target, one_by_one, together
+from mtlzoo.callbacks.surgery.lookups import Lookup, RowSums, settle
+from mtlzoo.callbacks.surgery.passes import Beside, Target, evident, one_by_one, together
 from mtlzoo.callbacks.surgery.reals import real, zeros
 from mtlzoo.callbacks.surgery.rows import Rows, merge, touched_rows
 
@@ -96,13 +96,15 @@ class TaskGradients:
         targets += [Target(leaf.parameter, leaf.tasks, leaf.certain) for leaf in [*others, *driving]]
         reached = reduce(or_, (target.tasks for target in targets), 0)
         tasks = [task for task, root in enumerate(graph.roots) if root is not None and reached >> task & 1]
+        doubtful: Sequence[Target] = ()
         passes = together(graph, targets, tasks)
         if passes is None:
-            passes = one_by_one(graph, targets, tasks, retain_graph=retain_graph)
+            passes, doubtful = one_by_one(graph, targets, tasks, retain_graph=retain_graph), targets
         with _passes_within(wanted if graph.opaque else ()) as within:
-            for task, found in passes:
+            every = ((task, found, within()) for task, found in passes)
+            for task, found, inside in evident(every, doubtful, graph.device):
                 self._take(task, found, groups, others)
-                for parameter, gradient in within():
+                for parameter, gradient in inside:
                     self._at(parameter, 0, certain=False)
                     self._add(Leaf(parameter), task, gradient)
         for group in groups:
@@ -142,11 +144,11 @@ class TaskGradients:
 
 
 @contextmanager
-def _passes_within(parameters: Iterable[Tensor]) -> Iterator[Callable[[], list[tuple[Tensor, Tensor]]]]:
+def _passes_within(parameters: Iterable[Tensor]) -> Iterator[Callable[[], Beside]]:
     """What a function's own pass, within that of a task, puts into ``.grad``: it is a gradient of the task."""
     before = {parameter: parameter.grad for parameter in parameters}
 
-    def taken() -> list[tuple[Tensor, Tensor]]:
+    def taken() -> Beside:
         found = [(parameter, parameter.grad) for parameter in before if parameter.grad is not None]
         for parameter, _ in found:
             parameter.grad = None
@@ -175,15 +177,15 @@ class _Tables:
         ]
         self.sparse = [all(lookup.sparse for lookup in own) for own in lookups]
         table = leaves[0].parameter
-        self._sums = RowSums(lookups, table.shape[1], table.dtype)
-        self.rows = [Rows(index, {}) for index in self._sums.index]
+        self.sums = RowSums(lookups, table.shape[1], table.dtype)
+        self.rows: list[Rows] = []
 
     def add(self, task: int, gradients: Sequence[Tensor | None]) -> None:
         """Takes a task's gradients of the lookups' outputs; None where it does not reach one."""
         if all(gradient is None for gradient in gradients):
             return
         rest = iter(gradients)
-        for leaf, rows, values in zip(self.leaves, self.rows, self._sums(gradients), strict=True):
+        for leaf, rows, values in zip(self.leaves, self.rows, self.sums(gradients), strict=True):
             if any(gradient is not None for gradient in list(islice(rest, len(leaf.lookups)))):
                 rows.values[task] = values
 
@@ -192,4 +194,8 @@ def _group(leaves: Iterable[Leaf]) -> list[_Tables]:
     found: dict[Any, list[Leaf]] = {}
     for leaf in leaves:
         found.setdefault((leaf.tasks, leaf.certain, leaf.parameter.shape[1], leaf.parameter.dtype), []).append(leaf)
-    return [_Tables(group) for group in found.values()]
+    groups = [_Tables(group) for group in found.values()]
+    settle([group.sums for group in groups])
+    for group in groups:
+        group.rows = [Rows(index, {}) for index in group.sums.index]
+    return groups

@@ -39,7 +39,7 @@ NOT_TRIED = "not made to pass on another device yet"
 CUT = "its data lie there, where the library's loader cuts data on the CPU"
 EXCEPTIONS = {
     "test_": "documents, the wheel and lists of names: no tensors",
-    "devices/": "runs tests on a device by itself",
+    "devices/test_pretended": "runs tests on a device by itself",
     "configs/": "command lines that name the CPU",
     "datamodules/": "data are read and batched on the CPU",
     "zoo/cli/": "command lines that name the CPU",

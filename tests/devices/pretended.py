@@ -3,6 +3,7 @@
 # mypy: disable-error-code="override,attr-defined,unused-ignore,misc,arg-type,assignment"
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +11,6 @@ from lightning.pytorch.accelerators import MPSAccelerator
 from torch import Tensor
 from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 NAME = "pretended"
@@ -18,7 +18,11 @@ CPU = torch.device("cpu")
 MAY_MIX = ("aten::_to_copy", "aten::copy_", "aten::index", "aten::index_put_", "aten::_index_put_impl_")
 """Operations that take tensors of the CPU beside those of a GPU."""
 
+watchers: list[Callable[[str, Any, Any], None]] = []
+"""Told of every operation before it runs, by name and with its arguments."""
+
 _setup_privateuseone_for_python_backend(NAME)
+torch.get_device_module(NAME).get_amp_supported_dtype = lambda: [torch.float16, torch.bfloat16]
 
 
 class Pretended(Tensor):
@@ -77,10 +81,12 @@ class Pretended(Tensor):
         """The numbers, if forced."""
         if not force:
             raise TypeError(f"can't convert {NAME}:0 device type tensor to numpy. Use Tensor.cpu() first.")
+        _tell("aten::item", (self,), {})
         return self.raw.detach().numpy()
 
     def tolist(self) -> Any:
         """The numbers."""
+        _tell("aten::item", (self,), {})
         return self.raw.detach().tolist()
 
     @property
@@ -116,29 +122,48 @@ def restore(raw: Tensor, requires_grad: bool, is_parameter: bool) -> Tensor:
 torch.serialization.add_safe_globals([restore])
 
 
+def _tell(name: str, args: Any, kwargs: Any) -> None:
+    for watcher in watchers:
+        watcher(name, args, kwargs)
+
+
 def compute(func: Any, *args: Any, **kwargs: Any) -> Any:
     """Calls on the CPU; what comes of it lies on the device that was asked for, else on the pretended one."""
-    leaves, spec = tree_flatten((args, kwargs))
     name = func._schema.name
-    there = [x for x in leaves if isinstance(x, Pretended)]
-    here = [x for x in leaves if isinstance(x, Tensor) and not isinstance(x, Pretended) and x.dim()]
+    _tell(name, args, kwargs)
+    there: dict[int, Pretended] = {}
+    here = 0
+
+    def lowered(value: Any) -> Any:
+        nonlocal here
+        if isinstance(value, Pretended):
+            there[id(value.raw)] = value
+            return value.raw
+        if isinstance(value, Tensor):
+            here += value.dim() > 0
+        elif isinstance(value, torch.device):
+            return CPU if value.type == NAME else value
+        elif isinstance(value, list | tuple):
+            return type(value)(map(lowered, value))
+        return value
+
+    on_cpu = [lowered(value) for value in args]
+    named = {key: lowered(value) for key, value in kwargs.items()}
     if here and there and name not in MAY_MIX:
         raise RuntimeError(f"{name}: expected all tensors to be on one device, but found {NAME}:0 and cpu")
     device = kwargs.get("device")
     stays = torch.device(device).type == NAME if device is not None else True
     if name == "aten::copy_":
         stays = isinstance(args[0], Pretended)
-    leaves = [
-        x.raw if isinstance(x, Pretended) else CPU if isinstance(x, torch.device) and x.type == NAME else x
-        for x in leaves
-    ]
-    on_cpu, named = tree_unflatten(leaves, spec)
     result = func(*on_cpu, **named)
-    if not stays:
-        return result
-    known = {id(x.raw): x for x in there}
-    made, spec = tree_flatten(result)
-    return tree_unflatten([_wrapped(x, known.get(id(x))) if isinstance(x, Tensor) else x for x in made], spec)
+    return _raised(result, there) if stays else result
+
+
+def _raised(result: Any, known: dict[int, Pretended]) -> Any:
+    """What an operation made, on the device."""
+    if isinstance(result, Tensor):
+        return _wrapped(result, known.get(id(result)))
+    return type(result)([_raised(one, known) for one in result]) if isinstance(result, list | tuple) else result
 
 
 def _wrapped(raw: Tensor, known: Pretended | None) -> Pretended:

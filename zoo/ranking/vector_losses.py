@@ -141,7 +141,7 @@ class _Near(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # backward runs outside of it
-            near = torch.addmm(x.new_tensor(-4.0), x, x.T, alpha=4).exp_()
+            near = torch.addmm(x.new_full((), -4.0), x, x.T, alpha=4).exp_()
             ctx.save_for_backward(near, x, weight)
             return weight @ near @ weight
 

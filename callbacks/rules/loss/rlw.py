@@ -8,6 +8,7 @@ from torch import Tensor
 from mtlzoo.callbacks.rules.base import LossRule
 from mtlzoo.callbacks.rules.draws import Draws
 from mtlzoo.callbacks.rules.linalg.simplex import masked_softmax
+from mtlzoo.callbacks.sent import sent
 
 
 class RLW(LossRule):
@@ -28,7 +29,7 @@ class RLW(LossRule):
 
     def solve(self, losses: Tensor, active: Tensor) -> Tensor:
         """The weights; see the class."""
-        logits = torch.randn(len(losses), generator=self.draws.generator(), dtype=losses.dtype).to(losses.device)
+        logits = sent(torch.randn(len(losses), generator=self.draws.generator(), dtype=losses.dtype), losses.device)
         return masked_softmax(logits, active)
 
     def get_extra_state(self) -> dict[str, Any]:
