@@ -85,6 +85,7 @@ class ConflictMonitor(L.Callback):
         """Opens the table; of a resumed run, the rows up to its checkpoint."""
         if not trainer.global_step:
             self._sums, self._last, self._epoch = dict.fromkeys(self._sums), -1, -1
+        self._sums = {span: None if sums is None else sums.to(pl_module.device) for span, sums in self._sums.items()}
         self._table.open(trainer, self._last)
 
     def on_train_batch_end(
@@ -101,7 +102,7 @@ class ConflictMonitor(L.Callback):
             self._seen = gramians
             facts = facts_of_step(gramians, weights)
             for span, sums in self._sums.items():
-                self._sums[span] = facts if sums is None else sums.to(facts.device) + facts
+                self._sums[span] = facts if sums is None else sums + facts
         silent = trainer.is_last_batch and self._epoch != trainer.current_epoch
         if ((logged_step(trainer) + 1) % self.every_n_steps and not silent) or more_follows(trainer):
             return

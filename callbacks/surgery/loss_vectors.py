@@ -187,7 +187,9 @@ class LossVectors:
             vector = self._made(saved["names"], [named[name] for name in saved["order"] if name in named])
             if self._all and hasattr(vector.rule, "load_state_dict"):
                 vector.rule.load_state_dict(saved["rule"])
-            vector.weights, vector.steps = saved["weights"], saved["steps"]
+            weights = saved["weights"]  # on the CPU, where a checkpoint is read
+            vector.weights = None if weights is None else weights.to(self._fit.device)
+            vector.steps = saved["steps"]
             vector.reached = {named[name]: mask for name, mask in saved["reached"].items() if name in named}
             vector.see(vector.reached)
             self._all.append(vector)

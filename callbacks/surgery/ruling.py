@@ -81,7 +81,7 @@ class Ruling:
         def weigh(gramians: Tensor, numbers: Tensor) -> Tensor:
             gramians = gramians / self._fit.scale**2 if scaled else gramians
             if step.reuse is not None:
-                return step.reuse.to(gramians.device).expand(gramians.shape[:-1])
+                return step.reuse.expand(gramians.shape[:-1])
             if scaled and not gramians.isfinite().all():
                 return _ones(gramians, numbers)
             if not scaled and not self._fit.waits:

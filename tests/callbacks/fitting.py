@@ -25,12 +25,14 @@ def fit(module: L.LightningModule, *callbacks: L.Callback, steps: int = 1, rows:
     return fit_on([batch(rows, seed, dtype) for seed in range(steps)], module, *callbacks, **options)
 
 
-def fit_on(batches: list[Any], module: L.LightningModule, *callbacks: L.Callback, **options: Any) -> L.Trainer:
+def fit_on(
+    batches: list[Any], module: L.LightningModule, *callbacks: L.Callback, ckpt_path: str | None = None, **options: Any
+) -> L.Trainer:
     """Trains on these batches."""
     defaults: dict[str, Any] = {"precision": "64-true", "max_epochs": 1, "accelerator": ACCELERATOR, "devices": 1}
     trainer = L.Trainer(**(defaults | QUIET | options), callbacks=list(callbacks))
     data: Any = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
-    trainer.fit(module, data)
+    trainer.fit(module, data, ckpt_path=ckpt_path)
     module.to(DEVICE)  # Lightning leaves it on the CPU
     return trainer
 

@@ -16,9 +16,11 @@ CENTRE = (
     "callbacks/surgery/test_rows.py",
     "callbacks/surgery/test_callback.py::test_equals_dense_reference[64-true-1e-12-SparseTables-PCGrad-row]",
     "callbacks/rules/test_golden_rules.py::test_constant_weights",
+    "callbacks/test_resume_on_device.py",
     "devices/test_waits.py",
 )
-"""Models and their training, a metric that moves its rows, surgery by row and in a training, a rule; what waits."""
+"""Models and their training, a metric that moves its rows, surgery by row and in a training, a rule; checkpoints and
+what waits."""
 
 
 @pytest.mark.slow
