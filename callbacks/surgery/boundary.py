@@ -106,7 +106,7 @@ def descend(graph: TaskGraph, parameters: Iterable[Tensor], taps: Sequence[Gradi
         places.setdefault(_task(graph, node), {}).update(dict.fromkeys(place for _, place in edges))
     # Taken as it leaves the task's own part and not where it arrives: hooks on the tensor there would have changed it,
     # and they will when the pass goes on.
-    handles = [node.register_hook(_recording(boundary, _task(graph, node), edges)) for node, edges in crossings.items()]
+    handles = [node.register_hook(_recording(boundary, graph, node, edges)) for node, edges in crossings.items()]
     with _until_done(handles + _closed(tap for tap in taps if not alone(graph.masks.get(tap.node, 0)))):
         for task, root in enumerate(graph.roots):
             if root is None:
@@ -121,6 +121,7 @@ def descend(graph: TaskGraph, parameters: Iterable[Tensor], taps: Sequence[Gradi
             if not inputs:
                 continue
             found = torch.autograd.grad([root.edge], inputs, [root.gradient], retain_graph=True, allow_unused=True)
+            found = tuple(None if gradient is None else graph.lasting(gradient) for gradient in found)
             boundary.own += [(p, gradient) for p, gradient in zip(own, found, strict=False) if gradient is not None]
             for number, gradient in zip(reached, found[len(own) :], strict=False):
                 if gradient is not None:
@@ -160,12 +161,16 @@ def _scaling(edges: Sequence[tuple[int, Place]], weight: Tensor) -> Callable[...
     return scale
 
 
-def _recording(boundary: Boundary, task: int, edges: Sequence[tuple[int, Place]]) -> Callable[..., None]:
+def _recording(
+    boundary: Boundary, graph: TaskGraph, node: Node, edges: Sequence[tuple[int, Place]]
+) -> Callable[..., None]:
+    task = _task(graph, node)
+
     def record(inputs: tuple[Tensor | None, ...], outputs: Any) -> None:
         for i, place in edges:
             gradient = inputs[i]
             if gradient is not None:
-                _meet(boundary, task, place, gradient)
+                _meet(boundary, task, place, graph.lasting(gradient))
 
     return record
 

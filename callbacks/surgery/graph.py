@@ -76,6 +76,14 @@ class TaskGraph:
         """Whether it tells for every parameter which tasks reach it."""
         return all(leaf.certain for leaf in self.leaves)
 
+    def lasting(self, gradient: Tensor) -> Tensor:
+        """A gradient that stays as it is when the next pass runs.
+
+        Blocks in CUDA graphs (`torch.cuda.make_graphed_callables`, ``mode="reduce-overhead"``), and functions of one's
+        own, may write what the next pass gives over it.
+        """
+        return gradient.clone() if self.opaque else gradient
+
 
 def read(losses: Tensor) -> TaskGraph:
     """Takes a vector of losses [T] apart into the tasks' graphs; runs no backward pass.

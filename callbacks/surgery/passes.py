@@ -68,7 +68,7 @@ def one_by_one(
         gradients = torch.autograd.grad(
             [root.edge], inputs, [root.gradient], retain_graph=retain_graph or task != tasks[-1], allow_unused=True
         )
-        yield task, {n: gradient for n, gradient in zip(numbers, gradients, strict=True) if gradient is not None}
+        yield task, {n: graph.lasting(g) for n, g in zip(numbers, gradients, strict=True) if g is not None}
 
 
 def evident(

@@ -106,7 +106,7 @@ class TaskGradients:
                 self._take(task, found, groups, others)
                 for parameter, gradient in inside:
                     self._at(parameter, 0, certain=False)
-                    self._add(Leaf(parameter), task, gradient)
+                    self._add(Leaf(parameter), task, graph.lasting(gradient))
         for group in groups:
             for leaf, rows, sparse in zip(group.leaves, group.rows, group.sparse, strict=True):
                 entry = self._at(leaf.parameter, sum(1 << task for task in rows.values))
