@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from mtlzoo.callbacks.float64 import check_float64
 from mtlzoo.callbacks.handover import check_beside, check_losses, stacked
 
 _TAKEN = ("training_step", "manual_backward", "backward")
@@ -52,10 +53,11 @@ class Backward:
             replaces: Whether `run` does without the module's own `backward`.
 
         Raises:
-            ValueError: A strategy that splits or reduces gradients in its own way, a module with a `backward` of its
-                own, or a second callback like this one.
+            ValueError: A strategy that splits or reduces gradients in its own way, a device without float64, a module
+                with a `backward` of its own, or a second callback like this one.
         """
         self._check_strategy(trainer)
+        check_float64(self.name, trainer)
         self._check_module(module, replaces)
         self._trainer, self._module = trainer, module
         self._before = {name: module.__dict__[name] for name in _TAKEN if name in module.__dict__}

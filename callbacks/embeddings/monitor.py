@@ -8,6 +8,7 @@ import lightning as L
 from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.embeddings.shape import TableShape, shape_of
 from mtlzoo.callbacks.embeddings.tables import TableRows, rows_of_table, tables_of
+from mtlzoo.callbacks.float64 import check_float64
 from mtlzoo.callbacks.heat_map import Panel, heat_maps
 from mtlzoo.callbacks.lightning_seams import log, logged_step
 from mtlzoo.callbacks.run_table import RunTable
@@ -52,6 +53,7 @@ class EmbeddingMonitor(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Finds the tables."""
         if stage == "fit":
+            check_float64("EmbeddingMonitor", trainer)
             self._tables = tables_of(pl_module)
             if not self._tables:
                 raise ValueError(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mtlzoo.callbacks import collectives
 from mtlzoo.callbacks.described import described
+from mtlzoo.callbacks.float64 import check_float64
 from mtlzoo.callbacks.gates.facts import DEAD, GateMeans, dead_experts, means_of
 from mtlzoo.callbacks.gates.names import gates_of
 from mtlzoo.callbacks.gates.taps import GateTaps
@@ -73,6 +74,7 @@ class GateMonitor(L.Callback):
         """Finds the gates, before anything is compiled."""
         if stage != "fit":
             return
+        check_float64("GateMonitor", trainer)
         self._leave()
         if gates := gates_of(pl_module, self.modules):
             self._taps = GateTaps(pl_module, gates)
@@ -84,6 +86,7 @@ class GateMonitor(L.Callback):
         if not trainer.global_step:
             self._sums, self._sizes, self._dead = dict.fromkeys(self._sums), [], []
             self._last = self._epoch = -1
+        self._sums = {span: None if sums is None else sums.to(pl_module.device) for span, sums in self._sums.items()}
         if self._taps is not None:
             self._taps.sizes = self._sizes
             self._table.open(trainer, self._last)
@@ -106,7 +109,7 @@ class GateMonitor(L.Callback):
         facts = self._taps.take()
         self._sizes = self._taps.sizes
         for span, sums in self._sums.items():
-            self._sums[span] = facts if sums is None else sums.to(facts.device) + facts
+            self._sums[span] = facts if sums is None else sums + facts
         silent = trainer.is_last_batch and self._epoch != trainer.current_epoch
         if ((logged_step(trainer) + 1) % self.every_n_steps and not silent) or more_follows(trainer):
             return

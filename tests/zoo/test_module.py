@@ -36,6 +36,18 @@ def test_every_parameter_learns(toy: ModuleType, model: str) -> None:
     assert not dead
 
 
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_a_device_without_float64_is_refused(
+    toy: ModuleType, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Apple's, which Lightning takes by itself: metrics are float64."""
+    run = trainer(tmp_path)
+    monkeypatch.setattr(type(run.strategy), "root_device", torch.device("mps"))
+    monkeypatch.setattr(type(run.accelerator), "setup_device", lambda *_: None)
+    with pytest.raises(ValueError, match=r"SharedBottom adds up in float64.*accelerator='cpu'"):
+        getattr(run, command)(build(toy), datamodule=toy.InMemory(32))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_networks_compile_as_one_graph(toy: ModuleType, model: str) -> None:

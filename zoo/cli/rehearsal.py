@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from lightning_utilities.core import rank_zero as rank_zero_module
 
 from mtlzoo.callbacks import ConflictMonitor, GradientSurgery, LossBalancing
+from mtlzoo.callbacks.float64 import check_float64
 from mtlzoo.cli.parser import import_class
 from mtlzoo.datamodules.prepare.plan import Plan
 from mtlzoo.module import MultiTaskModule
@@ -62,12 +63,14 @@ def rehearse(parser: Any, options: Namespace) -> None:
 
     Raises:
         Exception: Whatever the constructors raise.
-        ValueError: Callbacks that do not go together, or ask for tasks or scores that there are not.
+        ValueError: A device without float64, or callbacks that do not go together, or ask for tasks or scores that
+            there are not.
     """
     others = options.clone()
     others.data = others.model = None
     with _quiet():
         trainer = L.Trainer(**parser.instantiate_classes(others).trainer)
+    check_float64("mtlzoo", trainer)
     given = {part: options[part].get("init_args") for part in ("data", "model")}
     arguments = {part: each.as_dict() if each else {} for part, each in given.items()}
     if any(isinstance(value, dict) and "class_path" in value for each in arguments.values() for value in each.values()):

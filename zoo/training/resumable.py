@@ -5,6 +5,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from mtlzoo.callbacks.float64 import check_float64
 from mtlzoo.schema import FeatureSchema
 from mtlzoo.training import resume
 from mtlzoo.training.best import BestCheckpoint, keeps_the_last
@@ -35,8 +36,9 @@ class ResumableModule(EvaluatedModule):
         """Meets the data.
 
         Raises:
-            ValueError: They mean something else than those of the training.
+            ValueError: They mean something else than those of the training, or the device has no float64.
         """
+        check_float64(type(self).__name__, self.trainer)
         self._meet(getattr(self.trainer, "datamodule", None))
         self._resumed = None
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import lightning as L
 import pytest
+import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 import mtlzoo
 from mtlzoo.cli.rehearsal import are_measured
@@ -99,4 +101,13 @@ def test_wrong_values_are_refused_before_anything_is_prepared_or_written(run: Ru
     printed = run("fit", "--data", "Synthetic", "--data.rows", "500", "--data.prepared", "prepared", *words, code=2)
     assert said in printed
     assert not Path("runs").exists()
+    assert not Path("prepared").exists()
+
+
+def test_a_device_without_float64_is_refused_as_well(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a Mac Lightning takes Apple's GPU where nothing is said."""
+    monkeypatch.setattr(SingleDeviceStrategy, "root_device", torch.device("mps"))
+    printed = run("fit", "--data", "Synthetic", "--data.prepared", "prepared", "--model", "MMoE", code=2)
+    assert "float64, which 'mps' does not have" in printed
+    assert "--trainer.accelerator cpu" in printed
     assert not Path("prepared").exists()
