@@ -169,7 +169,7 @@ def _raised(result: Any, known: dict[int, Pretended]) -> Any:
 def _wrapped(raw: Tensor, known: Pretended | None) -> Pretended:
     """A tensor around these numbers: the one that holds them, in its new shape (`squeeze_`, `out=`), else a new one."""
     if known is None:
-        return Pretended(raw)
+        return Pretended(raw.resolve_conj().resolve_neg())  # torch would resolve them by bits that a wrapper lacks
     if known.size() != raw.size() or known.stride() != raw.stride():
         Tensor.data.__set__(known, Pretended(raw))
     return known

@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from device import ACCELERATOR, DEVICE
 from fitting import LEVELS, assert_same, fit, trained
 from foreign import Batch, Foreign, batch
 from torch import Tensor, nn
@@ -86,7 +86,7 @@ def test_the_state_of_two_vectors_resumes(tmp_path: Path) -> None:
                 max_epochs=2, accelerator=ACCELERATOR, precision="64-true", callbacks=[surgery], **options
             )
             again.fit(module, data, ckpt_path=tmp_path / "a.ckpt", weights_only=True)
-        ends.append(module)
+        ends.append(module.to(DEVICE))
     assert_same(ends[0], ends[1], 0.0)
 
 
@@ -140,8 +140,8 @@ class Growing(Foreign):
     def on_train_epoch_start(self) -> None:
         if self.current_epoch == 1:
             torch.manual_seed(1)
-            self.new = nn.Linear(6, 6).double()
-            self.rows = nn.Embedding(20, 6).double()
+            self.new = nn.Linear(6, 6).double().to(self.device)
+            self.rows = nn.Embedding(20, 6).double().to(self.device)
             new = [*self.new.parameters(), *self.rows.parameters()]
             self.trainer.optimizers[0].add_param_group({"params": new})
 
