@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,6 +54,7 @@ class Case:
         peer_chunk: The same of the peers, which are slower.
         peer_chunks: Chunks of the peers.
         hashed: Ids are hashed into so many buckets per field instead of being looked up in a vocabulary.
+        batch: Rows of a step.
     """
 
     model: str
@@ -65,6 +65,7 @@ class Case:
     peer_chunk: int
     peer_chunks: int
     hashed: int = 0
+    batch: int = BATCH
 
     def network(self, schema: Any) -> MultiTaskModule:
         """The model, as the command line builds it."""
@@ -73,7 +74,7 @@ class Case:
 
     def data(self, folder: Path) -> dict[str, Any]:
         """Arguments of `TabularDataModule`; writes the click log if it is not there."""
-        path = folder / f"{len(self.fields)}-fields-{self.rows}-rows.parquet"
+        path = folder / f"{len(self.fields)}-fields-{sum(self.fields.values())}-ids-{self.rows}-rows.parquet"
         if not path.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             click_log(self.fields, self.rows).write_parquet(path)
@@ -86,7 +87,7 @@ class Case:
             "labels": dict.fromkeys(RATES, "binary"),
             "split": {"kind": "column", "column": "split"},
             "group": next(iter(self.fields)),
-            "batch_size": BATCH,
+            "batch_size": self.batch,
         }
 
 
@@ -115,8 +116,10 @@ CASES = {
 """By name. The networks' embeddings are 16 wide, as by default."""
 
 
-def click_log(fields: Mapping[str, int], rows: int, seed: int = 0) -> pl.DataFrame:
-    """Independent columns with few frequent and many rare values, and labels at KuaiRand's rates."""
+def click_log(fields: Mapping[str, int], rows: int, seed: int = 0) -> Any:
+    """Independent columns with few frequent and many rare values, and labels at KuaiRand's rates; of polars."""
+    import polars as pl
+
     draw = np.random.default_rng(seed)
     held_out = 2 * BATCH
     total = rows + 2 * held_out
@@ -126,26 +129,38 @@ def click_log(fields: Mapping[str, int], rows: int, seed: int = 0) -> pl.DataFra
     return pl.DataFrame({**columns, **labels}).with_columns(split.alias("split"))
 
 
-def bare_loop(case: Case, schema: Any, columns: Mapping[str, Tensor], batches: int = 50) -> Callable[[int], None]:
+def bare_loop(
+    case: Case,
+    schema: Any,
+    columns: Mapping[str, Tensor],
+    batches: int = 50,
+    device: str = "cpu",
+    compiled: bool = False,
+) -> Callable[[int], None]:
     """Training without a trainer: batches are slices of shuffled tensors in memory, and nothing is logged.
 
     Args:
         case: Network.
         schema: Features and tasks.
         columns: Rows to train on, by batch key.
-        batches: Batches that go round.
+        batches: Batches that go round, or as many as there are rows for.
+        device: Where network and tensors lie.
+        compiled: The network is compiled by torch.
 
     Returns:
         A function that does a number of steps.
     """
-    network = case.network(schema)
-    rows = torch.randperm(len(columns["labels"]))[: batches * BATCH]
-    ids, labels = columns["categorical"][rows], columns["labels"][rows]
+    network = case.network(schema).to(device)
+    if compiled:
+        network.compile()
+    batches = min(batches, len(columns["labels"]) // case.batch)
+    rows = torch.randperm(len(columns["labels"]))[: batches * case.batch]
+    ids, labels = (columns[name].index_select(0, rows).to(device) for name in ("categorical", "labels"))
     tables = list(network.tables().values()) if network.sparse else []
     dense = [p for p in network.parameters() if not any(p is table for table in tables)]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(dense, fused=True)]
     optimizers += [RowOptimizer(tables)] if tables else []
-    slices = (slice(i % batches * BATCH, (i % batches + 1) * BATCH) for i in count())
+    slices = (slice(i % batches * case.batch, (i % batches + 1) * case.batch) for i in count())
 
     def steps(number: int) -> None:
         for _ in range(number):

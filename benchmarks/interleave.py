@@ -38,15 +38,18 @@ def in_turn(steps: Mapping[str, Callable[[], object]], seconds: float = 20.0, le
     return {name: median(values) for name, values in times.items()}
 
 
+def now() -> float:
+    """The time when a GPU, where there is one, has done all that it was asked to."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return clock()
+
+
 def timed(step: Callable[[], object]) -> float:
     """Seconds of one call, the GPU's work included."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    start = clock()
+    start = now()
     step()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return clock() - start
+    return now() - start
 
 
 @dataclass
@@ -98,7 +101,7 @@ def beside(loader: type[Any], bare: Callable[[int], object], chunk: int) -> Iter
 
 def _paced(batches: Iterator[Any], bare: Callable[[int], object], pairs: Pairs) -> Iterator[Any]:
     while True:
-        loading, start = 0.0, clock()
+        loading, start = 0.0, now()
         for _ in range(pairs.chunk):
             before = clock()
             try:
@@ -107,7 +110,7 @@ def _paced(batches: Iterator[Any], bare: Callable[[int], object], pairs: Pairs) 
                 return
             loading += clock() - before
             yield batch
-        pairs.trainer.append(clock() - start)
+        pairs.trainer.append(now() - start)
         pairs.loading.append(loading)
         pairs.bare.append(timed(lambda: bare(pairs.chunk)))
 

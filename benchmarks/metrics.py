@@ -39,26 +39,26 @@ COLUMNS = ("scores", "labels", "users")
 Values = dict[str, float]
 
 
-def generate(folder: Path, rows: int, users: int) -> None:
+def predictions(rows: int, users: int) -> list[NDArray[Any]]:
+    """Scores, labels and users."""
     random = np.random.default_rng(0)
     scores = 1 / (1 + np.exp(2 - random.standard_normal(rows, dtype=np.float32)))
-    np.save(folder / "scores.npy", scores)
-    np.save(folder / "labels.npy", (random.random(rows, dtype=np.float32) < scores).astype(np.float32))
-    np.save(folder / "users.npy", (random.random(rows) ** 2 * users).astype(np.int64))
+    labels = (random.random(rows, dtype=np.float32) < scores).astype(np.float32)
+    return [scores, labels, (random.random(rows) ** 2 * users).astype(np.int64)]
 
 
-def batches(*columns: NDArray[Any]) -> Iterator[list[Tensor]]:
-    tensors = [torch.from_numpy(column) for column in columns]
+def batches(*columns: Any) -> Iterator[list[Tensor]]:
+    tensors = [torch.as_tensor(column) for column in columns]
     for start in range(0, len(tensors[0]), BATCH):
         yield [tensor[start : start + BATCH] for tensor in tensors]
 
 
-def auc(scores: NDArray[Any], labels: NDArray[Any], users: NDArray[Any]) -> Callable[[], Values]:
+def auc(scores: Any, labels: Any, users: Any) -> Callable[[], Values]:
     from mtlzoo.metrics import AUC
     from mtlzoo.metrics.sketch import roc_auc
 
     def run() -> Values:
-        metric = AUC()
+        metric = AUC().to(torch.as_tensor(scores).device)
         for batch in batches(scores, labels):
             metric.update(*batch)
         values = {key: float(value) for key, value in metric.compute().items()}
@@ -67,11 +67,11 @@ def auc(scores: NDArray[Any], labels: NDArray[Any], users: NDArray[Any]) -> Call
     return run
 
 
-def auc_torchmetrics(scores: NDArray[Any], labels: NDArray[Any], users: NDArray[Any]) -> Callable[[], Values]:
+def auc_torchmetrics(scores: Any, labels: Any, users: Any) -> Callable[[], Values]:
     from torchmetrics.classification import BinaryAUROC
 
     def run() -> Values:
-        metric = BinaryAUROC(validate_args=False)
+        metric = BinaryAUROC(validate_args=False).to(torch.as_tensor(scores).device)
         for batch in batches(scores, labels):
             metric.update(batch[0], batch[1].long())
         return {"auc": float(metric.compute())}
@@ -85,11 +85,11 @@ def auc_sklearn(scores: NDArray[Any], labels: NDArray[Any], users: NDArray[Any])
     return lambda: {"auc": roc_auc_score(labels, scores), "pr_auc": average_precision_score(labels, scores)}
 
 
-def gauc(scores: NDArray[Any], labels: NDArray[Any], users: NDArray[Any]) -> Callable[[], Values]:
+def gauc(scores: Any, labels: Any, users: Any) -> Callable[[], Values]:
     from mtlzoo.metrics import GAUC
 
     def run() -> Values:
-        metric = GAUC()
+        metric = GAUC().to(torch.as_tensor(scores).device)
         for batch in batches(scores, labels, users):
             metric.update(*batch)
         return {key: float(value) for key, value in metric.compute().items()}
@@ -191,7 +191,8 @@ def main() -> None:
         return
     measured = {}
     with tempfile.TemporaryDirectory() as folder:
-        generate(Path(folder), options.rows, options.users)
+        for name, column in zip(COLUMNS, predictions(options.rows, options.users), strict=True):
+            np.save(Path(folder, f"{name}.npy"), column)
         for way in WAYS:
             command = [sys.executable, __file__, "--way", way, "--folder", folder]
             command += ["--loop_users", str(options.loop_users), "--threads", str(options.threads)]

@@ -50,6 +50,13 @@ def everyone(way: str, users: Tensor, items: Tensor, excluded: Tensor) -> Tensor
     return torch.cat([WAYS[way](some, items, hidden) for some, hidden in parts])
 
 
+def drawn(users: int, items: int, dim: int = 32) -> tuple[Tensor, Tensor, Tensor]:
+    """Vectors of users and of items, and items that each user is not to get."""
+    draw = torch.Generator().manual_seed(0)
+    vectors = [torch.randn(n, dim, generator=draw) for n in (users, items)]
+    return vectors[0], vectors[1], torch.randint(2, items, (users, EXCLUDED), generator=draw)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--users", type=int, default=20_000)
@@ -60,9 +67,7 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     interleave.busy(options.busy)
-    draw = torch.Generator().manual_seed(0)
-    users, items = (torch.randn(n, options.dim, generator=draw) for n in (options.users, options.items))
-    excluded = torch.randint(2, options.items, (options.users, EXCLUDED), generator=draw)
+    users, items, excluded = drawn(options.users, options.items, options.dim)
     if options.one:
         before = memory.start()
         everyone(options.one, users[: 4 * BATCH], items, excluded[: 4 * BATCH])

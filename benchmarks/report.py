@@ -14,7 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "lightning", "polars", "pyarrow", "numpy", "torch-rechub", "deepctr-torch")
+PACKAGES = (
+    *("torch", "lightning", "torchmetrics", "polars", "pyarrow", "numpy"),
+    *("torch-rechub", "deepctr-torch", "fuxictr", "nextrec", "torchjd"),
+)
 
 
 def environment() -> dict[str, Any]:
@@ -31,11 +34,19 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write(name: str, options: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
-    """Writes ``results/<name>.json``: the environment, the options, the table and what else there is."""
-    RESULTS.mkdir(exist_ok=True)
+def write(
+    name: str,
+    options: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    folder: Path = RESULTS,
+    **more: Any,
+) -> None:
+    """Writes ``<name>.json``, whole or not at all: the environment, the options, the table and what else there is."""
+    folder.mkdir(parents=True, exist_ok=True)
     plain = {"benchmark": name, "environment": environment(), "options": dict(options), "rows": list(rows), **more}
-    (RESULTS / f"{name}.json").write_text(json.dumps(plain, indent=1) + "\n")
+    draft = folder / f"{name}.json.new"
+    draft.write_text(json.dumps(plain, indent=1) + "\n")
+    draft.replace(folder / f"{name}.json")
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -92,20 +92,21 @@ class Module(L.LightningModule):
         loss.sum().backward(*args, **kwargs)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        """One timed step."""
-        start = interleave.clock()
+        """One step; timed, and a plain one of the twin after it, where there is a twin."""
+        start = interleave.now() if self.twin else 0.0
         optimizer = self.optimizers()
         optimizer.zero_grad()  # type: ignore[union-attr]
         self.gradients(self.losses(*batch))
         optimizer.step()  # type: ignore[union-attr]
-        end = interleave.clock()
+        if self.twin is None:
+            return
+        end = interleave.now()
         self.seconds.append(end - start)
-        assert self.twin is not None
         twin, plain = self.twin
         plain.zero_grad()
         twin.vector(twin.losses(*batch)).sum().backward()
         plain.step()
-        self.plain.append(interleave.clock() - end)
+        self.plain.append(interleave.now() - end)
 
     def configure_optimizers(self) -> Any:
         """Plain SGD."""
@@ -182,42 +183,71 @@ class Autograd(Module):
             parameter.grad = part.view_as(parameter)
 
 
-def measure(way: str, tasks: int, rows: int, repeats: int) -> None:
-    """Prints seconds of a step, of a plain step, and peak memory as JSON."""
+class Peak(L.Callback):
+    """MiB above what was held before the first step: of the GPU, or of the process."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forgets what was before."""
+        self.on_gpu = pl_module.device.type == "cuda"
+        if self.on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        self.mib = -self._peak()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """All steps are done."""
+        self.mib = round(self.mib + self._peak())
+
+    def _peak(self) -> float:
+        if self.on_gpu:
+            return torch.cuda.max_memory_allocated() / 2**20
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def fitted(
+    way: str, tasks: int, rows: int, steps: int, *callbacks: L.Callback, device: str = "cpu", timed: bool = True
+) -> Module:
+    """Trained for some steps in one way; timed, with a plain step of a twin after each of them."""
     torch.manual_seed(0)
     kinds: dict[str, type[Module]] = {"T passes": Passes, "torchjd PCGrad": TorchJD, "autograd PCGrad": Autograd}
     kinds |= dict.fromkeys(MANY, Many)
     module = kinds.get(way, Module)(tasks, rows, sparse=not way.endswith("PCGrad") or way in WAYS)
-    twin = (Many if way in MANY else Module)(tasks, rows)
-    module.twin = twin, torch.optim.SGD(twin.parameters(), lr=0.01)
+    if timed:
+        twin = (Many if way in MANY else Module)(tasks, rows).to(device)
+        module.twin = twin, torch.optim.SGD(twin.parameters(), lr=0.01)
     make = (WAYS | MANY).get(way)
     data = [(torch.randint(0, rows // TABLES, (BATCH, TABLES)), torch.rand(BATCH, tasks).round()) for _ in range(4)]
     if way in MANY:
         data = [(torch.randn(64, 32), torch.randn(64, tasks)) for _ in range(4)]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     trainer = L.Trainer(
-        accelerator="cpu",
-        max_steps=repeats + 3,
+        accelerator=device,
+        devices=1,
+        max_steps=steps,
         max_epochs=-1,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[make()] if make is not None else [],
+        callbacks=[*([make()] if make is not None else []), *callbacks],
     )
     trainer.fit(module, DataLoader(data, batch_size=None))  # type: ignore[arg-type]
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    times, plain = torch.tensor(module.seconds[3:]), torch.tensor(module.plain[3:])
-    print(
-        json.dumps(
-            {
-                "ms": round(times.median().item() * 1e3, 1),
-                "plain_ms": round(plain.median().item() * 1e3, 1),
-                "to_plain": round((times / plain).median().item(), 2),
-                "added_mib": round(peak),
-            }
-        )
-    )
+    return module
+
+
+def ratios(module: Module, warm_up: int = 3) -> dict[str, float]:
+    """Milliseconds of a step, of a plain step, and how many times the first is the second."""
+    times, plain = torch.tensor(module.seconds[warm_up:]), torch.tensor(module.plain[warm_up:])
+    return {
+        "ms": round(times.median().item() * 1e3, 1),
+        "plain_ms": round(plain.median().item() * 1e3, 1),
+        "to_plain": round((times / plain).median().item(), 2),
+    }
+
+
+def measure(way: str, tasks: int, rows: int, repeats: int, device: str = "cpu") -> dict[str, float]:
+    """Milliseconds of a step and of a plain step, their ratio, and peak memory."""
+    peak = Peak()
+    found = ratios(fitted(way, tasks, rows, repeats + 3, peak, device=device))
+    return found | {"added_mib": peak.mib}
 
 
 def run(way: str, tasks: int, rows: int, repeats: int, busy: bool) -> dict[str, Any]:
@@ -241,7 +271,7 @@ def main() -> None:
     options = parser.parse_args()
     interleave.busy(options.busy)
     if options.measure:
-        measure(options.measure, options.tasks[0], options.rows[0], options.repeats)
+        print(json.dumps(measure(options.measure, options.tasks[0], options.rows[0], options.repeats)))
         return
     many = [{"tasks": 100, "way": way, **run(way, 100, TABLES, options.repeats, options.busy)} for way in MANY]
     show("Surgery: ms of a step with many tasks", many)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cases import BATCH, CASES
+from cases import CASES
 from interleave import busy
 from report import show, write
 
@@ -75,7 +75,7 @@ def one(case: str, trainer: str, folder: Path) -> None:
 
     torch.manual_seed(0)
     pairs = TRAINERS[trainer](CASES[case], folder)
-    (folder / "measured.json").write_text(json.dumps(pairs.summary(BATCH)))
+    (folder / "measured.json").write_text(json.dumps(pairs.summary(CASES[case].batch)))
 
 
 def main() -> None:

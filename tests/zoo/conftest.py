@@ -5,12 +5,13 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import wandb
 from ranks import run_on_ranks, saved_by_ranks
-from wandb_server import Server, serving
+
+if TYPE_CHECKING:
+    from wandb_server import Server
 
 SCRIPT = Path(__file__).with_name("train_script.py")
 
@@ -28,8 +29,11 @@ def toy() -> ModuleType:
 
 
 @pytest.fixture
-def wandb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def wandb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator["Server"]:
     """A stand-in for W&B's backend, which wandb takes for the real one in this test; it could answer everything."""
+    import wandb  # here, as most tests of this folder also run where it is not installed
+    from wandb_server import serving
+
     with serving() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
