@@ -116,12 +116,14 @@ def place() -> str:
     """The innermost function of ours, or of Lightning, or of a test, that runs."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        path = frame.f_code.co_filename
-        if path.startswith(str(REPOSITORY)) and "/site-packages/" not in path:
+        path, function = frame.f_code.co_filename, frame.f_code.co_name
+        if function.startswith("<"):  # a comprehension, which is a function of its own before Python 3.12
+            pass
+        elif path.startswith(str(REPOSITORY)) and "/site-packages/" not in path:
             name = Path(path).relative_to(REPOSITORY).as_posix()
             if name.startswith(OURS) or (name.startswith("tests/") and not name.startswith("tests/devices/")):
-                return f"{name}:{frame.f_code.co_name}"
+                return f"{name}:{function}"
         elif "/site-packages/lightning/" in path:
-            return f"lightning {Path(path).name}:{frame.f_code.co_name}"
+            return f"lightning {Path(path).name}:{function}"
         frame = frame.f_back
     return "autograd"
