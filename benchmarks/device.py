@@ -1,4 +1,4 @@
-"""Everything that a GPU must show, in one command of a few minutes: is it right there, and is it fast there?
+r"""Everything that a GPU must show, in one command of a few minutes: is it right there, and is it fast there?
 
     python benchmarks/device.py [--minutes 7] [--sections tests exactness ...] [--cases TEXT] [--out FOLDER]
     python benchmarks/device.py --device cpu --quick         # the same code on small sizes, where there is no GPU
@@ -22,8 +22,8 @@ and filelock. `training`, some of `tests` and the trainings of zoo models in `ex
 in a package that reads files), `training` jsonargparse besides (it measures the command line); nothing needs wandb.
 Where these can't be installed from a registry they travel as wheels. Beforehand, with the Python and platform of there:
 
-    pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux2014_x86_64 -d wheels
-        polars polars-runtime-32 jsonargparse docstring-parser typeshed-client
+    pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux2014_x86_64 -d wheels \
+        polars polars-runtime-32 jsonargparse docstring-parser typeshed-client \
         torchjd==0.18.0 torch-rechub==0.9.0 deepctr-torch==0.3.0 fuxictr nextrec
 
 and there, from the root of the repository:
