@@ -49,7 +49,7 @@ def test_every_section_runs(tmp_path: Path) -> None:
     assert not [row for row in rows if "failed" in row]
     assert {row["section"] for row in rows if "left out" not in row} == SECTIONS
     by_case = {row["case"]: row for row in rows}
-    assert by_case["rows of tables"]["tests"] > 1
+    assert by_case["rows of tables"]["tests"] > 0
     assert by_case["PCGrad"]["row 64-true"] == 0.0 < by_case["PCGrad"]["row 32-true"]
     assert by_case["resumed, sparse"]["compared"] > 10
     assert by_case["mtlzoo, tiny"]["chunks"] > 1

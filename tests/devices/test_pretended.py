@@ -17,10 +17,11 @@ CENTRE = (
     "callbacks/surgery/test_callback.py::test_equals_dense_reference[64-true-1e-12-SparseTables-PCGrad-row]",
     "callbacks/rules/test_golden_rules.py::test_constant_weights",
     "callbacks/test_resume_on_device.py",
+    "devices/test_deterministic.py",
     "devices/test_waits.py",
 )
-"""Models and their training, a metric that moves its rows, surgery by row and in a training, a rule; checkpoints and
-what waits."""
+"""Models and their training, a metric that moves its rows, surgery by row and in a training, a rule; checkpoints,
+what CUDA refuses of deterministic trainers, and what waits."""
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ _TRUTHS = ("higher_is_better", "best", "negative_transfer")
 _COUNTS = ("seeds", "seeds_for_001")
 LEGEND = """\
 * A cell is the mean over the seeds with its 95 % interval over new seeds and new users (where a note below does not say
-  otherwise). **Bold**: the best, and all that were not shown to be worse than it; nothing is bold of a single seed.
+  otherwise). **Bold**: those that may be the best; the best is one of them with a chance of 95 %, column by column, and
+  nothing is bold of a single seed.
   ▲ / ▼: shown to be better / worse than the baseline (▼ is negative transfer).
 * Shown: p < .05 after Holm's adjustment for all comparisons of the table. What has no mark is *no difference shown*,
   which is not the same as no difference.

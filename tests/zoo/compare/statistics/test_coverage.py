@@ -89,10 +89,12 @@ def test_over_seeds_alone_too_much_is_found() -> None:
 
 def test_a_table_without_differences_shows_none() -> None:
     world = World(users=60, rows=6, metric="rmse", own=True, tasks=3)
-    shown = []
+    shown, bold = [], []
     for seed in range(100):
         tasks = world.repetition(seed, 4, 5, 100)
         family = Family("rmse", {f"t{t}": {f"c{c}": s for c, s in enumerate(of)} for t, of in enumerate(tasks)}, "c0")
         assert len(family.adjusted) == 3 * 4
         shown.append([min(p.values()) < SIGNIFICANT for p in (family.adjusted, family.best_adjusted)])
+        bold += [family.is_best((task, "c0")) for task in ("t0", "t1", "t2")]
     assert (np.mean(shown, axis=0) < 0.12).all()
+    assert np.mean(bold) > 0.92  # whichever is the best
