@@ -82,7 +82,8 @@ SECTION = Section(
     "Who is better",
     "Table",
     "Every number is the mean over the seeds with its 95 % interval below, then the difference to the baseline and its "
-    "p after Holm's adjustment. Bold: those that may be the best; the best is one of them with a chance of 95 %, column "
-    "by column, and nothing is bold of a single seed. ▲ and ▼: shown to be better or worse than the baseline (p < .05). Click on a head to sort.",
+    "p after Holm's adjustment. Bold: those that may be the best; the best is one of them with a chance of 95 %, "
+    "column by column, and nothing is bold of a single seed. ▲ and ▼: shown to be better or worse than the baseline "
+    "(p < .05). Click on a head to sort.",
     draw,
 )
