@@ -109,6 +109,8 @@ def test_all_processes_take_the_order_of_the_first(tmp_path: Path, monkeypatch: 
     data = small(tmp_path)
 
     class Strategy:
+        root_device = torch.device("cpu")
+
         def broadcast(self, seed: int) -> int:
             assert seed == 7
             return 3

@@ -34,6 +34,9 @@ def wandb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator["Server"]:
     import wandb  # here, as most tests of this folder also run where it is not installed
     from wandb_server import serving
 
+    for name in ("ENTITY", "PROJECT", "DIR", "RUN_ID", "SWEEP_ID", "SWEEP_PARAM_PATH"):
+        monkeypatch.setenv(f"WANDB_{name}", "")  # so that what wandb puts there is gone after the test
+        monkeypatch.delenv(f"WANDB_{name}")
     with serving() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)

@@ -30,9 +30,6 @@ def agent(wandb_server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
     """What ``wandb agent`` does, with less waiting; ``mtlzoo`` is that of this environment."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setattr(Agent, "POLL_INTERVAL", 0.2)
-    for name in ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_DIR", "WANDB_PROJECT", "WANDB_SWEEP_PARAM_PATH"):
-        monkeypatch.setenv(name, "")  # so that what wandb puts there is gone after the test
-        monkeypatch.delenv(name)
     return run_agent
 
 
