@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import lightning as L
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -14,6 +13,7 @@ from mtlzoo.callbacks.described import described
 from mtlzoo.callbacks.diagnostics import warn_of_no_losses
 from mtlzoo.callbacks.lightning_seams import Backward, logs_now
 from mtlzoo.callbacks.rules.base import GradientRule, GramianRule
+from mtlzoo.callbacks.surgery.compiled import let_passes_run_again
 from mtlzoo.callbacks.surgery.fit import Fit
 from mtlzoo.callbacks.surgery.groups import Level, Others
 from mtlzoo.callbacks.surgery.loss_vectors import LossVectors
@@ -129,8 +129,7 @@ class GradientSurgery(L.Callback):
         if self.at == "representation":
             names = getattr(pl_module, "shared_modules", []) if self.modules is None else self.modules
             operation.taps = Taps(pl_module, names)
-        # A compiled backward that gives its buffers away runs once; we run it once per task.
-        torch._functorch.config.donated_buffer = False
+        let_passes_run_again()
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Moves the state of the rule to the module's device."""

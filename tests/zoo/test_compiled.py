@@ -1,5 +1,6 @@
 """A model that is compiled as a whole, by `torch.compile` or in place, trains as it does by itself."""
 
+import shutil
 from functools import partialmethod
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +57,44 @@ def test_trains_as_by_itself(
     compiled = trained(toy, tmp_path, model, how, level)
     for name, weight in trained(toy, tmp_path, model, "", level).items():
         torch.testing.assert_close(compiled[name], weight, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs one of C++")
+@pytest.mark.parametrize("same", [True, False], ids=["the same module", "kernels on disk"])
+def test_what_was_compiled_without_surgery_is_not_taken(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    """Its backward pass runs once; of a second task it would make zeros."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "kernels"))
+    monkeypatch.setattr(torch._functorch.config, "donated_buffer", True)  # as in a process without surgery so far
+    monkeypatch.setattr(torch.compiler.config, "cache_key_tag", "")
+    torch.compiler.reset()
+
+    def made(compile: str) -> mtlzoo.MMoE:
+        torch.manual_seed(0)
+        return mtlzoo.MMoE(toy.SCHEMA, embedding_dim=8, optimizer="sgd", lr=0.1, compile=compile)
+
+    def trained(module: mtlzoo.MMoE, *callbacks: L.Callback) -> dict[str, Tensor]:
+        options: dict[str, Any] = dict.fromkeys(
+            ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+        )
+        trainer = L.Trainer(max_steps=2, accelerator="cpu", callbacks=[*callbacks], limit_val_batches=0, **options)
+        trainer.fit(module, toy.InMemory(64))
+        return dict(module.state_dict())
+
+    module = made("network")
+    start = {name: value.clone() for name, value in module.state_dict().items()}
+    trained(module)
+    if same:
+        module.load_state_dict(start)
+    else:
+        torch.compiler.reset()
+        module = made("network")
+    compiled = trained(module, GradientSurgery(PCGrad()))
+    for name, weight in trained(made("none"), GradientSurgery(PCGrad())).items():
+        torch.testing.assert_close(compiled[name], weight, rtol=1e-4, atol=1e-5)
 
 
 def test_what_a_compiler_can_do_nothing_for_is_refused(toy: ModuleType) -> None:
