@@ -57,9 +57,9 @@ def test_wandb_run_can_be_grouped_by_model_data_rule_and_seed(
     assert isinstance(logger, WandbLogger)
     run = logger.experiment
     config = dict(run.config)
-    summary = set(dict(run.summary))
     name = run.name
-    run.finish()
+    run.finish()  # before it, wandb's service may not have counted in what came last
+    summary = set(dict(run.summary))
     assert {k: config[k] for k in ("model_name", "data_name", "rule_name", "seed")} == {
         "model_name": "MMoE",
         "data_name": "Synthetic",
