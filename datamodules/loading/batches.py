@@ -67,6 +67,7 @@ class BatchLoader:
                 "allowed are batch_size >= 1, 0 <= rank < world_size."
             )
         self.columns = columns
+        self._cut = columns  # or their copies where the model trains
         self.rows = len(next(iter(self.columns.values())))
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -97,8 +98,8 @@ class BatchLoader:
         """
         first = self._resumed or 0
         self._resumed = None
-        if self._keeps and self._lies != self.device and kept_on(self.device, self.columns):
-            self.columns = {name: column.to(self.device) for name, column in self.columns.items()}
+        if self._keeps and self._lies != self.device and kept_on(self.device, self._cut):
+            self._cut = {name: column.to(self.device) for name, column in self.columns.items()}
         batches = self._shuffled(first) if self.shuffle else self._in_order(first)
         pinned = self.device.type == "cuda" and self._lies.type == "cpu"
         for index, batch in enumerate(ahead(batches) if pinned else batches, start=first + 1):
@@ -151,8 +152,8 @@ class BatchLoader:
 
     @property
     def _lies(self) -> torch.device:
-        """Where the columns are, and batches are cut."""
-        return next(iter(self.columns.values())).device
+        """Where batches are cut."""
+        return next(iter(self._cut.values())).device
 
     def _share(self, start: int, stop: int) -> tuple[int, int]:
         """This process's part of the positions [start, stop): contiguous, sizes differ by at most one."""
@@ -165,7 +166,7 @@ class BatchLoader:
             begin = min(start + index * self.batch_size, stop)
             end = min(begin + self.batch_size, stop)
             rows = torch.arange(begin, end, device=self._lies)
-            yield {name: column[begin:end] for name, column in self.columns.items()} | {"row": rows}
+            yield {name: column[begin:end] for name, column in self._cut.items()} | {"row": rows}
 
     def _shuffled(self, first: int) -> Iterator[dict[str, Tensor]]:
         size = self.batch_size * self.world_size
@@ -187,7 +188,7 @@ class BatchLoader:
     def _take(self, positions: Tensor) -> dict[str, Tensor]:
         start, stop = self._share(0, len(positions))
         rows = positions[start:stop]
-        return {name: column.index_select(0, rows) for name, column in self.columns.items()} | {"row": rows}
+        return {name: column.index_select(0, rows) for name, column in self._cut.items()} | {"row": rows}
 
     def _windows(self) -> Iterator[Tensor]:
         """The epoch's order, int64, a window at a time."""

@@ -13,14 +13,16 @@ from mtlzoo.datamodules import Synthetic
 from mtlzoo.datamodules.loading import BatchLoader, device
 
 
+COLUMNS = {"categorical": torch.arange(202, dtype=torch.int32, device="cpu").view(101, 2)}
+
+
 @pytest.fixture
 def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "free_memory", lambda where: 0 if where.type == "cpu" else 2**30)
 
 
 def loader(shuffle: bool, where: torch.device, rank: int = 0) -> BatchLoader:
-    columns = {"categorical": torch.arange(202, dtype=torch.int32, device="cpu").view(101, 2)}
-    return BatchLoader(columns, 8, shuffle=shuffle, seed=3, rank=rank, world_size=2, device=where)
+    return BatchLoader(COLUMNS, 8, shuffle=shuffle, seed=3, rank=rank, world_size=2, device=where)
 
 
 @pytest.mark.usefixtures("roomy")
@@ -33,6 +35,7 @@ def test_batches_are_those_of_the_cpu(shuffle: bool) -> None:
                 assert {column.device for column in kept.values()} == {DEVICE}
                 assert all(torch.equal(kept[name].cpu(), column) for name, column in cut.items())
         assert here.state_dict() == there.state_dict()
+        assert there.columns is COLUMNS  # which may know more than a dictionary does, such as the rows' ids
 
 
 def test_data_that_do_not_fit_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,9 +60,8 @@ def trained(folder: Path) -> dict[str, Tensor]:
     loaded = trainer.train_dataloader
     assert isinstance(loaded, BatchLoader)
     assert loaded.device.type == DEVICE.type
-    assert next(iter(loaded.columns.values())).device.type == (
-        "cpu" if device.free_memory(DEVICE) == 0 else DEVICE.type
-    )
+    kept = "cpu" if device.free_memory(DEVICE) == 0 else DEVICE.type
+    assert {column.device.type for column in next(iter(loaded)).values()} == {kept}
     return {name: value.cpu() for name, value in model.state_dict().items()}
 
 
