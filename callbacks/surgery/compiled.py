@@ -4,6 +4,7 @@ import sys
 
 import torch
 from torch import _functorch
+from torch.compiler import config
 
 TAG = "backward passes that run again"
 
@@ -15,13 +16,14 @@ def let_passes_run_again() -> None:
     again, it gives zeros without a word (torch 2.13). What was compiled before in this process is compiled anew. So are
     kernels that torch finds on disk, as they don't tell which of the two they are: ours have names of their own.
     """
-    if not _functorch.config.donated_buffer:
+    if not _functorch.config.donated_buffer and _has_own_kernels():
         return
     _functorch.config.donated_buffer = False
-    config = getattr(torch.compiler, "config", None)
-    if config is not None and hasattr(config, "cache_key_tag"):
+    if not _has_own_kernels():
         config.cache_key_tag += TAG
-    else:  # before torch 2.7
-        torch._inductor.config.force_disable_caches = True
     if "torch._dynamo" in sys.modules:  # importing it takes seconds
         torch.compiler.reset()
+
+
+def _has_own_kernels() -> bool:
+    return TAG in config.cache_key_tag

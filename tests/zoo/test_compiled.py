@@ -76,7 +76,7 @@ def test_what_was_compiled_without_surgery_is_not_taken(
         torch.manual_seed(0)
         return mtlzoo.MMoE(toy.SCHEMA, embedding_dim=8, optimizer="sgd", lr=0.1, compile=compile)
 
-    def trained(module: mtlzoo.MMoE, *callbacks: L.Callback) -> dict[str, Tensor]:
+    def fitted(module: mtlzoo.MMoE, *callbacks: L.Callback) -> dict[str, Tensor]:
         options: dict[str, Any] = dict.fromkeys(
             ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
         )
@@ -86,14 +86,14 @@ def test_what_was_compiled_without_surgery_is_not_taken(
 
     module = made("network")
     start = {name: value.clone() for name, value in module.state_dict().items()}
-    trained(module)
+    fitted(module)
     if same:
         module.load_state_dict(start)
     else:
         torch.compiler.reset()
         module = made("network")
-    compiled = trained(module, GradientSurgery(PCGrad()))
-    for name, weight in trained(made("none"), GradientSurgery(PCGrad())).items():
+    compiled = fitted(module, GradientSurgery(PCGrad()))
+    for name, weight in fitted(made("none"), GradientSurgery(PCGrad())).items():
         torch.testing.assert_close(compiled[name], weight, rtol=1e-4, atol=1e-5)
 
 

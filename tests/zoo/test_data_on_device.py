@@ -12,7 +12,6 @@ from mtlzoo import SharedBottom
 from mtlzoo.datamodules import Synthetic
 from mtlzoo.datamodules.loading import BatchLoader, device
 
-
 COLUMNS = {"categorical": torch.arange(202, dtype=torch.int32, device="cpu").view(101, 2)}
 
 

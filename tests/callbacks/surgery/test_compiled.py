@@ -1,5 +1,6 @@
 """Whole modules compiled, by `torch.compile(module)` or in place: surgery is as exact as without."""
 
+import sys
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from foreign import Batch, Foreign, Manual, Tables
 from torch import Tensor, nn
 
 from mtlzoo.callbacks import GradientSurgery, LossBalancing, rules
+from mtlzoo.callbacks.surgery.compiled import TAG, let_passes_run_again
 
 NAMED = "{}: {}".format
 
@@ -73,3 +75,22 @@ def test_a_compiled_module_trains_as_it_does_by_itself(module_class: type[Foreig
     got = trained(module_class, callback(), how).state_dict()
     for name, weight in wanted.items():
         torch.testing.assert_close(got[name], weight, rtol=1e-9, atol=1e-11, msg=partial(NAMED, name))
+
+
+@pytest.mark.parametrize(
+    ("donated", "tag", "anew"),
+    [(True, "", 1), (False, "mine ", 1), (True, f"mine {TAG}", 1), (False, f"mine {TAG}", 0)],
+)
+def test_what_was_compiled_is_compiled_anew_unless_it_was_for_surgery(
+    donated: bool, tag: str, anew: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where somebody has forbidden to give buffers away, as what lies on disk may have been made before."""
+    monkeypatch.setattr(torch._functorch.config, "donated_buffer", donated)
+    monkeypatch.setattr(torch.compiler.config, "cache_key_tag", tag)
+    times = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: times.append(1))
+    monkeypatch.setitem(sys.modules, "torch._dynamo", torch)  # as if something had been compiled
+    let_passes_run_again()
+    assert not torch._functorch.config.donated_buffer
+    assert torch.compiler.config.cache_key_tag == (tag if TAG in tag else tag + TAG)
+    assert len(times) == anew
