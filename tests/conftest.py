@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from device import DEVICE, TESTS, OnDevice, reason_to_stay
+from chosen_device import DEVICE, TESTS, OnDevice, reason_to_stay
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mtlzoo.callbacks.runs import firsts, starts
+from mtlzoo.callbacks.equal_runs import firsts, starts
 
 OptimizerName: TypeAlias = Literal["adam", "adamw", "adagrad", "sgd"]
 DENSE: dict[str, type[Optimizer]] = {

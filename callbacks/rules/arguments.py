@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mtlzoo.callbacks.sent import sent
+from mtlzoo.callbacks.to_device import sent
 
 
 def check(rule: nn.Module, name: str, value: object, allowed: str, ok: bool) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from mtlzoo.callbacks.rules.arguments import check
 from mtlzoo.callbacks.rules.base import GradientRule
 from mtlzoo.callbacks.rules.draws import Draws
-from mtlzoo.callbacks.sent import sent
+from mtlzoo.callbacks.to_device import sent
 
 
 class GradDrop(GradientRule):

@@ -9,7 +9,7 @@ from torch import Tensor
 from mtlzoo.callbacks.rules.linalg.rounding import TINY
 from mtlzoo.callbacks.rules.orders import OrderedRule
 from mtlzoo.callbacks.rules.running import Running, weights_of
-from mtlzoo.callbacks.sent import sent
+from mtlzoo.callbacks.to_device import sent
 
 MOST_TASKS = 9
 CHUNK = 2**22

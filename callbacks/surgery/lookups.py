@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from mtlzoo.callbacks.runs import firsts, starts
+from mtlzoo.callbacks.equal_runs import firsts, starts
 
 _MEAN, _MAX = 1, 2
 

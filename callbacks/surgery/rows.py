@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mtlzoo.callbacks.runs import firsts
+from mtlzoo.callbacks.equal_runs import firsts
 
 _LARGE = 1 << 16
 

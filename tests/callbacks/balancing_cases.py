@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR, DEVICE
+from chosen_device import ACCELERATOR, DEVICE
 from foreign import Batch, Foreign
 from torch import Tensor
 from torch.utils.data import DataLoader

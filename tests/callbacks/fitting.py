@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from device import ACCELERATOR, DEVICE
+from chosen_device import ACCELERATOR, DEVICE
 from foreign import Foreign, batch
 from torch import nn
 from torch.utils.data import DataLoader

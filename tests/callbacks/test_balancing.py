@@ -18,7 +18,7 @@ from balancing_cases import (
     zoo_columns,
     zoo_model,
 )
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from foreign import Batch, Foreign, Manual, SparseTables, TwoOptimizers, batch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.precision import MixedPrecision

@@ -5,7 +5,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import NAME
+from chosen_device import NAME
 from fitting import QUIET
 from foreign import Tables, batch
 from lightning.pytorch.accelerators import CPUAccelerator

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from torch import Tensor
 
 from mtlzoo.callbacks import ParquetPredictions, parts

@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import DEVICE
+from chosen_device import DEVICE
 from fitting import fit_on
 from foreign import Foreign, batch
 from lightning.fabric.plugins import TorchCheckpointIO

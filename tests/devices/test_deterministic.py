@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import device
 import pytest
 import torch
 import train_script as toy
+from chosen_device import DEVICE, NAME
 from every_model import MODELS, build, trainer
 from every_rule import builders
 
@@ -18,7 +18,7 @@ from mtlzoo.callbacks.rules import GradientRule, GramianRule, LossRule
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.tasks import Task
 
-if device.NAME != "pretended":
+if NAME != "pretended":
     pytest.skip("refusals of the pretended device: MTLZOO_TEST_DEVICE=pretended", allow_module_level=True)
 
 from refused import LIMIT, deterministic
@@ -57,13 +57,13 @@ def test_surgery(at: Any, tmp_path: Path) -> None:
 def test_rules_on_gramians(make: Callable[[int], GramianRule], tasks: int) -> None:
     rule = make(tasks)
     rule.allocate(5, tasks)
-    rule.to(device.DEVICE)
+    rule.to(DEVICE)
     if getattr(rule, "order", "") == "mean" and tasks > 9:
         pytest.skip("refuses so many tasks")
-    rows = torch.randn(5, tasks, 8, dtype=torch.float64).to(device.DEVICE)
-    given = {"losses": torch.rand(tasks).double().to(device.DEVICE)} if rule.needs_losses else {}
+    rows = torch.randn(5, tasks, 8, dtype=torch.float64).to(DEVICE)
+    given = {"losses": torch.rand(tasks).double().to(DEVICE)} if rule.needs_losses else {}
     with deterministic():
-        rule(rows @ rows.mT, groups=torch.arange(5).to(device.DEVICE), **given)
+        rule(rows @ rows.mT, groups=torch.arange(5).to(DEVICE), **given)
 
 
 @pytest.mark.parametrize("name", rules.__all__)
@@ -79,21 +79,21 @@ def test_other_rules(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["binary", "regression", "multiclass", "multilabel"])
 def test_metrics(kind: Any) -> None:
     task = Task("t", kind, classes=3) if kind.startswith("multi") else Task("t", kind)
-    metrics = TaskMetrics(task, grouped=kind == "binary").to(device.DEVICE)
+    metrics = TaskMetrics(task, grouped=kind == "binary").to(DEVICE)
     logits, labels = torch.randn(40, task.outputs), torch.randint(0, 2, (40, task.label_width)).float()
     with deterministic():
         for _ in range(2):
-            group = torch.randint(0, 5, (40,)).to(device.DEVICE)
-            metrics.update(logits.to(device.DEVICE), labels.to(device.DEVICE), None, group)
+            group = torch.randint(0, 5, (40,)).to(DEVICE)
+            metrics.update(logits.to(DEVICE), labels.to(DEVICE), None, group)
         assert metrics.compute()
 
 
 def test_it_refuses() -> None:
-    there = torch.rand(4).to(device.DEVICE)
+    there = torch.rand(4).to(DEVICE)
     with deterministic():
         there.long().cumsum(0)
         with pytest.raises(RuntimeError, match="cumsum does not have a deterministic"):
             there.cumsum(0)
         with pytest.raises(RuntimeError, match="cusolver"):
-            torch.linalg.eigh(torch.zeros(LIMIT + 1, 1, 1).to(device.DEVICE))
+            torch.linalg.eigh(torch.zeros(LIMIT + 1, 1, 1).to(DEVICE))
     there.cumsum(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from device import TESTS
+from chosen_device import TESTS
 
 SECTIONS = {"tests", "exactness", "training", "surgery", "evaluation"}
 WITHOUT = """

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from device import TESTS
+from chosen_device import TESTS
 
 CENTRE = (
     "zoo/test_golden_models.py",  # skipped without golden numbers

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import device
 import lightning as L
 import pytest
 import torch
 import train_script as toy
+from chosen_device import DEVICE, NAME
 from every_model import MODELS, build, trainer
 from every_rule import builders
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ from mtlzoo.callbacks import (
 from mtlzoo.callbacks.rules import GradientRule, GramianRule, LossRule
 from mtlzoo.optim import DENSE
 
-if device.NAME != "pretended":
+if NAME != "pretended":
     pytest.skip("counts on the pretended device: see test_pretended.py", allow_module_level=True)
 
 from waits import counted
@@ -89,10 +89,10 @@ def balanced(rule: type[LossRule]) -> Waits:
 def asked(make: Callable[[int], GramianRule]) -> Waits:
     rule = make(3)
     rule.allocate(5, 3)
-    rule.to(device.DEVICE)
-    given = {"losses": torch.rand(3).double().to(device.DEVICE)} if rule.needs_losses else {}
-    gradients = torch.randn(5, 3, 8, dtype=torch.float64).to(device.DEVICE)
-    groups = torch.arange(5).to(device.DEVICE)
+    rule.to(DEVICE)
+    given = {"losses": torch.rand(3).double().to(DEVICE)} if rule.needs_losses else {}
+    gradients = torch.randn(5, 3, 8, dtype=torch.float64).to(DEVICE)
+    groups = torch.arange(5).to(DEVICE)
     for _ in range(2):
         with counted() as waits:
             rule(gradients @ gradients.mT, groups=groups, **given)
@@ -207,7 +207,7 @@ def test_the_table_knows_its_cases() -> None:
     ],
 )
 def test_finds_waits(run: Callable[[Tensor], Any]) -> None:
-    x = torch.arange(1.0, 4.0).to(device.DEVICE)
+    x = torch.arange(1.0, 4.0).to(DEVICE)
     with counted() as waits:
         run(x)
     assert sum(waits.values()) == 1, waits

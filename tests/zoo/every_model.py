@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from torch import Tensor
 
 import mtlzoo

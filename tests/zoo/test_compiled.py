@@ -9,9 +9,11 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
+from torch._functorch import config as functorch_config
+from torch.compiler import config as compiler_config
 
 import mtlzoo
 from mtlzoo.callbacks import GradientSurgery, PCGrad
@@ -68,8 +70,6 @@ def test_what_was_compiled_without_surgery_is_not_taken(
 ) -> None:
     """Its backward pass runs once; of a second task it would make zeros."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "kernels"))
-    monkeypatch.setattr(torch._functorch.config, "donated_buffer", True)  # as in a process without surgery so far
-    monkeypatch.setattr(torch.compiler.config, "cache_key_tag", "")
     torch.compiler.reset()
 
     def made(compile: str) -> mtlzoo.MMoE:
@@ -84,17 +84,19 @@ def test_what_was_compiled_without_surgery_is_not_taken(
         trainer.fit(module, toy.InMemory(64))
         return dict(module.state_dict())
 
-    module = made("network")
-    start = {name: value.clone() for name, value in module.state_dict().items()}
-    fitted(module)
-    if same:
-        module.load_state_dict(start)
-    else:
-        torch.compiler.reset()
+    # As in a process without surgery so far.
+    with functorch_config.patch(donated_buffer=True), compiler_config.patch(cache_key_tag=""):  # type: ignore[attr-defined]
         module = made("network")
-    compiled = fitted(module, GradientSurgery(PCGrad()))
-    for name, weight in fitted(made("none"), GradientSurgery(PCGrad())).items():
-        torch.testing.assert_close(compiled[name], weight, rtol=1e-4, atol=1e-5)
+        start = {name: value.clone() for name, value in module.state_dict().items()}
+        fitted(module)
+        if same:
+            module.load_state_dict(start)
+        else:
+            torch.compiler.reset()
+            module = made("network")
+        compiled = fitted(module, GradientSurgery(PCGrad()))
+        for name, weight in fitted(made("none"), GradientSurgery(PCGrad())).items():
+            torch.testing.assert_close(compiled[name], weight, rtol=1e-4, atol=1e-5)
 
 
 def test_what_a_compiler_can_do_nothing_for_is_refused(toy: ModuleType) -> None:

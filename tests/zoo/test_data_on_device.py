@@ -5,7 +5,7 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR, DEVICE
+from chosen_device import ACCELERATOR, DEVICE
 from torch import Tensor
 
 from mtlzoo import SharedBottom

@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from every_model import MODELS
 from torch import Tensor
 from torch.utils.data import DataLoader

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 
 import mtlzoo
 from mtlzoo.cli import main

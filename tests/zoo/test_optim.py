@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from device import DEVICE
+from chosen_device import DEVICE
 from torch import Tensor, nn
 
 from mtlzoo.optim import DENSE, RowOptimizer, Together, clip_gradients, coalesce

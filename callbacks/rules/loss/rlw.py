@@ -8,7 +8,7 @@ from torch import Tensor
 from mtlzoo.callbacks.rules.base import LossRule
 from mtlzoo.callbacks.rules.draws import Draws
 from mtlzoo.callbacks.rules.linalg.simplex import masked_softmax
-from mtlzoo.callbacks.sent import sent
+from mtlzoo.callbacks.to_device import sent
 
 
 class RLW(LossRule):

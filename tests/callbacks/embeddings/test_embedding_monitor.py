@@ -8,7 +8,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from device import ACCELERATOR, DEVICE
+from chosen_device import ACCELERATOR, DEVICE
 from lightning.pytorch.callbacks import ModelCheckpoint
 from recorder import Gallery, Recorder
 from torch import Tensor, nn

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from gated import EXPERTS, TASKS, Declared, Gated, columns
 from lightning.pytorch.callbacks import ModelCheckpoint
 from recorder import Gallery, Recorder

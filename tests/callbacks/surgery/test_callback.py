@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from fitting import LEVELS, NAMED, fit
 from foreign import MODULES, Batch, Foreign, Joint, Manual, SparseTables, Tables, batch
 from reference import jacobian, reference

@@ -9,6 +9,8 @@ import torch
 from fitting import LEVELS, fit
 from foreign import Batch, Foreign, Manual, Tables
 from torch import Tensor, nn
+from torch._functorch import config as functorch_config
+from torch.compiler import config as compiler_config
 
 from mtlzoo.callbacks import GradientSurgery, LossBalancing, rules
 from mtlzoo.callbacks.surgery.compiled import TAG, let_passes_run_again
@@ -85,12 +87,11 @@ def test_what_was_compiled_is_compiled_anew_unless_it_was_for_surgery(
     donated: bool, tag: str, anew: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where somebody has forbidden to give buffers away, as what lies on disk may have been made before."""
-    monkeypatch.setattr(torch._functorch.config, "donated_buffer", donated)
-    monkeypatch.setattr(torch.compiler.config, "cache_key_tag", tag)
     times = []
     monkeypatch.setattr(torch.compiler, "reset", lambda: times.append(1))
     monkeypatch.setitem(sys.modules, "torch._dynamo", torch)  # as if something had been compiled
-    let_passes_run_again()
-    assert not torch._functorch.config.donated_buffer
-    assert torch.compiler.config.cache_key_tag == (tag if TAG in tag else tag + TAG)
+    with functorch_config.patch(donated_buffer=donated), compiler_config.patch(cache_key_tag=tag):  # type: ignore[attr-defined]
+        let_passes_run_again()
+        assert not functorch_config.donated_buffer
+        assert compiler_config.cache_key_tag == (tag if TAG in tag else tag + TAG)
     assert len(times) == anew

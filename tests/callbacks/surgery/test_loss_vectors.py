@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR, DEVICE
+from chosen_device import ACCELERATOR, DEVICE
 from fitting import LEVELS, assert_same, fit, trained
 from foreign import Batch, Foreign, batch
 from torch import Tensor, nn

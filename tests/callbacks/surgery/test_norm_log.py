@@ -7,7 +7,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from recommenders import TASKS, Recommender, TwoBatches, batch
 from recorder import Recorder
 from torch import Tensor

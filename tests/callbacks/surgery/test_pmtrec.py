@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from fitting import NAMED, QUIET, fit_on
 from recommenders import TASKS, Graph, Mixed, PlainGraph, Recommender, TwoBatches, data_of
 from recorder import Keep

@@ -5,7 +5,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from foreign import Batch, Foreign, Manual, SparseTables, Tied, batch
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn

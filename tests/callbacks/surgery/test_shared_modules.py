@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 
 import mtlzoo
 from mtlzoo.callbacks import GradientSurgery, rules

@@ -5,7 +5,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader

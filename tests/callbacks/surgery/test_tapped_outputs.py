@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from foreign import TASKS, Batch, Foreign, batch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader

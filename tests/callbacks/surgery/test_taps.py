@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from foreign import TASKS, Batch, Foreign, Manual, PartlyShared, batch
 from reference import jacobian
 from torch import Tensor

@@ -8,7 +8,7 @@ import lightning as L
 import pytest
 import torch
 import torchjd.aggregation
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from foreign import Foreign, batch
 from reference import expected, jacobian
 from torch import Tensor

@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 

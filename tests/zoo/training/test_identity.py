@@ -10,7 +10,7 @@ import lightning as L
 import polars as pl
 import pytest
 import torch
-from device import ACCELERATOR
+from chosen_device import ACCELERATOR
 from torch.utils.data import DataLoader
 
 import mtlzoo
