@@ -14,6 +14,16 @@ def top_by_key(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, fi
 
     A score and its item make one whole number, the score in the upper bits and the items from the last to the first in
     the lower: no two are equal, so the k largest are those of the ranking, ties by the smaller id included.
+
+    Args:
+        users: Vectors [B, d].
+        items: Vectors [I, d].
+        k: Items per user, at least 1.
+        excluded: Ids that a user is not shown, int [B, S], padded with 0.
+        first: Ids below it are no items.
+
+    Returns:
+        Ids, int64 [B, k], best first; 0 where there are no more.
     """
     number = len(items)
     size = max(1, SCORES // max(number, 1))
