@@ -67,7 +67,8 @@ class BatchLoader:
                 "allowed are batch_size >= 1, 0 <= rank < world_size."
             )
         self.columns = columns
-        self._cut = columns  # or their copies where the model trains
+        self._cut = columns  # the same, or their copies where the model trains
+        self._cut_of = columns
         self.rows = len(next(iter(self.columns.values())))
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -98,6 +99,8 @@ class BatchLoader:
         """
         first = self._resumed or 0
         self._resumed = None
+        if self._cut_of is not self.columns:  # somebody has given it others
+            self._cut = self._cut_of = self.columns
         if self._keeps and self._lies != self.device and kept_on(self.device, self._cut):
             self._cut = {name: column.to(self.device) for name, column in self.columns.items()}
         batches = self._shuffled(first) if self.shuffle else self._in_order(first)

@@ -37,6 +37,17 @@ def test_batches_are_those_of_the_cpu(shuffle: bool) -> None:
         assert there.columns is COLUMNS  # which may know more than a dictionary does, such as the rows' ids
 
 
+@pytest.mark.usefixtures("roomy")
+@pytest.mark.parametrize("where", [torch.device("cpu"), DEVICE])
+def test_columns_that_somebody_changes_are_those_of_the_batches(where: torch.device) -> None:
+    """Before the first batch and after it."""
+    changed = loader(False, where)
+    for factor in (2, 3):
+        changed.columns = {"categorical": COLUMNS["categorical"] * factor}
+        first = next(iter(changed))["categorical"]
+        assert torch.equal(first.cpu(), COLUMNS["categorical"][: len(first)] * factor)
+
+
 def test_data_that_do_not_fit_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     for room, kept in ((4 * 202 * 4, True), (4 * 202 * 4 - 1, False)):
         monkeypatch.setattr(device, "free_memory", lambda _, room=room: room)
