@@ -1,20 +1,17 @@
 """From a checkpoint file to a model, whatever its class; a file from somebody else runs no code."""
 
 import errno
-import inspect
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import mtlzoo
+from mtlzoo.export.folder import read_folder
 from mtlzoo.module import MultiTaskModule
-from mtlzoo.schema import FeatureSchema
-from mtlzoo.training.identity import DATA
+from mtlzoo.saved_model import is_whole, make
 
 BEGINNINGS = {
     b"<": "a web page",
@@ -33,13 +30,13 @@ def load(
     model: type[MultiTaskModule] | None = None,
     **changes: Any,
 ) -> MultiTaskModule:
-    """The model of a checkpoint, of the class that was saved, ready to predict.
+    """The model of a checkpoint or of an exported folder, of the class that was saved, ready to predict.
 
     Nothing is imported because a file says so: the class is one of `mtlzoo`, one that this process has imported, or
     `model`.
 
     Args:
-        path: Checkpoint written by a Trainer.
+        path: Checkpoint written by a Trainer, or a folder of ``mtlzoo export`` or `save_pretrained`.
         map_location: Device of the weights.
         model: The class, where the file names one that this process does not know.
         **changes: Constructor arguments that replace the saved ones.
@@ -48,24 +45,12 @@ def load(
         The model in evaluation mode.
 
     Raises:
-        ValueError: The file is damaged, or no checkpoint of an mtlzoo model, or names a class that is not known.
+        ValueError: What is there is damaged, or no model of mtlzoo, or names a class that is not known.
     """
-    checkpoint = read(path, map_location)
-    kind = model or find_class(checkpoint, path)
-    options = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
-    accepted = inspect.signature(kind).parameters
-    if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in accepted.values()):
-        options = {name: value for name, value in options.items() if name in accepted}  # the others it sets by itself
-    try:
-        made = kind(**{**options, **changes})
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: {kind.__name__} can't be made of its options: {error}") from error
-    try:
-        made.load_state_dict(checkpoint["state_dict"])
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    made.trained_on = checkpoint.get(DATA)
-    return made.to(map_location).eval()
+    saved = read_folder(Path(path)) if Path(path).is_dir() else read(path, map_location)
+    made = make(saved, path, MultiTaskModule, map_location, model, **changes)  # type: ignore[type-abstract]
+    made.loaded_from = Path(path).absolute()
+    return made
 
 
 def read(path: str | os.PathLike[str], map_location: Any = "cpu", *, mmap: bool = False) -> dict[str, Any]:
@@ -90,54 +75,9 @@ def read(path: str | os.PathLike[str], map_location: Any = "cpu", *, mmap: bool 
         raise ValueError(f"{path} is not a checkpoint of an mtlzoo model: {found}.") from None
     if not isinstance(checkpoint, dict) or "mtlzoo" not in checkpoint:
         raise ValueError(f"{path} is not a checkpoint of an mtlzoo model: it has no entry 'mtlzoo'.")
-    if not _is_whole(checkpoint):
+    if not is_whole(checkpoint):
         raise ValueError(f"{path} is not a whole checkpoint: class, options or weights of the model are missing.")
     return checkpoint
-
-
-def _is_whole(checkpoint: Mapping[str, Any]) -> bool:
-    """Whether it has class, options and weights of a model, and what is noted of its data is a note."""
-    who, options, weights, data = (
-        checkpoint.get(part, {}) for part in ("mtlzoo", "hyper_parameters", "state_dict", DATA)
-    )
-    if not all(isinstance(part, Mapping) for part in (who, options, weights, data)):
-        return False
-    if not {"module", "class"} <= set(who) or (DATA in checkpoint and not {"vocabulary", "fingerprint"} <= set(data)):
-        return False
-    try:
-        FeatureSchema.from_dict(options["schema"])
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return False
-    named = (isinstance(name, str) and isinstance(weight, torch.Tensor) for name, weight in weights.items())
-    return "state_dict" in checkpoint and all(named)
-
-
-def find_class(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> type[MultiTaskModule]:
-    """The class of a checkpoint's model; imports nothing that the file names, and looks at no attribute of it.
-
-    Raises:
-        ValueError: No public model of `mtlzoo`, and no model that this process has imported.
-    """
-    module, name = str(checkpoint["mtlzoo"]["module"]), str(checkpoint["mtlzoo"]["class"])
-    if name in mtlzoo._HOMES and module in ("mtlzoo", f"mtlzoo.{mtlzoo._HOMES[name]}"):
-        found = getattr(mtlzoo, name)
-    else:
-        # The last, as a notebook defines a class again and again.
-        known = [kind for kind in _models() if (kind.__module__, kind.__qualname__) == (module, name)]
-        found = known[-1] if known else None
-    if not (isinstance(found, type) and issubclass(found, MultiTaskModule)) or inspect.isabstract(found):
-        raise ValueError(
-            f"{path} holds a {module}.{name}, which is no model of mtlzoo and none that this process has imported; "
-            "what a file names is not imported. If you trust it, import it first or give the class: mtlzoo.load(path, "
-            f"model={name.rpartition('.')[2]}); on the command line --model {module}.{name}."
-        )
-    return found
-
-
-def _models(base: Any = MultiTaskModule) -> Iterator[type[MultiTaskModule]]:
-    for kind in base.__subclasses__():
-        yield kind
-        yield from _models(kind)
 
 
 def _damage(path: Path) -> str | None:

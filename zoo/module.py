@@ -13,9 +13,10 @@ from mtlzoo.constants import Constants
 from mtlzoo.layers import check_sizes
 from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE, OptimizerName
+from mtlzoo.pretrained import PretrainedModule
 from mtlzoo.schema import Batch, FeatureSchema
 from mtlzoo.tasks import KINDS, VECTOR_KINDS, TaskKind
-from mtlzoo.training.optimised import Compiled, OptimisedModule
+from mtlzoo.training.optimised import Compiled
 from mtlzoo.training.schedules import SCHEDULES, Schedule
 from mtlzoo.training.train_losses import TrainLosses
 
@@ -23,7 +24,7 @@ Schema: TypeAlias = FeatureSchema | dict[str, Any]
 """A schema, or what its `to_dict` gives, as checkpoints hold it."""
 
 
-class MultiTaskModule(Constants, OptimisedModule):
+class MultiTaskModule(Constants, PretrainedModule):
     """Base class: losses per task, manual optimisation, metrics, schedules. A model adds the network and `forward`.
 
     The optimisation is manual and lives in `OptimisedModule` alone: `training_step` builds the vector of the tasks'

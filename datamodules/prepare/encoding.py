@@ -198,5 +198,7 @@ def _plain_type(dtype: pl.DataType) -> dict[str, Any]:
 
 def _type(plain: Mapping[str, Any]) -> pl.DataType:
     options = {name: value for name, value in plain.items() if name != "type"}
-    dtype: pl.DataType = getattr(pl, plain["type"])(**options)
-    return dtype
+    kind = getattr(pl, plain["type"], None)
+    if not (isinstance(kind, type) and issubclass(kind, pl.DataType)):  # a file from a stranger may name anything
+        raise DataError(f"{FILE}: {plain['type']!r} is no type of polars. Take the folder from another copy.")
+    return kind(**options)

@@ -153,12 +153,21 @@ def _blamed(columns: Mapping[str, Any]) -> str:
     return ""
 
 
-def _parquet(frame: pl.DataFrame, name: str) -> bytes:
+def refuse_objects(frame: pl.DataFrame, name: str) -> None:
+    """Refuses columns of Python's objects.
+
+    Raises:
+        DataError: The first of them.
+    """
     if objects := [column for column, dtype in frame.schema.items() if dtype == pl.Object]:
         value = next((value for value in frame[objects[0]] if value is not None), None)
         raise DataError(
             f"{name}: column {objects[0]!r} holds {_kind(value)}s; allowed are numbers, texts, times and lists."
         )
+
+
+def _parquet(frame: pl.DataFrame, name: str) -> bytes:
+    refuse_objects(frame, name)
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
     return buffer.getvalue()

@@ -1,6 +1,7 @@
 """Where a former training keeps what it learned of its data: a run, a checkpoint, or a prepared folder."""
 
 import pickle
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ def find_encoding(like: str | PathLike[str]) -> Encoding:
     """The encoding of a former training.
 
     Args:
-        like: The folder of a run, which keeps it under ``encoding``; a checkpoint, which is looked for in its run
-            folder, then in the prepared data that it was trained on; or a prepared folder.
+        like: The folder of a run or an exported one, which keep it under ``encoding``; a checkpoint, which is looked
+            for in its run folder, then in the prepared data that it was trained on; or a prepared folder.
 
     Raises:
         DatasetNotFoundError: Nothing there, or nothing that says how its data were encoded.
@@ -27,18 +28,40 @@ def find_encoding(like: str | PathLike[str]) -> Encoding:
     """
     path = Path(like).expanduser()
     if path.is_dir():
-        noted, places = None, [path, path / "encoding"]
-    elif path.is_file():
+        return _of_training([path, path / "encoding"], None, f"like={path}")
+    if path.is_file():
         noted = _noted(path)
-        places = [path.absolute().parent.parent / "encoding", *([Path(noted["folder"])] if "folder" in noted else [])]
-    else:
-        raise DatasetNotFoundError(
-            f"like={path}: no such file or folder. Give a run, a checkpoint or a prepared folder."
-        )
+        return _of_training(_places(path, noted), noted, f"like={path}")
+    raise DatasetNotFoundError(f"like={path}: no such file or folder. Give a run, a checkpoint or a prepared folder.")
+
+
+def encoding_of(noted: Mapping[str, Any], loaded_from: Path | None, name: str) -> Encoding:
+    """The encoding of the data that a model was trained on.
+
+    Args:
+        noted: What the model notes of them; see `mtlzoo.training.identity`.
+        loaded_from: Its checkpoint, or the folder that it was exported to; None for a model that no file holds.
+        name: Of the model, for messages.
+
+    Raises:
+        DatasetNotFoundError: As of `find_encoding`.
+        DataError: As of `find_encoding`.
+    """
+    return _of_training(_places(loaded_from, noted), noted, name)
+
+
+def _places(path: Path | None, noted: Mapping[str, Any]) -> list[Path]:
+    """Where the encoding may lie: beside the model, or in the prepared data."""
+    kept = [] if path is None else [(path if path.is_dir() else path.absolute().parent.parent) / "encoding"]
+    return [*kept, *([Path(noted["folder"])] if "folder" in noted else [])]
+
+
+def _of_training(places: list[Path], noted: Mapping[str, Any] | None, name: str) -> Encoding:
     found = [Encoding(place) for place in places if (place / FILE).is_file()]
     if not found:
+        looked = " or ".join(map(str, places)) or "any folder that is known"
         raise DatasetNotFoundError(
-            f"like={path}: no {FILE} in {' or '.join(map(str, places))}, so nothing says how its data were encoded. "
+            f"{name}: no {FILE} in {looked}, so nothing says how its data were encoded. "
             "Give the run or the prepared folder of the training, or prepare its data again (mtlzoo prepare)."
         )
     if noted is None:
@@ -49,7 +72,7 @@ def find_encoding(like: str | PathLike[str]) -> Encoding:
         ):
             return encoding
     raise DataError(
-        f"like={path}: {' and '.join(str(encoding.folder) for encoding in found)} belong to another training than the "
+        f"{name}: {' and '.join(str(encoding.folder) for encoding in found)} belong to another training than the "
         "checkpoint. Give the run or the prepared folder of its training."
     )
 

@@ -33,6 +33,7 @@ COMMANDS = {
         "runs on users and items that train has few rows of, side by side",
         "mtlzoo.cli.compare_cold_start",
     ),
+    "export": ("write a trained model as a folder that answers raw rows", "mtlzoo.cli.export"),
     "dashboard": ("W&B workspaces and a report of a project's runs", "mtlzoo.cli.dashboard"),
 }
 """What each command does, and the module whose ``run(args)`` does it."""

@@ -10,9 +10,11 @@ import lightning as L
 from jsonargparse import Namespace, dict_to_namespace
 
 from mtlzoo.callbacks.atomic import own_folder
-from mtlzoo.checkpoint import find_class, read
+from mtlzoo.checkpoint import read
 from mtlzoo.cli.parser import import_class, plain
 from mtlzoo.datamodules.base import MultiTaskDataModule
+from mtlzoo.module import MultiTaskModule
+from mtlzoo.saved_model import find_class
 from mtlzoo.schema import FeatureSchema
 from mtlzoo.training.identity import DATA, check_columns, check_meaning
 
@@ -45,7 +47,7 @@ def model_of(checkpoint: Mapping[str, Any], path: Path) -> Namespace:
     Raises:
         ValueError: No model of ours, and none that was imported; see `find_class`.
     """
-    kind = find_class(checkpoint, path)
+    kind = find_class(checkpoint, path, MultiTaskModule)  # type: ignore[type-abstract]
     options = {"schema": None, **_options(checkpoint)}  # the schema comes from the data
     namespace: Namespace = dict_to_namespace(
         {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": options}

@@ -1,0 +1,43 @@
+"""Predictions as a table of the kind that their rows came in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+
+from mtlzoo.datamodules.values.arrow import from_table
+
+
+def in_kind(given: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Any:
+    """Columns as a table.
+
+    Args:
+        given: What the rows came in; see `mtlzoo.datamodules.prepare.frames.as_frame`.
+        columns: By name: numbers [N], or [N, K], which become lists.
+
+    Returns:
+        A frame of pandas with the index of `given`, a frame (lazy where `given` was) of polars, a dictionary of lists,
+        a list of dictionaries, or an Arrow table.
+    """
+    if isinstance(given, pd.DataFrame):
+        plain = {name: values if values.ndim == 1 else list(values) for name, values in columns.items()}
+        return pd.DataFrame(plain, index=given.index)
+    if isinstance(given, Mapping):
+        return {name: values.tolist() for name, values in columns.items()}
+    if isinstance(given, list):
+        lists = [values.tolist() for values in columns.values()]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+    table = pa.table({name: _arrow(values) for name, values in columns.items()})
+    if isinstance(given, pl.LazyFrame):
+        return from_table(table).lazy()
+    return from_table(table) if isinstance(given, pl.DataFrame) else table
+
+
+def _arrow(values: npt.NDArray[Any]) -> pa.Array:
+    """Numbers, or lists of them."""
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+    return flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])

@@ -1,0 +1,49 @@
+"""``mtlzoo export``: a trained model as a folder that answers raw rows, here and elsewhere."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtlzoo.checkpoint import load
+from mtlzoo.cli.agreement import peek
+from mtlzoo.cli.parser import Parser
+from mtlzoo.cli.run_folder import folder_of, named_checkpoint, read_json
+from mtlzoo.export.folder import write_folder
+
+
+def run(args: Sequence[str]) -> None:
+    """Writes the folder and says where it is."""
+    parser = Parser(prog="mtlzoo export", description="Writes a trained model as a folder (docs/answers.md).")
+    parser.add_argument("-c", "--config", type=str | None, help="config.yaml of the run.")
+    parser.add_argument("--ckpt_path", type=str, default="best", help="best or last of the run, or a path.")
+    parser.add_argument("--out", type=str, required=True, help="Folder: new, or of an earlier export.")
+    options = parser.parse_args(list(args[1:]))
+    checkpoint = _checkpoint(options.ckpt_path, options.config)
+    model = load(checkpoint)
+    encoding, config = model.encoding, model.run_config
+    write_folder(Path(options.out), model, encoding=encoding, config=config, metrics=_tested(checkpoint))
+    print(f"Exported: {options.out}")
+
+
+def _checkpoint(wanted: str, config: str | None) -> Path:
+    """The file that was asked for."""
+    if wanted not in ("best", "last"):
+        path = Path(wanted).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no checkpoint {path}. Give its path, or best or last with -c.")
+        return path
+    if config is None:
+        raise ValueError(f"--ckpt_path {wanted} of which run? Give -c RUN/config.yaml, or the path of a checkpoint.")
+    path = Path(config).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no config {path}. Give the config.yaml of a run.")
+    return named_checkpoint(wanted, [path], path.parent, "")
+
+
+def _tested(checkpoint: Path) -> dict[str, float]:
+    """Metrics of the last test in the run, where it tested this checkpoint."""
+    folder = folder_of(checkpoint)
+    if folder is None or not (folder / "results.json").is_file():
+        return {}
+    results, saved = read_json(folder / "results.json"), peek(checkpoint)
+    same = Path(str(results.get("checkpoint"))).name == checkpoint.name and results.get("step") == saved["global_step"]
+    return dict(results["metrics"]) if same else {}

@@ -1,0 +1,164 @@
+"""`PretrainedModule`: a trained model as a folder that others take, and its answers to raw rows."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Self
+from weakref import WeakKeyDictionary
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from mtlzoo.saved_model import make
+from mtlzoo.training.identity import check_meaning
+from mtlzoo.training.optimised import OptimisedModule
+
+# What reads and encodes rows is imported where it is used: a training needs none of it here.
+
+_ENCODERS: WeakKeyDictionary[nn.Module, tuple[Any, Any, int]] = WeakKeyDictionary()
+"""What a model's data were when it was last asked, the encoder of rows, and rows of a batch; not in the models, which
+are copied and sent to other processes."""
+
+
+class PretrainedModule(OptimisedModule):
+    """What a model is when it is trained: saved with all that answering needs, loaded, asked."""
+
+    loaded_from: Path | None = None
+    """Checkpoint or exported folder that the model was loaded from."""
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], map_location: Any = "cpu", **changes: Any) -> Self:
+        """The model of a folder that `save_pretrained` or ``mtlzoo export`` wrote, in evaluation mode.
+
+        Args:
+            folder: The folder.
+            map_location: Device of the weights.
+            **changes: Constructor arguments that replace the saved ones.
+
+        Raises:
+            ValueError: The folder is damaged, incomplete or something else, or holds a model of another class.
+        """
+        from mtlzoo.export.folder import read_folder
+
+        place = Path(folder)
+        if not place.is_dir():
+            raise ValueError(f"{place} is no folder. Give one that mtlzoo export or save_pretrained wrote.")
+        made = make(read_folder(place), place, cls, map_location, None, **changes)
+        made.loaded_from = place.absolute()
+        return made
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the folder of ``mtlzoo export``: weights, options, schema, vocabularies, a card.
+
+        Without what its training learned of the data, where these were not of `mtlzoo`: the model loads, and answers no
+        raw rows.
+
+        Args:
+            folder: New, or of an earlier export that nobody changed.
+
+        Raises:
+            ValueError: The folder holds something else, or an option of the model is no plain value.
+            DatasetNotFoundError: Nothing says any more how the data of its training were encoded.
+        """
+        from mtlzoo.export.folder import write_folder
+
+        encoding = None if self.trained_on is None else self.encoding
+        write_folder(Path(folder), self, encoding=encoding, config=self.run_config, metrics={})
+
+    def predict(self, rows: Any) -> Any:
+        """Answers to raw rows, as ``mtlzoo predict`` writes them: the same numbers, batch by batch, in the same order.
+
+        Nothing is written, no label is needed, and no `Trainer`: predictions are in 32 bits (64 of a regression's
+        values) on the model's device.
+
+        Args:
+            rows: Of pandas, polars or Arrow, a dictionary of columns, or a list of dictionaries; with at least the
+                columns of the features.
+
+        Returns:
+            In the kind of `rows`, with a column per task: probability, value of a regression, or for multiclass and
+            multilabel a list of the probabilities of the classes.
+
+        Raises:
+            DataError: Columns that are missing, or values that they may not hold.
+            ValueError: The model was not trained on data of mtlzoo.
+            DatasetNotFoundError: Nothing says any more how the data of its training were encoded.
+        """
+        from mtlzoo.datamodules.errors import DataWarning
+        from mtlzoo.datamodules.prepare.frames import as_frame
+        from mtlzoo.datamodules.prepare.given_kind import in_kind
+        from mtlzoo.datamodules.prepare.row_encoder import NAME
+
+        encoder, size = self._row_encoder()
+        columns, remarks = encoder(as_frame(rows, NAME))
+        for remark in remarks:
+            warnings.warn_explicit(f"{NAME}: {remark}", DataWarning, "mtlzoo", 0)
+        batch = {name: torch.from_numpy(values) for name, values in columns.items()}
+        predicted = self._answers(batch, size)
+        return in_kind(rows, {name: values.numpy() for name, values in predicted.items()})
+
+    def _answers(self, columns: dict[str, Tensor], size: int) -> dict[str, Tensor]:
+        """Predictions of all rows, as many at a time as the command line takes: rounding depends on it."""
+        length, trains = len(next(iter(columns.values()))), self.training
+        parts = []
+        self.eval()
+        try:
+            with torch.inference_mode():
+                self.on_predict_epoch_start()
+                for index, start in enumerate(range(0, max(length, 1), size)):
+                    batch = {name: values[start : start + size].to(self.device) for name, values in columns.items()}
+                    parts.append({name: values.cpu() for name, values in self.predict_step(batch, index).items()})
+        finally:
+            self.on_predict_epoch_end()
+            self.train(trains)
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _row_encoder(self) -> tuple[Any, int]:
+        """The encoder of rows and rows of a batch, kept while the model is of the same training."""
+        from mtlzoo.datamodules.loading.batches import LARGEST
+        from mtlzoo.datamodules.prepare.row_encoder import RowEncoder
+
+        known, encoder, size = _ENCODERS.get(self, (None, None, 0))
+        if encoder is None or known is not self.trained_on:
+            encoding = self.encoding
+            met = {"schema": encoding.schema.to_dict(), "fingerprint": encoding.fingerprint, **encoding.identity}
+            check_meaning(type(self).__name__, self.schema, self.trained_on, met)
+            options = (self.run_config.get("data") or {}).get("init_args") or {}
+            encoder = RowEncoder(encoding)
+            size = int(options.get("eval_batch_size") or options.get("batch_size") or LARGEST)
+            _ENCODERS[self] = self.trained_on, encoder, size
+        return encoder, size
+
+    @property
+    def encoding(self) -> Any:
+        """What the training learned of its data: an `mtlzoo.datamodules.prepare.encoding.Encoding`.
+
+        Raises:
+            ValueError: The data were not of mtlzoo, or others lie where they were.
+            DatasetNotFoundError: Nothing is there any more.
+        """
+        from mtlzoo.datamodules.prepare.like import encoding_of
+
+        name = type(self).__name__ if self.loaded_from is None else str(self.loaded_from)
+        if self.trained_on is None:
+            raise ValueError(
+                f"{name} was not trained on data of mtlzoo, so nothing says what its ids and numbers are of raw rows. "
+                "Train it with a data module of mtlzoo.datamodules, or call it with batches."
+            )
+        return encoding_of(self.trained_on, self.loaded_from, name)
+
+    @property
+    def run_config(self) -> dict[str, Any]:
+        """The config of the run that the model is of; empty where none is known."""
+        place = self.loaded_from
+        if place is None or not (place.is_dir() or place.parent.name == "checkpoints"):
+            return {}
+        path = (place if place.is_dir() else place.parent.parent) / "config.yaml"
+        if not path.is_file():
+            return {}
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is no whole YAML file: {error}") from None
+        return config if isinstance(config, dict) else {}
