@@ -18,6 +18,8 @@ from mtlzoo.datamodules.values.checks import check_columns
 
 CHUNK = 1 << 18
 """Rows that are encoded at a time."""
+ENOUGH = 32
+"""Rows from which on something is remarked of them: the ids of a few may all be new ones."""
 NAME = "predict"
 """What the rows are called in messages, as those of a data module's `predict`."""
 
@@ -73,7 +75,7 @@ class RowEncoder:
                 remarks.add(NAME, name, encoded, chunk[name], np.arange(len(encoded[0])))
                 parts.append(np.concatenate(encoded, axis=1, dtype=dtype, casting="same_kind"))
             columns[name] = np.concatenate(parts)
-        return columns, [*remarks.lines({NAME: len(rows)})]
+        return columns, [*remarks.lines({NAME: len(rows)})] if len(rows) >= ENOUGH else []
 
 
 def _chunks(rows: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:

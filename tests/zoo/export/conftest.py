@@ -72,7 +72,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     root = tmp_path_factory.mktemp("answers")
     (root / "data").mkdir()
     rows().write_parquet(root / "data/clicks.parquet")
-    (root / "data/schema.yaml").write_text(yaml.safe_dump(DESCRIBED))
+    (root / "data/schema.yaml").write_text(yaml.safe_dump(DESCRIBED, sort_keys=False))
     data = ["--data", "TabularDataModule", "--data.root", str(root / "data"), "--data.schema_file", "schema.yaml"]
     data += ["--data.prepared", str(root / "prepared"), "--data.batch_size", "96"]
     model = ["--model", "MMoE", "--model.embedding_dim", "4", "--model.experts", "2", "--model.lr", "0.01"]

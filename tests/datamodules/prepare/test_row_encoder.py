@@ -1,0 +1,48 @@
+"""Rows in memory are encoded as those of a preparation, whatever their number."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fixtures import tabular
+from mtlzoo.datamodules import DataError
+from mtlzoo.datamodules.prepare import row_encoder
+from mtlzoo.datamodules.prepare.row_encoder import RowEncoder
+
+
+@pytest.mark.parametrize("chunk", [1 << 18, 7])
+def test_columns_are_those_of_the_preparation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(row_encoder, "CHUNK", chunk)
+    data = tabular.build(tmp_path / "raw", prepared=tmp_path / "prepared")
+    expected = data.data["test"]
+    columns, remarks = RowEncoder(data.encoding)(tabular.clicks()[expected.ids()["row"].to_list()])
+    assert not remarks
+    assert set(columns) == {"categorical", "numeric", "tags"}
+    for name, values in columns.items():
+        assert values.dtype == expected[name].numpy().dtype
+        np.testing.assert_array_equal(values, expected[name].numpy())
+
+
+def test_no_row_is_an_answer_too(tmp_path: Path) -> None:
+    data = tabular.build(tmp_path / "raw", prepared=tmp_path / "prepared")
+    columns, remarks = RowEncoder(data.encoding)(tabular.clicks()[:0])
+    assert {name: values.shape for name, values in columns.items()} == {
+        "categorical": (0, 3),
+        "numeric": (0, 1),
+        "tags": (0, 3),
+    }
+    assert not remarks
+
+
+def test_rows_are_numbered_over_chunks_and_objects_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_encoder, "CHUNK", 7)
+    data = tabular.build(tmp_path / "raw", prepared=tmp_path / "prepared")
+    encoder, rows = RowEncoder(data.encoding), tabular.clicks(20)
+    prices = pl.Series(["1"] * 20).set(pl.int_range(20, eager=True) == 15, "dear")
+    with pytest.raises(DataError, match="Column 'price', row 16: found 'dear'"):
+        encoder(rows.with_columns(price=prices))
+    with pytest.raises(DataError, match="predict: column 'tags' holds object"):
+        encoder(rows.with_columns(tags=pl.Series([object()] * 20, dtype=pl.Object)))
+    assert len(encoder(rows)[0]["numeric"]) == 20

@@ -1,0 +1,36 @@
+"""What docs/answers.md says is tried as written."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from fixtures import tabular
+from mtlzoo.cli import main
+
+REPOSITORY = Path(__file__).parents[3]
+PAGE = (REPOSITORY / "docs/answers.md").read_text(encoding="utf-8")
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+SHORT = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
+
+
+@pytest.mark.slow
+def test_every_block_runs(tmp_path: Path) -> None:
+    """In the order of the page."""
+    tabular.write_table(tmp_path / "data/clicks")
+    ((path, described),) = re.findall(r"^```yaml (\S+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (tmp_path / path).write_text(described)
+    tabular.clicks(20, seed=1).drop("click", "rating", "kind").write_parquet(tmp_path / "data/new.parquet")
+    names: dict[str, object] = {}
+    for language, text in BLOCKS:
+        if language == "python":
+            exec(compile(text, "answers.md", "exec"), names)
+            continue
+        for command in text.splitlines():
+            words = shlex.split(command)
+            main([*words[1:], *(SHORT if words[1] == "fit" else [])])
+    assert {language for language, _ in BLOCKS} == {"bash", "python"}
+    assert (tmp_path / "exported/card.md").is_file()
+    assert names["answers"][0]["click"] > 0  # type: ignore[index]
