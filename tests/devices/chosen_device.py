@@ -35,10 +35,7 @@ except (AssertionError, NotImplementedError, RuntimeError) as error:
 
 COMPILER = "torch's compiler doesn't trace how tensors are moved here"
 NO_GRU = "pretended: torch fuses a GRU for no such device"
-ABORTS = "pretended: the process ends within torch's autograd, cause unknown"
 NEW_ON_CPU = "pretended: after a training its parameters are new tensors on the CPU, where CUDA's keep their identity"
-NOT_TRIED = "not made to pass on another device yet"
-CUT = "its data lie there, where the library's loader cuts data on the CPU"
 EXCEPTIONS = {
     "test_": "documents, the wheel and lists of names: no tensors",
     "devices/test_pretended": "runs tests on a device by itself",
@@ -60,18 +57,10 @@ EXCEPTIONS = {
     "callbacks/surgery/test_compiled": COMPILER,
     "callbacks/surgery/test_loss_vectors.py::test_the_state_of_two": NEW_ON_CPU,
     "callbacks/surgery/test_loss_vectors.py::test_a_shared_layer_that_comes": NEW_ON_CPU,
-    "callbacks/surgery/test_norm_log": ABORTS,
-    "callbacks/surgery/test_passes.py::test_what_cannot_run_together": ABORTS,
-    "callbacks/surgery/test_pmtrec": ABORTS,
-    "callbacks/surgery/test_taps.py::test_zoo_models_declare": f"{NOT_TRIED}: {CUT}",
-    "callbacks/surgery/test_torchjd": NOT_TRIED,
     "callbacks/surgery/test_foreign_ddp": "processes that talk by gloo",
-    "callbacks/test_balancing.py::test_accumulation": f"{NOT_TRIED}: mixes devices, cause unknown",
-    "callbacks/test_balancing.py::test_automatic": f"{NOT_TRIED}: mixes devices, cause unknown",
     "callbacks/test_balancing.py::test_fp16": "pretended: autocast knows no such device",
     "callbacks/test_balancing.py::test_fsdp": "pretended: torch has no processes on such a device",
     "callbacks/test_balancing.py::test_reentrant": "pretended: autocast knows no such device",
-    "callbacks/test_balancing.py::test_resume": f"{NOT_TRIED}: {CUT}",
     "callbacks/test_balancing_ddp": "processes that talk by gloo",
 }
 """Tests (beginnings of their ids, below tests/) that stay on the CPU, and why; some only if the device is pretended."""

@@ -3,6 +3,8 @@
 # mypy: disable-error-code="override,attr-defined,unused-ignore,misc,arg-type,assignment"
 
 import copy
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +17,14 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 NAME = "pretended"
 CPU = torch.device("cpu")
-MAY_MIX = ("aten::_to_copy", "aten::copy_", "aten::index", "aten::index_put_", "aten::_index_put_impl_")
+MAY_MIX = (
+    "aten::_to_copy",
+    "aten::copy_",
+    "aten::index",
+    "aten::index_put",
+    "aten::index_put_",
+    "aten::_index_put_impl_",
+)
 """Operations that take tensors of the CPU beside those of a GPU."""
 
 watchers: list[Callable[[str, Any, Any], None]] = []
@@ -52,7 +61,13 @@ class Pretended(Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Computes on the CPU."""
-        return compute(func, *args, **(kwargs or {}))
+        try:
+            return compute(func, *args, **(kwargs or {}))
+        except Exception as error:
+            # A thread of autograd would end the process before anybody hears: torch unwinds streams that aren't here.
+            if threading.current_thread() is not threading.main_thread():
+                print(f"{NAME}, in a backward pass: {error}", file=sys.__stderr__)
+            raise
 
     def __repr__(self, **_: Any) -> str:
         """The numbers, and where they are said to be."""

@@ -35,9 +35,9 @@ LIMIT = 32768
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Has torch refuse what is in no fixed order, and the pretended device with it."""
-    torch.use_deterministic_algorithms(True)
+def deterministic(*, warn_only: bool = False) -> Iterator[None]:
+    """Has torch refuse what is in no fixed order, or warn of it; the pretended device refuses it."""
+    torch.use_deterministic_algorithms(True, warn_only=warn_only)
     pretended.watchers.append(_refuse)
     try:
         yield

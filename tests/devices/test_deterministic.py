@@ -24,10 +24,10 @@ if NAME != "pretended":
 from refused import LIMIT, deterministic
 
 
-def train(module: Any, data: Any, folder: Path, *callbacks: Any) -> None:
+def train(module: Any, data: Any, folder: Path, *callbacks: Any, asked: Any = True) -> None:
     """Two steps, a validation and a test."""
-    options: Any = {"max_steps": 2, "limit_val_batches": 2, "deterministic": True, "callbacks": list(callbacks)}
-    with deterministic():
+    options: Any = {"max_steps": 2, "limit_val_batches": 2, "deterministic": asked, "callbacks": list(callbacks)}
+    with deterministic(warn_only=asked == "warn"):
         run = trainer(folder, **options)
         run.fit(module, data)
         run.test(module, data, verbose=False)
@@ -36,6 +36,10 @@ def train(module: Any, data: Any, folder: Path, *callbacks: Any) -> None:
 @pytest.mark.parametrize("model", [name for name in MODELS if name != "PMTRec"])
 def test_models(model: str, tmp_path: Path) -> None:
     train(build(toy, model, sparse=model in ("MMoE", "PLE")), toy.InMemory(16, 72), tmp_path, EmbeddingMonitor())
+
+
+def test_one_that_only_warns_has_nothing_to_warn_of(tmp_path: Path) -> None:
+    train(build(toy), toy.InMemory(16, 72), tmp_path, GradientSurgery(rules.CAGrad()), asked="warn")
 
 
 @pytest.mark.parametrize("encoder", ["mf", "lightgcn", "ngcf"])

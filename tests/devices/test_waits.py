@@ -32,7 +32,9 @@ from mtlzoo.callbacks import (
     rules,
 )
 from mtlzoo.callbacks.rules import GradientRule, GramianRule, LossRule
+from mtlzoo.metrics import TaskMetrics
 from mtlzoo.optim import DENSE
+from mtlzoo.tasks import KINDS, VECTOR_KINDS, Task
 
 if NAME != "pretended":
     pytest.skip("counts on the pretended device: see test_pretended.py", allow_module_level=True)
@@ -40,7 +42,7 @@ if NAME != "pretended":
 from waits import counted
 
 Waits = dict[str, int]
-KINDS = ("recommend", "friends", "category", "rating", "alignment")
+KINDS_OF_FRIENDS = ("recommend", "friends", "category", "rating", "alignment")
 
 
 class LastStep(L.Callback):
@@ -52,6 +54,9 @@ class LastStep(L.Callback):
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         self.found, self._before = self.waits - self._before, self.waits.copy()
+
+    def on_validation_batch_end(self, trainer: Any, *_: Any) -> None:
+        self.on_train_batch_end(trainer)
 
 
 def step(module: L.LightningModule, *callbacks: L.Callback, data: Any = None, **options: Any) -> Waits:
@@ -101,8 +106,36 @@ def asked(make: Callable[[int], GramianRule]) -> Waits:
 
 def friends(*callbacks: L.Callback) -> Waits:
     with tempfile.TemporaryDirectory() as folder:
-        data = Friends(Path(folder), prepared=Path(folder), batch_size=64, negatives=3, kinds=KINDS)
+        data = Friends(Path(folder), prepared=Path(folder), batch_size=64, negatives=3, kinds=KINDS_OF_FRIENDS)
         return step(PMTRec(data.schema, embedding_dim=4), *callbacks, data=data)
+
+
+def validated(module: L.LightningModule, data: Any) -> Waits:
+    """Waits of the third batch of a validation."""
+    with counted() as waits, tempfile.TemporaryDirectory() as folder:
+        last = LastStep(waits)
+        trainer(Path(folder), callbacks=[last], limit_val_batches=3).validate(module, data, verbose=False)
+    return dict(last.found)
+
+
+def ranked() -> Waits:
+    with tempfile.TemporaryDirectory() as folder:
+        data = Friends(Path(folder), prepared=Path(folder), batch_size=16, negatives=3, kinds=KINDS_OF_FRIENDS)
+        return validated(PMTRec(data.schema, embedding_dim=4), data)
+
+
+def measured(kind: Any, weighted: bool) -> Waits:
+    """Waits of an update of all metrics of a task, by users where they can be."""
+    task = Task("t", kind, classes=3) if kind.startswith("multi") else Task("t", kind)
+    metrics = TaskMetrics(task, grouped=kind == "binary").to(DEVICE)
+    logits, labels = torch.randn(40, task.outputs), torch.randint(0, 2, (40, task.label_width)).float()
+    labels[::5] = torch.nan
+    weight = torch.rand(40).to(DEVICE) if weighted else None
+    group = torch.randint(0, 5, (40,)).to(DEVICE)
+    for _ in range(2):
+        with counted() as waits:
+            metrics.update(logits.to(DEVICE), labels.to(DEVICE), weight, group)
+    return dict(waits)
 
 
 def joint(*, tasks: int) -> Waits:
@@ -131,6 +164,7 @@ CASES: dict[str, Callable[[], Waits]] = {
     **{f"sparse {name}": partial(plain, "STEMNet", sparse=True, table_optimizer=name) for name in DENSE},
     "clipped": partial(plain, "SharedBottom", sparse=True, clip_norm=1.0),
     "accumulated": partial(plain, "SharedBottom", sparse=True, accumulate=2),
+    "averaged": partial(plain, "SharedBottom", averaging=0.9),
     "logged": lambda: step(build(toy), log_every_n_steps=1),
     **{f"surgery {level}": partial(surgery, level) for level in LEVELS},
     "surgery sparse": partial(surgery, "model", sparse=True),
@@ -141,6 +175,14 @@ CASES: dict[str, Callable[[], Waits]] = {
     **{f"surgery {rule.__name__}": partial(operated, rule) for rule in of_kind(GradientRule)},
     **{f"rule {case.id}": partial(asked, case.values[0]) for case in builders()},
     **{f"balancing {rule.__name__}": partial(balanced, rule) for rule in of_kind(LossRule)},
+    **{
+        f"metrics {kind}{' by weight' * weighted}": partial(measured, kind, weighted)
+        for kind in KINDS
+        if kind not in VECTOR_KINDS
+        for weighted in (False, True)
+    },
+    "validation": lambda: validated(build(toy), toy.InMemory(16, 72)),
+    "validation of rankings": ranked,
     "monitors": lambda: step(build(toy, "MMoE"), GradientSurgery(rules.Sum()), *(kind() for kind in MONITORS)),
 }
 
