@@ -10,7 +10,9 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from mtlzoo.callbacks.float64 import check_float64
 from mtlzoo.callbacks.handover import check_beside, check_losses, stacked
@@ -176,6 +178,11 @@ def callbacks_of(trainer: L.Trainer) -> list[L.Callback]:
     """All callbacks of a trainer."""
     found: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     return found
+
+
+def averaged_model(callback: WeightAveraging) -> AveragedModel | None:
+    """What Lightning's callback averages in; None outside of a training."""
+    return callback._average_model
 
 
 def more_follows(trainer: L.Trainer) -> bool:

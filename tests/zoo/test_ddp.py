@@ -29,6 +29,7 @@ CASES: dict[str, dict[str, Any]] = {
             "accumulate": 2,
             "schedule": "cosine",
             "warmup_steps": 3,
+            "averaging": 0.9,
         },
     },
     "stem_net_sparse": {

@@ -8,6 +8,7 @@ import torch
 from mtlzoo.callbacks.float64 import check_float64
 from mtlzoo.schema import FeatureSchema
 from mtlzoo.training import resume
+from mtlzoo.training.averaging import WeightAverage, check_averages
 from mtlzoo.training.best import BestCheckpoint, keeps_the_last
 from mtlzoo.training.evaluated import EvaluatedModule
 from mtlzoo.training.identity import DATA, Identity, check_columns, check_meaning, data_columns, identities, noted
@@ -22,6 +23,7 @@ class ResumableModule(EvaluatedModule):
     wherever the model meets data, these must mean the same as those of its training (see `mtlzoo.training.identity`).
     """
 
+    averaging: float
     trained_on: Identity | None = None
     """What is noted of the data of the training; see `mtlzoo.training.identity`."""
     _losses: TrainLosses
@@ -36,9 +38,11 @@ class ResumableModule(EvaluatedModule):
         """Meets the data.
 
         Raises:
-            ValueError: They mean something else than those of the training, or the device has no float64.
+            ValueError: They mean something else than those of the training, the device has no float64, or
+                a callback's average would look up other rows.
         """
         check_float64(type(self).__name__, self.trainer)
+        check_averages(self.trainer, self)
         self._meet(getattr(self.trainer, "datamodule", None))
         self._resumed = None
 
@@ -78,14 +82,17 @@ class ResumableModule(EvaluatedModule):
             raise ValueError(f"its weights do not fit {type(self).__name__} with these options: {said[:300]}") from None
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """Keeps the best epoch by `monitor` where the Trainer was told nothing of checkpoints.
+        """Averages the weights if asked to, and keeps the best epoch by `monitor` where the Trainer wasn't told.
 
-        Lightning's own choice, which this replaces, is the last epoch. Checkpoints that somebody asked for stay as they
-        are, and so does the last epoch where there is no validation.
+        Lightning's own choice of an epoch, which this replaces, is the last one. Checkpoints that somebody asked for
+        stay as they are, and so does the last epoch where there is no validation.
         """
         trainer = self.trainer
-        validates = trainer.state.fn == "fit" and not trainer.fast_dev_run and trainer.enable_validation  # type: ignore[attr-defined]  # set by a connector
-        return [BestCheckpoint(None, *self.monitor)] if validates and keeps_the_last(trainer) else []
+        if trainer.state.fn != "fit":
+            return []
+        validates = not trainer.fast_dev_run and trainer.enable_validation  # type: ignore[attr-defined]  # set by a connector
+        best = [BestCheckpoint(None, *self.monitor)] if validates and keeps_the_last(trainer) else []
+        return [*([WeightAverage(self.averaging)] if self.averaging else []), *best]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the class, so that `mtlzoo.load` needs nothing but the file, what resuming needs, and the data's note.

@@ -106,9 +106,8 @@ class Fit:
     ) -> None:
         torch.manual_seed(0 if ckpt is None else 99)
         # Scores that fall and rise: the schedule and early stopping have something to count.
-        self.model = SharedBottom(
-            toy.SCHEMA, embedding_dim=4, bottom_units=[8], tower_units=[4], lr=0.3, dropout=0.2, schedule="plateau"
-        )
+        trained: dict[str, Any] = {"lr": 0.3, "dropout": 0.2, "schedule": "plateau", "averaging": 0.9}
+        self.model = SharedBottom(toy.SCHEMA, embedding_dim=4, bottom_units=[8], tower_units=[4], **trained)
         self.diary = Diary()
         self.trainer = L.Trainer(
             accelerator=ACCELERATOR,
