@@ -76,7 +76,7 @@ class LossBalancing(L.Callback):
         self._rows = 0
         self._trained = False
         self._stepped = False
-        self._before: tuple[float, dict[str, Any]] | None = None
+        self._before: tuple[Tensor, dict[str, Any], Tensor] | None = None
 
     # ---- Lightning
 
@@ -120,8 +120,8 @@ class LossBalancing(L.Callback):
         if not self._stepped:
             return
         before, self._before, self._passes, self._stepped = self._before, None, 0, False
-        if before is not None and scale_of(self._trainer) < before[0]:
-            self.rule.load_state_dict(before[1])  # a scale that shrank says that the scaler skipped the step
+        if before is not None and self._skipped(before):
+            self.rule.load_state_dict(before[1])
         elif self.rule.needs_losses_after_step:
             self.rule.update(self._losses_again(batch))
         if logs_now(trainer) and self.weights is not None:
@@ -199,19 +199,28 @@ class LossBalancing(L.Callback):
     def _weights(self, losses: Tensor) -> Tensor:
         scale = scale_of(self._trainer)
         # Lightning has divided the losses by the number of micro-batches, and multiplied them by the scale.
-        losses = collectives.mean(losses.double() * (self._trainer.accumulate_grad_batches / scale))
-        if scaler_of(self._trainer) is not None:
-            if self._before is None:
-                self._before = scale, copy.deepcopy(self.rule.state_dict())
-            if not losses.isfinite().all():
-                return torch.ones_like(losses)  # what is not finite tells the scaler to skip this step
+        factor = self._trainer.accumulate_grad_batches / (1.0 if scale is None else scale)
+        losses = collectives.mean(losses.double() * factor)
+        if scale is not None:
+            overflows = ~losses.isfinite().all()
+            before, state, earlier = self._before or (scale, copy.deepcopy(self.rule.state_dict()), overflows)
+            self._before = before, state, earlier | overflows
+            losses = torch.where(overflows, 1.0, losses)  # what the rule makes of that is taken back after the step
         elif losses.device.type == "cpu":
             self._check_finite(losses)
         self.weights = self.rule(losses).contiguous()
         # GPUs of two models round differently, and replicas that descend by other weights drift apart unseen.
         collectives.agree([self.weights])
         self.loss = self.weights @ losses
-        return self.weights
+        # Of a step that overflows, what is not finite tells the scaler, whatever its weight.
+        return self.weights if scale is None else torch.where(overflows, 1.0, self.weights)
+
+    def _skipped(self, before: tuple[Tensor, dict[str, Any], Tensor]) -> bool:
+        """Whether losses were not finite, or the scale shrank, by which the scaler says so: the host waits once."""
+        scale, _, overflows = before
+        now = scale_of(self._trainer)
+        assert now is not None
+        return bool((overflows | (now < scale)).item())
 
     def _check_finite(self, losses: Tensor) -> None:
         if scaler_of(self._trainer) is None and not (finite := losses.isfinite()).all():

@@ -80,7 +80,9 @@ class Backward:
             arguments = kwargs | {str(place): argument for place, argument in enumerate(args)}
             if self._beside is not None:
                 # Lightning has divided the number by that of micro-batches, and multiplied it by the scaler's scale.
-                loss, self._beside = self._beside * (scale_of(trainer) / trainer.accumulate_grad_batches), None
+                scale = scale_of(trainer)
+                factor = (1.0 if scale is None else scale) / trainer.accumulate_grad_batches
+                loss, self._beside = self._beside * factor, None
             elif not module.automatic_optimization and isinstance(loss, Tensor) and loss.numel() == 1:
                 single(loss, *args, **kwargs)
                 return
@@ -224,7 +226,13 @@ def scaler_of(trainer: L.Trainer) -> Any:
     return getattr(trainer.precision_plugin, "scaler", None)
 
 
-def scale_of(trainer: L.Trainer) -> float:
-    """What the gradient scaler multiplies losses by; 1 without one."""
+def scale_of(trainer: L.Trainer) -> Tensor | None:
+    """What the gradient scaler multiplies losses by, in float64 where they lie; None without one.
+
+    What it does to 1 says it: for `get_scale` the host would wait for the device.
+    """
     scaler = scaler_of(trainer)
-    return 1.0 if scaler is None else float(scaler.get_scale())
+    if scaler is None:
+        return None
+    scale: Tensor = scaler.scale(torch.ones((), dtype=torch.float64, device=trainer.strategy.root_device))
+    return scale

@@ -52,7 +52,7 @@ def combine(
 
 
 def transform(
-    shared: Mapping[Tensor, ParameterGradients], rule: GradientRule, losses: Tensor, scale: float = 1.0
+    shared: Mapping[Tensor, ParameterGradients], rule: GradientRule, losses: Tensor, scale: Tensor | None = None
 ) -> dict[Tensor, Tensor]:
     """One gradient for every shared parameter, by a rule that makes it of the gradients themselves.
 
@@ -60,7 +60,7 @@ def transform(
         shared: Settled gradients of the parameters that two tasks or more reach, in the same order in every step.
         rule: The rule.
         losses: [T].
-        scale: What a scaler of losses has multiplied the gradients by; the rule sees them without it.
+        scale: What a scaler of losses has multiplied the gradients by, if there is one; the rule sees them without it.
 
     Returns:
         By parameter: its gradient, sparse where its lookups ask for that.
@@ -70,8 +70,8 @@ def transform(
     """
 
     def ruled(gradients: Tensor) -> Tensor:
-        made: Tensor = rule(gradients if scale == 1.0 else gradients / scale, losses=losses)
-        return made if scale == 1.0 else made * scale
+        made: Tensor = rule(gradients if scale is None else gradients / scale, losses=losses)
+        return made if scale is None else made * scale
 
     blocks = {parameter: _block(parameter, entry, len(losses)) for parameter, entry in shared.items()}
     if not rule.whole:

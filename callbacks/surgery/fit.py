@@ -61,9 +61,14 @@ class Fit:
         return scaler_of(self.trainer) is not None
 
     @property
-    def scale(self) -> float:
-        """What it multiplies losses by; 1 without one."""
+    def scale(self) -> Tensor | None:
+        """What it multiplies losses by; None without one."""
         return scale_of(self.trainer)
+
+    def unscaled(self, values: Tensor, degree: int = 1) -> Tensor:
+        """Without what the scaler has multiplied: losses, gradients or, of degree 2, their inner products."""
+        scale = self.scale
+        return values if scale is None else values / scale**degree
 
     @property
     def step(self) -> int:

@@ -95,7 +95,7 @@ class Operation:
         else:
             step.gradients.collect(graph, self._fit.parameters(), retain_graph=retain)
             step.begun = True
-            step.losses += losses.detach().double() / self._fit.scale
+            step.losses += self._fit.unscaled(losses.detach().double())
             step.pending = True
             # A manual module that doesn't say gets the gradient anew with each call, from the state before the first.
             if not self._fit.more_follows:
@@ -158,10 +158,11 @@ class Operation:
                 "at='parameters', or take the accumulation out; of a compiled network compile the trunk alone."
             )
         step.begun = True
-        step.losses += losses.detach().double() / self._fit.scale
-        weigh = self.ruling.weigher(vector, step, collectives.mean(step.losses))
+        step.losses += self._fit.unscaled(losses.detach().double())
         boundary = descend(graph, self._fit.parameters(), taps.edges(graph))
         gramian = tapped_gramian(boundary.tapped, len(losses), losses.device)
+        overflows = self._fit.scaled and not bool(gramian.isfinite().all())
+        weigh = self.ruling.weigher(vector, step, collectives.mean(step.losses), overflows=overflows)
         (weights,) = weigh(gramian[None], torch.zeros(1, dtype=torch.int64, device=losses.device))
         boundary.backward(weights, retain_graph=retain)
         self._average_grads()

@@ -62,10 +62,9 @@ class Ruling:
         shared = {p: found[p] for p in vector.groups.first if p in found}  # in one order, whatever the graph's
         if not shared:
             return {}
-        if overflows:
-            return combine(shared, len(losses), vector.groups, _ones)
-        if not isinstance(vector.rule, GradientRule):
-            return combine(shared, len(losses), vector.groups, self.weigher(vector, step, losses))
+        if overflows or not isinstance(vector.rule, GradientRule):
+            weigh = self.weigher(vector, step, losses, overflows=overflows)
+            return combine(shared, len(losses), vector.groups, weigh)
         known = self._fit.scaled or self._fit.waits
         self.bad = [] if known or step.gradients.finite() else vector.names
         if self._fit.manual:
@@ -74,17 +73,23 @@ class Ruling:
         collectives.agree([one._values() if one.is_sparse else one for one in made.values()])
         return made
 
-    def weigher(self, vector: LossVector, step: Step, losses: Tensor) -> Weigh:
-        """The rule, for Gramians of gradients as they are: scaled, perhaps not finite."""
-        scaled = self._fit.scaled
+    def weigher(self, vector: LossVector, step: Step, losses: Tensor, *, overflows: bool) -> Weigh:
+        """The rule, for Gramians of gradients as they are, scaled.
+
+        Args:
+            vector: Whose rule it is.
+            step: Of the gradients.
+            losses: [T], of the global batch.
+            overflows: Whether the gradient scaler will skip this step: what is not finite in the gradients tells it.
+        """
 
         def weigh(gramians: Tensor, numbers: Tensor) -> Tensor:
-            gramians = gramians / self._fit.scale**2 if scaled else gramians
+            if overflows:
+                return gramians.new_ones(gramians.shape[:-1])  # no state changes
+            gramians = self._fit.unscaled(gramians, 2)
             if step.reuse is not None:
                 return step.reuse.expand(gramians.shape[:-1])
-            if scaled and not gramians.isfinite().all():
-                return _ones(gramians, numbers)
-            if not scaled and not self._fit.waits:
+            if not self._fit.scaled and not self._fit.waits:
                 self.bad = names_of_bad(vector.names, gramians)
             places = None if vector.groups.level == "model" else numbers
             weights = self._weights(vector.rule, gramians, places, losses, step)
@@ -112,8 +117,3 @@ def _call(rule: Callable[[Tensor], Any], gramian: Tensor) -> Tensor:
             "weight per task, [T]. (Of torchjd take the ...Weighting classes, not the aggregators.)"
         )
     return weights.to(gramian)
-
-
-def _ones(gramians: Tensor, numbers: Tensor) -> Tensor:
-    """Weights of a step that the scaler will skip: what is not finite in the gradients tells it. No state changes."""
-    return gramians.new_ones(gramians.shape[:-1])

@@ -17,6 +17,7 @@ import train_script as toy
 from chosen_device import DEVICE, NAME
 from every_model import MODELS, build, trainer
 from every_rule import builders
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -79,6 +80,13 @@ def operated(rule: type[GradientRule]) -> Waits:
 def surgery(level: str, **options: Any) -> Waits:
     at: Any = {"at": "representation"} if level == "representation" else {"level": level}
     return step(build(toy, "MMoE", **options), GradientSurgery(rules.PCGrad(), **at))
+
+
+def scaling() -> MixedPrecision:
+    """fp16's scaler around arithmetic in float32: torch's autocast knows no pretended device."""
+    plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler(NAME, init_scale=2.0**10))
+    plugin.autocast_context_manager = lambda: torch.autocast("cpu", enabled=False)  # type: ignore[method-assign]
+    return plugin
 
 
 def of_kind(kind: type) -> list[type[Any]]:
@@ -166,6 +174,13 @@ CASES: dict[str, Callable[[], Waits]] = {
     "accumulated": partial(plain, "SharedBottom", sparse=True, accumulate=2),
     "averaged": partial(plain, "SharedBottom", averaging=0.9),
     "logged": lambda: step(build(toy), log_every_n_steps=1),
+    "scaled": lambda: step(build(toy), plugins=[scaling()]),
+    "scaled surgery": lambda: step(build(toy), GradientSurgery(rules.PCGrad()), plugins=[scaling()]),
+    "scaled surgery GradDrop": lambda: step(build(toy), GradientSurgery(rules.GradDrop()), plugins=[scaling()]),
+    "scaled surgery representation": lambda: step(
+        build(toy), GradientSurgery(rules.PCGrad(), at="representation"), plugins=[scaling()]
+    ),
+    "scaled balancing": lambda: step(build(toy), LossBalancing(rules.DWA()), plugins=[scaling()]),
     **{f"surgery {level}": partial(surgery, level) for level in LEVELS},
     "surgery sparse": partial(surgery, "model", sparse=True),
     "surgery accumulated": partial(surgery, "model", accumulate=2),
@@ -191,6 +206,10 @@ SIZES = {"callbacks/surgery/lookups.py:settle: a number goes to the host": 1}
 SOLVED = {"callbacks/rules/linalg/eigen.py:_eigh: an error is looked for": 1}
 """torch asks the solver of eigenvalues whether it has failed."""
 MERGED = {"callbacks/surgery/rows.py:merge: the shape of nonzero": 1}
+SCALED = {"lightning amp.py:optimizer_step: a number goes to the host": 1}
+"""The scaler asks whether anything overflowed before it lets an optimiser step."""
+OVERFLOWS = {"callbacks/surgery/task_gradients.py:finite: a number goes to the host": 1}
+"""And surgery before it asks a rule, whose state such a step must not touch."""
 LOGGED = {
     "lightning apply_func.py:to_item: a number goes to the host": 2,
     "lightning module.py:__to_tensor: a copy to the device": 4,
@@ -198,6 +217,11 @@ LOGGED = {
 }
 WAITS: dict[str, Waits] = {
     "logged": LOGGED,
+    "scaled": SCALED,
+    **dict.fromkeys(("scaled surgery", "scaled surgery GradDrop"), SCALED | OVERFLOWS | SIZES),
+    "scaled surgery representation": SCALED
+    | {"callbacks/surgery/operation.py:_at_representation: a number goes to the host": 1},
+    "scaled balancing": SCALED | {"callbacks/balancing.py:_skipped: a number goes to the host": 1},
     **{f"surgery {level}": SIZES for level in ("model", "parameter", "row", "sparse", "PMTRec")},
     "surgery accumulated": dict.fromkeys(SIZES, 2) | MERGED,
     "surgery of a joint loss": {"callbacks/surgery/passes.py:evident: a number goes to the host": 1},
