@@ -1,10 +1,12 @@
 """What several processes of one training tell each other; with one process, nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from mtlzoo.callbacks.to_device import sent
 
 
 def world_size() -> int:
@@ -19,6 +21,23 @@ def mean(values: Tensor) -> Tensor:
         dist.all_reduce(values)
         values /= world_size()
     return values
+
+
+def largest(numbers: Sequence[Sequence[int]], device: torch.device) -> list[list[int]]:
+    """The largest that a process gives, number by number; the host waits for the device once.
+
+    Args:
+        numbers: As many in every process.
+        device: Where the processes talk.
+    """
+    found = sent(torch.tensor(numbers, dtype=torch.int64), device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return found.tolist()
+
+
+def in_its_place(number: int) -> list[int]:
+    """A number of this process's among as many zeros as there are others: `largest` makes everybody's numbers of it."""
+    return [number if rank == dist.get_rank() else 0 for rank in range(world_size())]
 
 
 _OWN_MESSAGE = 1 << 20
@@ -49,17 +68,52 @@ def send_buffers(model: nn.Module | None) -> None:
         model.require_forward_param_sync = True
 
 
-def gather(mine: Tensor) -> list[Tensor]:
-    """[n, ...] of every process, in their order; n may differ."""
-    size = torch.tensor([len(mine)], device=mine.device)
-    sizes = [torch.zeros_like(size) for _ in range(world_size())]
-    dist.all_gather(sizes, size)
-    lengths = [int(size) for size in sizes]
-    padded = mine.new_zeros(max(lengths), *mine.shape[1:])
-    padded[: len(mine)] = mine
-    gathered = [torch.empty_like(padded) for _ in lengths]
-    dist.all_gather(gathered, padded)
-    return [part[:length] for part, length in zip(gathered, lengths, strict=True)]
+def gather(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Of each of several tensors, [n, ...], those of all processes, in their order; n may differ.
+
+    The host waits for the device once, for all lengths.
+    """
+    lengths = largest([in_its_place(len(tensor)) for tensor in tensors], tensors[0].device)
+    return list(gather_known(tensors, lengths))
+
+
+_SHARED_MESSAGE = 25 << 20
+"""Bytes of a message that tensors share: as many as of DDP's buckets."""
+
+
+def gather_known(tensors: Iterable[Tensor], lengths: Iterable[Sequence[int]]) -> Iterator[list[Tensor]]:
+    """The same where all processes know all lengths: without a wait, and what follows each other in one message.
+
+    Tensors are asked for, and messages sent, as what comes of them is taken: all processes must take all.
+
+    Args:
+        tensors: [n, ...]; those of one type are sent together.
+        lengths: For each of them, n by process.
+    """
+    together: list[tuple[Tensor, Sequence[int]]] = []
+    size = 0
+    for tensor, its in zip(tensors, lengths, strict=True):
+        more = max(its) * tensor.shape[1:].numel() * tensor.element_size()
+        if together and (tensor.dtype != together[0][0].dtype or size + more > _SHARED_MESSAGE):
+            yield from _gathered(together)
+            together, size = [], 0
+        together.append((tensor, its))
+        size += more
+    if together:
+        yield from _gathered(together)
+
+
+def _gathered(tensors: Sequence[tuple[Tensor, Sequence[int]]]) -> Iterator[list[Tensor]]:
+    sizes = [[n * tensor.shape[1:].numel() for n in lengths] for tensor, lengths in tensors]
+    totals = [sum(ours) for ours in zip(*sizes, strict=True)]
+    flat = [tensor.reshape(-1) for tensor, _ in tensors]
+    own = torch.cat([*flat, flat[0].new_zeros(max(totals) - sum(map(len, flat)))])
+    every = own.new_empty(len(totals), len(own))
+    if len(own):
+        dist.all_gather(list(every.unbind()), own)
+    rows = [row[:total].split(ours) for row, total, ours in zip(every, totals, zip(*sizes, strict=True), strict=True)]
+    for (tensor, lengths), parts in zip(tensors, zip(*rows, strict=True), strict=True):
+        yield [part.view(n, *tensor.shape[1:]) for part, n in zip(parts, lengths, strict=True)]
 
 
 def keep_reducer_out(model: nn.Module | None) -> None:

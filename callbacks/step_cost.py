@@ -112,7 +112,7 @@ class StepCost(L.Callback):
         mine = [self._rows, self._seconds(self._whole), step, self._seconds(self._backwards) / step, self._memory()]
         numbers = torch.tensor([mine], dtype=torch.float64)
         if collectives.world_size() > 1:
-            numbers = torch.cat(collectives.gather(numbers.to(module.device))).cpu()
+            numbers = torch.cat(collectives.gather([numbers.to(module.device)])[0]).cpu()
         rows, whole, steps, share, memory = numbers.unbind(1)
         values = {
             "cost/rows_per_second": float(rows.sum() / whole.max()) if rows.any() else math.nan,

@@ -51,7 +51,7 @@ SHAPES = frozenset(
 
 @contextmanager
 def counted() -> Iterator[Counter[str]]:
-    """Counts waits: by place, ``file:function``, and what is waited for."""
+    """Counts waits: by place, ``file:function``, and what is waited for; and messages to other processes."""
     waits: Counter[str] = Counter()
 
     def watch(name: str, args: Any, kwargs: Any) -> None:
@@ -66,7 +66,9 @@ def counted() -> Iterator[Counter[str]]:
 
 
 def why(name: str, args: Any, kwargs: Any) -> str | None:
-    """What the host would wait for in an operation; None if it would not."""
+    """What the host would wait for in an operation, or which message it sends; None if it does neither."""
+    if name.startswith("c10d::"):
+        return name.removeprefix("c10d::").rstrip("_")
     name = name.removeprefix("aten::")
     if name in ("_to_copy", "copy_"):
         return _copied(name, args, kwargs)

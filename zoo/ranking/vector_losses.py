@@ -115,7 +115,7 @@ def _uniformity(x: Tensor, observed: Tensor) -> Tensor:
     """
     every, seen, own = x, observed, slice(0, len(x))
     if collectives.world_size() > 1:
-        parts, masks = collectives.gather(x.detach()), collectives.gather(observed)
+        parts, masks = collectives.gather([x.detach(), observed])
         rank = torch.distributed.get_rank()
         start = sum(map(len, parts[:rank]))
         every = torch.cat([*parts[:rank], x, *parts[rank + 1 :]])

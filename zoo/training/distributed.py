@@ -1,6 +1,6 @@
 """`DistributedModule`: one model in several processes. With one process all is as it was."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -77,16 +77,32 @@ class DistributedModule(ResumableModule):
         collectives.agree(buffer for name, buffer in self.named_buffers() if name not in constant)
 
 
-def mean_sparse_gradients(tables: Iterable[Tensor]) -> None:
-    """Replaces every sparse gradient by its mean over the processes; only touched rows travel."""
-    if collectives.world_size() == 1:
+def mean_sparse_gradients(tables: Sequence[Tensor]) -> None:
+    """Replaces every sparse gradient by its mean over the processes; only touched rows travel.
+
+    A table that one process alone looked up gets its gradient in all of them; one that none did, in none. The host
+    waits for the device once.
+    """
+    if collectives.world_size() == 1 or not tables:
         return
-    for table in tables:
-        if table.grad is None:
-            raise RuntimeError(
-                "A sparse table took part in no lookup of this step; the processes would wait for its gradient."
-            )
-        own = coalesce(table.grad)
-        rows = torch.cat(collectives.gather(own._indices()[0]))
-        values = torch.cat(collectives.gather(own._values())) / collectives.world_size()
-        table.grad = torch.sparse_coo_tensor(rows.unsqueeze(0), values, table.shape, check_invariants=False)
+    owns = [_nothing(table) if table.grad is None else coalesce(table.grad) for table in tables]
+    facts = [
+        [table.grad is not None, *collectives.in_its_place(len(own._values()))]
+        for table, own in zip(tables, owns, strict=True)
+    ]
+    found = collectives.largest(facts, tables[0].device)
+    looked_up = [(table, own) for table, own, (there, *_) in zip(tables, owns, found, strict=True) if there]
+    lengths = [its for there, *its in found if there]
+    number = torch.int32 if all(len(table) < 2**31 for table in tables) else torch.int64
+    index = collectives.gather_known([own._indices()[0].to(number) for _, own in looked_up], lengths)
+    values = collectives.gather_known([own._values() for _, own in looked_up], lengths)
+    for (table, _), rows, parts in zip(looked_up, index, values, strict=True):
+        mean = torch.cat(parts) / collectives.world_size()
+        table.grad = torch.sparse_coo_tensor(torch.cat(rows).long()[None], mean, table.shape, check_invariants=False)
+
+
+def _nothing(table: Tensor) -> Tensor:
+    """The gradient of a table that was not looked up."""
+    index = torch.empty(1, 0, dtype=torch.int64, device=table.device)
+    none = table.detach().new_empty(0, *table.shape[1:])
+    return torch.sparse_coo_tensor(index, none, table.shape, is_coalesced=True, check_invariants=False)

@@ -118,8 +118,6 @@ class OptimisedModule(DistributedModule):
                 losses = torch.stack(self.batch_losses(micro_batch, counts))
                 self.manual_backward(losses)
             total += losses.detach()
-        if self.sparse:
-            mean_sparse_gradients(self.tables().values())
         optimizer.step()
         schedule = self.lr_schedulers()
         if isinstance(schedule, LRScheduler) and not isinstance(schedule, ReduceLROnPlateau):
@@ -127,8 +125,13 @@ class OptimisedModule(DistributedModule):
         self._record(total)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Descends the sum of the losses, [T]."""
+        """Descends the sum of the losses, [T]; what DDP leaves out, this means over the processes after the last pass.
+
+        Both at this place: a callback that takes it has means of its own, which nobody has to mean again.
+        """
         loss.sum().backward(*args, **kwargs)
+        if self.sparse and not self.accumulating:
+            mean_sparse_gradients(list(self.tables().values()))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips; gradients are unscaled here also under fp16."""

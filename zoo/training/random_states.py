@@ -17,7 +17,9 @@ def random_states(device: torch.device) -> dict[str, list[Tensor]]:
         states["cuda"] = torch.cuda.get_rng_state(device)
     if world_size() == 1:
         return {name: [state] for name, state in states.items()}
-    return {name: [part.cpu() for part in gather(state.to(device))] for name, state in states.items()}
+    every = gather([state.to(device) for state in states.values()])
+    # Copies: of a part of a larger tensor torch would read the beginning of the whole.
+    return {name: [part.cpu().clone() for part in parts] for name, parts in zip(states, every, strict=True)}
 
 
 def restore_random_states(states: dict[str, list[Tensor]], device: torch.device, rank: int) -> None:

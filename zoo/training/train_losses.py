@@ -72,7 +72,7 @@ class TrainLosses:
         """The sums of every process, on the CPU; all processes ask together."""
         if self._sums is None:
             return {"steps": self.steps, "sums": []}
-        every = [self._sums] if collectives.world_size() == 1 else collectives.gather(self._sums)
+        every = [self._sums] if collectives.world_size() == 1 else collectives.gather([self._sums])[0]
         return {"steps": self.steps, "sums": [sums.cpu() for sums in every]}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device, rank: int) -> None:
