@@ -34,64 +34,80 @@ The columns of a data set are declared by a `Recipe` of `CategoricalColumn`, `Nu
 `DatasetNotFoundError`; both say what to do. What looks wrong in data that are prepared is a `DataWarning`.
 """
 
-from mtlzoo.datamodules.aliccp import AliCCP
-from mtlzoo.datamodules.aliexpress import AliExpress
-from mtlzoo.datamodules.amazon import AmazonReviews
-from mtlzoo.datamodules.base import MultiTaskDataModule
-from mtlzoo.datamodules.census import CensusIncome
-from mtlzoo.datamodules.ciao import Ciao
-from mtlzoo.datamodules.columns import (
-    CategoricalColumn,
-    GivenSplit,
-    Label,
-    NumericColumn,
-    RandomSplit,
-    Recipe,
-    SequenceColumn,
-    TimeSplit,
-    UserSplit,
-)
-from mtlzoo.datamodules.epinions import Epinions
-from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError, DataWarning
-from mtlzoo.datamodules.kuairand import KuaiRand
-from mtlzoo.datamodules.kuairec import KuaiRec
-from mtlzoo.datamodules.lastfm import LastFM
-from mtlzoo.datamodules.movielens import MovieLens
-from mtlzoo.datamodules.ranking import RankingDataModule
-from mtlzoo.datamodules.synthetic import Synthetic
-from mtlzoo.datamodules.tabular import TabularDataModule
-from mtlzoo.datamodules.tenrec import Tenrec
-from mtlzoo.datamodules.tiktok import TikTok
-from mtlzoo.datamodules.yelp import Yelp
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = (
-    "AliCCP",
-    "AliExpress",
-    "AmazonReviews",
-    "CategoricalColumn",
-    "CensusIncome",
-    "Ciao",
-    "DataError",
-    "DataWarning",
-    "DatasetNotFoundError",
-    "Epinions",
-    "GivenSplit",
-    "KuaiRand",
-    "KuaiRec",
-    "Label",
-    "LastFM",
-    "MovieLens",
-    "MultiTaskDataModule",
-    "NumericColumn",
-    "RandomSplit",
-    "RankingDataModule",
-    "Recipe",
-    "SequenceColumn",
-    "Synthetic",
-    "TabularDataModule",
-    "Tenrec",
-    "TikTok",
-    "TimeSplit",
-    "UserSplit",
-    "Yelp",
-)
+if TYPE_CHECKING:
+    from mtlzoo.datamodules.aliccp import AliCCP as AliCCP
+    from mtlzoo.datamodules.aliexpress import AliExpress as AliExpress
+    from mtlzoo.datamodules.amazon import AmazonReviews as AmazonReviews
+    from mtlzoo.datamodules.base import MultiTaskDataModule as MultiTaskDataModule
+    from mtlzoo.datamodules.census import CensusIncome as CensusIncome
+    from mtlzoo.datamodules.ciao import Ciao as Ciao
+    from mtlzoo.datamodules.columns import CategoricalColumn as CategoricalColumn
+    from mtlzoo.datamodules.columns import GivenSplit as GivenSplit
+    from mtlzoo.datamodules.columns import Label as Label
+    from mtlzoo.datamodules.columns import NumericColumn as NumericColumn
+    from mtlzoo.datamodules.columns import RandomSplit as RandomSplit
+    from mtlzoo.datamodules.columns import Recipe as Recipe
+    from mtlzoo.datamodules.columns import SequenceColumn as SequenceColumn
+    from mtlzoo.datamodules.columns import TimeSplit as TimeSplit
+    from mtlzoo.datamodules.columns import UserSplit as UserSplit
+    from mtlzoo.datamodules.epinions import Epinions as Epinions
+    from mtlzoo.datamodules.errors import DataError as DataError
+    from mtlzoo.datamodules.errors import DatasetNotFoundError as DatasetNotFoundError
+    from mtlzoo.datamodules.errors import DataWarning as DataWarning
+    from mtlzoo.datamodules.kuairand import KuaiRand as KuaiRand
+    from mtlzoo.datamodules.kuairec import KuaiRec as KuaiRec
+    from mtlzoo.datamodules.lastfm import LastFM as LastFM
+    from mtlzoo.datamodules.movielens import MovieLens as MovieLens
+    from mtlzoo.datamodules.ranking import RankingDataModule as RankingDataModule
+    from mtlzoo.datamodules.synthetic import Synthetic as Synthetic
+    from mtlzoo.datamodules.tabular import TabularDataModule as TabularDataModule
+    from mtlzoo.datamodules.tenrec import Tenrec as Tenrec
+    from mtlzoo.datamodules.tiktok import TikTok as TikTok
+    from mtlzoo.datamodules.yelp import Yelp as Yelp
+
+# Imported on first use: rows are encoded without torch where a model is served.
+_HOMES = {
+    "AliCCP": "aliccp",
+    "AliExpress": "aliexpress",
+    "AmazonReviews": "amazon",
+    "CategoricalColumn": "columns",
+    "CensusIncome": "census",
+    "Ciao": "ciao",
+    "DataError": "errors",
+    "DataWarning": "errors",
+    "DatasetNotFoundError": "errors",
+    "Epinions": "epinions",
+    "GivenSplit": "columns",
+    "KuaiRand": "kuairand",
+    "KuaiRec": "kuairec",
+    "Label": "columns",
+    "LastFM": "lastfm",
+    "MovieLens": "movielens",
+    "MultiTaskDataModule": "base",
+    "NumericColumn": "columns",
+    "RandomSplit": "columns",
+    "RankingDataModule": "ranking",
+    "Recipe": "columns",
+    "SequenceColumn": "columns",
+    "Synthetic": "synthetic",
+    "TabularDataModule": "tabular",
+    "Tenrec": "tenrec",
+    "TikTok": "tiktok",
+    "TimeSplit": "columns",
+    "UserSplit": "columns",
+    "Yelp": "yelp",
+}
+__all__ = (*_HOMES,)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mtlzoo.datamodules' has no attribute {name!r}; it has {sorted(_HOMES)}")
+    return getattr(import_module(f"mtlzoo.datamodules.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

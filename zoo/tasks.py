@@ -1,14 +1,12 @@
 """Tasks: what is predicted, which loss it has, and how logits become predictions."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias, get_args
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, get_args
 
 from mtlzoo.options import Range, check_options
-from mtlzoo.precision import single
+
+if TYPE_CHECKING:  # what reads a schema alone, as `mtlzoo.serving`, needs no torch
+    from torch import Tensor
 
 TaskKind: TypeAlias = Literal["binary", "regression", "multiclass", "multilabel", "ranking", "link", "alignment"]
 Weight: TypeAlias = Annotated[float, Range(0)]
@@ -78,7 +76,7 @@ class Task:
             return 0
         return self.classes if self.kind == "multilabel" else 1
 
-    def row_losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def row_losses(self, logits: "Tensor", labels: "Tensor") -> "tuple[Tensor, Tensor]":
         """Loss of every row and whether it is observed.
 
         Args:
@@ -88,6 +86,11 @@ class Task:
         Returns:
             Losses [B], 0 where not observed, and the mask [B]. A multilabel row is the mean over its observed classes.
         """
+        import torch
+        import torch.nn.functional as F
+
+        from mtlzoo.precision import single
+
         if self.kind in VECTOR_KINDS:
             raise NotImplementedError(
                 f"Task {self.name!r}: the loss of kind {self.kind!r} compares vectors, not logits."
@@ -110,8 +113,10 @@ class Task:
         count = observed.sum(-1)
         return torch.where(observed, losses, 0.0).sum(-1) / count.clamp(min=1), count > 0
 
-    def predict(self, logits: Tensor) -> Tensor:
+    def predict(self, logits: "Tensor") -> "Tensor":
         """Probabilities; a regression's values in its label's units, float64; a ranking's scores. Shape of `logits`."""
+        from mtlzoo.precision import single
+
         logits = single(logits)
         if self.kind == "regression":
             return logits.double() * self.scale + self.center

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import torch
-from torch import Tensor
 
 from mtlzoo.datamodules.errors import DamagedError, DataError
 from mtlzoo.datamodules.prepare.fingerprint import FORMAT
@@ -15,8 +13,11 @@ from mtlzoo.datamodules.prepare.storage import FLAT, read_json
 from mtlzoo.datamodules.values.names import name_of
 from mtlzoo.schema import FeatureSchema
 
+if TYPE_CHECKING:  # rows are encoded without torch where a model is served
+    from torch import Tensor
 
-class PreparedSplit(Mapping[str, Tensor]):
+
+class PreparedSplit(Mapping[str, "Tensor"]):
     """The columns of one split as memory-mapped tensors, rows first; keys as in a batch.
 
     Args:
@@ -34,7 +35,7 @@ class PreparedSplit(Mapping[str, Tensor]):
             raise DamagedError(f"{folder}: columns of unequal length {lengths}; delete the folder and prepare again.")
         self.rows = next(iter(lengths.values()))
 
-    def __getitem__(self, name: str) -> Tensor:
+    def __getitem__(self, name: str) -> "Tensor":
         return self.columns[name]
 
     def __iter__(self) -> Any:
@@ -107,6 +108,8 @@ class PreparedData:
             )
 
 
-def _mapped(path: Path) -> Tensor:
+def _mapped(path: Path) -> "Tensor":
+    import torch
+
     # Copy-on-write mapping: torch refuses to alias read-only memory without a warning, and nothing here writes.
     return torch.from_numpy(np.load(path, mmap_mode="c"))
