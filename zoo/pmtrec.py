@@ -138,7 +138,8 @@ class PMTRec(MultiTaskModule):
         users, items = (batch["categorical"][:, place] for place in self.places)
         if self._everything is None:
             return self._logits(*self.encoder(users, items))
-        return self._logits(self._everything[users], self._everything[items + self.encoder.users])
+        user, item = (self._everything.index_select(0, ids) for ids in (users, items + self.encoder.users))
+        return self._logits(user, item)
 
     def _logits(self, user: Tensor, item: Tensor) -> dict[str, Tensor]:
         both = user * item

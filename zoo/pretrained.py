@@ -1,8 +1,11 @@
 """`PretrainedModule`: a trained model as a folder that others take, and its answers to raw rows."""
 
 import os
+import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
@@ -19,6 +22,8 @@ from mtlzoo.training.optimised import OptimisedModule
 _ENCODERS: WeakKeyDictionary[nn.Module, tuple[Any, Any, int]] = WeakKeyDictionary()
 """What a model's data were when it was last asked, the encoder of rows, and rows of a batch; not in the models, which
 are copied and sent to other processes."""
+_ASKED = threading.Lock()
+"""One prediction at a time: a model is put into another state for it."""
 
 
 class PretrainedModule(OptimisedModule):
@@ -28,27 +33,43 @@ class PretrainedModule(OptimisedModule):
     """Checkpoint or exported folder that the model was loaded from."""
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], map_location: Any = "cpu", **changes: Any) -> Self:
+    def from_pretrained(
+        cls,
+        folder: str | os.PathLike[str],
+        map_location: Any = "cpu",
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        **changes: Any,
+    ) -> Self:
         """The model of a folder that `save_pretrained` or ``mtlzoo export`` wrote, in evaluation mode.
 
         Args:
-            folder: The folder.
+            folder: The folder or, where there is none, ``user/repo`` on the Hugging Face Hub.
             map_location: Device of the weights.
+            revision: Branch, tag or commit on the hub.
+            token: Of the hub; the one that its client keeps if None.
             **changes: Constructor arguments that replace the saved ones.
 
         Raises:
-            ValueError: The folder is damaged, incomplete or something else, or holds a model of another class.
+            ValueError: The folder is damaged, incomplete or something else, holds a model of another class, or is
+                neither here nor on the hub.
         """
         from mtlzoo.export.folder import read_folder
+        from mtlzoo.export.hub import is_name, pull
 
         place = Path(folder)
-        if not place.is_dir():
-            raise ValueError(f"{place} is no folder. Give one that mtlzoo export or save_pretrained wrote.")
+        if not place.exists() and is_name(str(folder)):
+            place = pull(str(folder), revision=revision, token=token)
+        elif not place.is_dir():
+            raise ValueError(
+                f"{place} is no folder. Give one that mtlzoo export or save_pretrained wrote, or user/repo."
+            )
         made = make(read_folder(place), place, cls, map_location, None, **changes)
         made.loaded_from = place.absolute()
         return made
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+    def save_pretrained(self, folder: str | os.PathLike[str], formats: Sequence[str] = ()) -> None:
         """Writes the folder of ``mtlzoo export``: weights, options, schema, vocabularies, a card.
 
         Without what its training learned of the data, where these were not of `mtlzoo`: the model loads, and answers no
@@ -56,15 +77,41 @@ class PretrainedModule(OptimisedModule):
 
         Args:
             folder: New, or of an earlier export that nobody changed.
+            formats: ``pt2`` and ``onnx``: the network alone, for other programs.
 
         Raises:
-            ValueError: The folder holds something else, or an option of the model is no plain value.
+            ValueError: The folder holds something else, an option of the model is no plain value, or it can't be
+                written in a format.
             DatasetNotFoundError: Nothing says any more how the data of its training were encoded.
         """
         from mtlzoo.export.folder import write_folder
 
         encoding = None if self.trained_on is None else self.encoding
-        write_folder(Path(folder), self, encoding=encoding, config=self.run_config, metrics={})
+        write_folder(Path(folder), self, encoding=encoding, config=self.run_config, metrics={}, formats=formats)
+
+    def push_to_hub(
+        self, repo: str, *, private: bool | None = None, token: str | None = None, formats: Sequence[str] = ()
+    ) -> str:
+        """Writes the folder of `save_pretrained` to the Hugging Face Hub.
+
+        Args:
+            repo: ``user/repo``; made where there is none.
+            private: Whether one that is made is private.
+            token: Of the hub; the one that its client keeps if None.
+            formats: As of `save_pretrained`.
+
+        Returns:
+            Address of the repository.
+
+        Raises:
+            ValueError: As of `save_pretrained`, or the hub refuses.
+        """
+        from mtlzoo.export.hub import push
+
+        with TemporaryDirectory() as place:
+            folder = Path(place) / "export"
+            self.save_pretrained(folder, formats)
+            return push(folder, repo, private=private, token=token)
 
     def predict(self, rows: Any) -> Any:
         """Answers to raw rows, as ``mtlzoo predict`` writes them: the same numbers, batch by batch, in the same order.
@@ -95,7 +142,8 @@ class PretrainedModule(OptimisedModule):
         for remark in remarks:
             warnings.warn_explicit(f"{NAME}: {remark}", DataWarning, "mtlzoo", 0)
         batch = {name: torch.from_numpy(values) for name, values in columns.items()}
-        predicted = self._answers(batch, size)
+        with _ASKED:
+            predicted = self._answers(batch, size)
         return in_kind(rows, {name: values.numpy() for name, values in predicted.items()})
 
     def _answers(self, columns: dict[str, Tensor], size: int) -> dict[str, Tensor]:

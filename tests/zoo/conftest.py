@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from answering import answering as answering
 from ranks import run_on_ranks, saved_by_ranks
 
 if TYPE_CHECKING:

@@ -43,11 +43,10 @@ def card(model: ResumableModule, encoding: Path | None, metrics: Mapping[str, fl
     made = {} if encoding is None else json.loads((encoding / "manifest.json").read_text())
     kind, data = type(model).__name__, made.get("name", "data of your own")
     schema = model.schema
-    tasks = ", ".join(f"{task.name} ({task.kind})" for task in schema.tasks)
-    numbers = {"parameters": sum(weight.numel() for weight in model.parameters())}
+    parameters = sum(weight.numel() for weight in model.parameters())
     rows = {
-        "model": f"`{type(model).__module__}.{type(model).__qualname__}`, {numbers['parameters']:,} parameters",
-        "tasks": tasks,
+        "model": f"`{type(model).__module__}.{type(model).__qualname__}`, {parameters:,} parameters",
+        "tasks": ", ".join(f"{task.name} ({task.kind})" for task in schema.tasks),
         "features": ", ".join(feature.name for feature in schema.features),
         "data": _data(data, made),
         "fingerprint": (model.trained_on or {}).get("fingerprint", "none"),

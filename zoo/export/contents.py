@@ -5,6 +5,8 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mtlzoo.schema import FeatureSchema
+
 CONFIG = "config.yaml"
 """The model's class and options, and of its run what says nothing about a machine."""
 WEIGHTS = "model.safetensors"
@@ -13,6 +15,8 @@ SCHEMA = "schema.json"
 ENCODING = "encoding"
 """Vocabularies and statistics: what `mtlzoo.datamodules.prepare.encoding.Encoding` keeps."""
 CARD = "card.md"
+PT2, ONNX = "model.pt2", "model.onnx"
+"""The network alone, from encoded features to predictions."""
 LIST = "files.json"
 """Format of the folder, and SHA-256 of every file."""
 FORMAT = 1
@@ -64,6 +68,20 @@ def strangers(folder: Path) -> list[str]:
     if recorded:
         found.pop(LIST)
     return [name for name, path in found.items() if path.is_symlink() or recorded.get(name) != _digest(path)]
+
+
+def network_names(schema: FeatureSchema) -> tuple[dict[str, str], dict[str, str]]:
+    """Names of the inputs and outputs of ``model.onnx``, by key of a batch and by task.
+
+    They are the same, but for a task that is called like an input.
+    """
+    kinds = {"categorical": schema.categorical, "numeric": schema.numeric}
+    inputs = [*(name for name, features in kinds.items() if features), *(feature.name for feature in schema.sequences)]
+    outputs = {task.name: task.name for task in schema.tasks}
+    for task in outputs:
+        while outputs[task] in inputs or list(outputs.values()).count(outputs[task]) > 1:
+            outputs[task] += "_"
+    return {name: name for name in inputs}, outputs
 
 
 def _recorded(folder: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from mtlzoo.datamodules.prepare.encoding import Encoding
 from mtlzoo.datamodules.prepare.storage import sync, write_json
 from mtlzoo.export.card import card
 from mtlzoo.export.contents import CARD, CONFIG, ENCODING, SCHEMA, WEIGHTS, check, holds, seal, strangers
+from mtlzoo.export.formats import check_formats, write_formats
 from mtlzoo.schema import FeatureSchema
 from mtlzoo.training.identity import DATA
 from mtlzoo.training.resumable import ResumableModule
@@ -33,6 +34,7 @@ def write_folder(
     encoding: Encoding | None,
     config: Mapping[str, Any],
     metrics: Mapping[str, float],
+    formats: Sequence[str] = (),
 ) -> None:
     """Writes a model where there is nothing, or an earlier export as it was written.
 
@@ -42,10 +44,13 @@ def write_folder(
         encoding: What its training learned of its data; None where these were not ours.
         config: Of its run, as far as known.
         metrics: Of its test, as far as known.
+        formats: Of the network, beside the weights; see `mtlzoo.export.formats`.
 
     Raises:
-        ValueError: The folder holds something else, or an option of the model is no plain value.
+        ValueError: The folder holds something else, an option of the model is no plain value, or it can't be written
+            in a format.
     """
+    check_formats(formats)
     with _new_folder(target) as folder:
         plain = _config(model, config)
         (folder / CONFIG).write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -56,6 +61,7 @@ def write_folder(
             encoding.copy(folder / ENCODING)
         text = card(model, None if encoding is None else encoding.folder, metrics)
         (folder / CARD).write_text(text, encoding="utf-8")
+        write_formats(folder, model, formats)
         seal(folder)
 
 

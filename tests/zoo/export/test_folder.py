@@ -27,15 +27,15 @@ FILES = (
 
 
 @pytest.fixture
-def folder(shared: SimpleNamespace, tmp_path: Path) -> Path:
+def folder(answering: SimpleNamespace, tmp_path: Path) -> Path:
     """A copy of the export, to be damaged."""
     copy: Path = tmp_path / "copy"
-    shutil.copytree(shared.exported, copy)
+    shutil.copytree(answering.exported, copy)
     return copy
 
 
-def test_it_holds_the_checkpoint(shared: SimpleNamespace) -> None:
-    expected, found = mtlzoo.load(shared.checkpoint), mtlzoo.load(shared.exported)
+def test_it_holds_the_checkpoint(answering: SimpleNamespace) -> None:
+    expected, found = mtlzoo.load(answering.checkpoint), mtlzoo.load(answering.exported)
     assert type(found) is type(expected)
     assert not found.training
     assert found.schema == expected.schema
@@ -49,38 +49,38 @@ def test_it_holds_the_checkpoint(shared: SimpleNamespace) -> None:
     assert found.encoding.identity == expected.encoding.identity
 
 
-def test_its_files_are_data_and_name_no_place_of_the_machine(shared: SimpleNamespace) -> None:
-    files = sorted(path for path in shared.exported.rglob("*") if path.is_file())
+def test_its_files_are_data_and_name_no_place_of_the_machine(answering: SimpleNamespace) -> None:
+    files = sorted(path for path in answering.exported.rglob("*") if path.is_file())
     assert {path.suffix for path in files} == {".yaml", ".safetensors", ".json", ".parquet", ".md"}
-    assert not [path for path in files if str(shared.root).encode() in path.read_bytes()]
+    assert not [path for path in files if str(answering.root).encode() in path.read_bytes()]
 
 
-def test_its_config_starts_such_a_training(shared: SimpleNamespace, tmp_path: Path) -> None:
+def test_its_config_starts_such_a_training(answering: SimpleNamespace, tmp_path: Path) -> None:
     words = [
         "--data.root",
-        str(shared.root / "data"),
+        str(answering.root / "data"),
         "--trainer.max_epochs",
         "1",
         "--trainer.default_root_dir",
         "runs",
     ]
-    main(["fit", "-c", str(shared.exported / "config.yaml"), *words])
+    main(["fit", "-c", str(answering.exported / "config.yaml"), *words])
     (again,) = (tmp_path / "runs").glob("*/version_0/config.yaml")
     plain = yaml.safe_load(again.read_text())
     assert plain["model"]["init_args"]["lr"] == 0.01
     assert plain["data"]["init_args"]["batch_size"] == 96
 
 
-def test_the_card_says_what_it_is(shared: SimpleNamespace) -> None:
-    text = (shared.exported / "card.md").read_text()
-    score = shared.results["metrics"]["test/click/auc"]
+def test_the_card_says_what_it_is(answering: SimpleNamespace) -> None:
+    text = (answering.exported / "card.md").read_text()
+    score = answering.results["metrics"]["test/click/auc"]
     for said in ("# MMoE on TabularDataModule", f"| test/click/auc | {score:.6g} |", "click (binary)", "train 800"):
         assert said in text
-    assert shared.results["data_fingerprint"] in text
+    assert answering.results["data_fingerprint"] in text
 
 
-def test_metrics_of_another_checkpoint_are_left_out(shared: SimpleNamespace, tmp_path: Path) -> None:
-    config = str(shared.run / "config.yaml")
+def test_metrics_of_another_checkpoint_are_left_out(answering: SimpleNamespace, tmp_path: Path) -> None:
+    config = str(answering.run / "config.yaml")
     main(["export", "-c", config, "--ckpt_path", "last", "--out", str(tmp_path / "last")])
     assert "## Measured" not in (tmp_path / "last/card.md").read_text()
 
@@ -88,13 +88,13 @@ def test_metrics_of_another_checkpoint_are_left_out(shared: SimpleNamespace, tmp
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("how", ["cut", "flipped", "gone", "another's"])
 @pytest.mark.every_case
-def test_what_is_damaged_is_named(shared: SimpleNamespace, folder: Path, name: str, how: str) -> None:
+def test_what_is_damaged_is_named(answering: SimpleNamespace, folder: Path, name: str, how: str) -> None:
     path = folder / name
     content = path.read_bytes()
     if how == "gone":
         path.unlink()
     elif how == "another's":
-        shutil.copy(shared.exported / next(other for other in FILES if other != name), path)
+        shutil.copy(answering.exported / next(other for other in FILES if other != name), path)
     else:
         middle = len(content) // 2
         path.write_bytes(
@@ -122,11 +122,11 @@ def test_a_list_that_is_none_is_refused(folder: Path, content: str, found: str) 
         mtlzoo.load(folder)
 
 
-def test_other_folders_are_refused(shared: SimpleNamespace, tmp_path: Path) -> None:
+def test_other_folders_are_refused(answering: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is no exported model: it has no files\.json, but .*checkpoints.*best\.ckpt"):
-        mtlzoo.load(shared.run)
+        mtlzoo.load(answering.run)
     with pytest.raises(ValueError, match="is no folder"):
-        MMoE.from_pretrained(shared.checkpoint)
+        MMoE.from_pretrained(answering.checkpoint)
 
 
 def sealed(folder: Path, name: str, content: bytes) -> None:
@@ -165,8 +165,10 @@ def test_a_strangers_encoding_calls_no_function_of_polars(folder: Path) -> None:
         mtlzoo.load(folder).predict({})
 
 
-def test_an_export_takes_the_place_of_an_earlier_one_and_of_nothing_else(shared: SimpleNamespace, folder: Path) -> None:
-    model = mtlzoo.load(shared.exported)
+def test_an_export_takes_the_place_of_an_earlier_one_and_of_nothing_else(
+    answering: SimpleNamespace, folder: Path
+) -> None:
+    model = mtlzoo.load(answering.exported)
     before = (folder / "card.md").read_text()
     model.save_pretrained(folder)  # no test is known to it
     assert "## Measured" in before
@@ -188,7 +190,7 @@ def test_an_export_takes_the_place_of_an_earlier_one_and_of_nothing_else(shared:
 
 
 def test_a_failure_leaves_the_old_folder(
-    shared: SimpleNamespace, folder: Path, monkeypatch: pytest.MonkeyPatch
+    answering: SimpleNamespace, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -197,7 +199,7 @@ def test_a_failure_leaves_the_old_folder(
 
     monkeypatch.setattr(Encoding, "copy", full)
     with pytest.raises(OSError, match="No space"):
-        mtlzoo.load(shared.exported).save_pretrained(folder)
+        mtlzoo.load(answering.exported).save_pretrained(folder)
     assert {path: path.read_bytes() for path in folder.parent.rglob("*") if path.is_file()} == before
 
 
@@ -243,9 +245,9 @@ def test_a_checkpoint_that_is_not_there(words: list[str], said: str) -> None:
         main(["export", *words, "--out", "out"])
 
 
-def test_a_checkpoint_whose_encoding_is_gone_is_not_exported(shared: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_checkpoint_whose_encoding_is_gone_is_not_exported(answering: SimpleNamespace, tmp_path: Path) -> None:
     """It could not answer."""
-    shutil.copy(shared.checkpoint, tmp_path / "alone.ckpt")
+    shutil.copy(answering.checkpoint, tmp_path / "alone.ckpt")
     saved = torch.load(tmp_path / "alone.ckpt", weights_only=True)
     saved["mtlzoo_data"]["folder"] = str(tmp_path / "away")
     torch.save(saved, tmp_path / "alone.ckpt")

@@ -34,29 +34,29 @@ def same(found: pl.DataFrame, expected: pl.DataFrame) -> None:
 
 @pytest.mark.parametrize("source", ["checkpoint", "exported"])
 @pytest.mark.every_case
-def test_it_is_mtlzoo_predict_bit_for_bit(shared: SimpleNamespace, source: str) -> None:
-    assert shared.predicted["row"].to_list() == list(range(500))
-    model = mtlzoo.load(getattr(shared, source))
-    found = model.predict(shared.new.drop("request"))
+def test_it_is_mtlzoo_predict_bit_for_bit(answering: SimpleNamespace, source: str) -> None:
+    assert answering.predicted["row"].to_list() == list(range(500))
+    model = mtlzoo.load(getattr(answering, source))
+    found = model.predict(answering.new.drop("request"))
     assert found.columns == TASKS
-    same(found, shared.predicted.select(TASKS))
+    same(found, answering.predicted.select(TASKS))
     assert found["click"].dtype == pl.Float32
     assert found["stars"].dtype == pl.Float64
     assert found["kind"].dtype == pl.Array(pl.Float32, 3)
     assert found["click"].n_unique() > 400
 
 
-def test_the_run_alone_is_enough(shared: SimpleNamespace, tmp_path: Path) -> None:
+def test_the_run_alone_is_enough(answering: SimpleNamespace, tmp_path: Path) -> None:
     """And nothing is written."""
-    model = mtlzoo.load(shared.exported)
+    model = mtlzoo.load(answering.exported)
     before = sorted(tmp_path.rglob("*"))
-    model.predict(shared.new)
+    model.predict(answering.new)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_answer_is_of_the_kind_of_the_question(shared: SimpleNamespace) -> None:
-    model, new = mtlzoo.load(shared.exported), shared.new
-    expected = shared.predicted.select(TASKS)
+def test_the_answer_is_of_the_kind_of_the_question(answering: SimpleNamespace) -> None:
+    model, new = mtlzoo.load(answering.exported), answering.new
+    expected = answering.predicted.select(TASKS)
     same(model.predict(new.lazy()).collect(), expected)
     arrow = model.predict(new.to_arrow())
     assert isinstance(arrow, pa.Table)
@@ -78,30 +78,30 @@ def test_the_answer_is_of_the_kind_of_the_question(shared: SimpleNamespace) -> N
     np.testing.assert_allclose(again.loc[table.index, "click"], frame["click"], rtol=0, atol=1e-6)
 
 
-def test_one_row_none_and_many_batches(shared: SimpleNamespace) -> None:
-    model, new = mtlzoo.load(shared.exported), shared.new
+def test_one_row_none_and_many_batches(answering: SimpleNamespace) -> None:
+    model, new = mtlzoo.load(answering.exported), answering.new
     none = model.predict(new[:0])
-    assert none.schema == shared.predicted.select(TASKS).schema
+    assert none.schema == answering.predicted.select(TASKS).schema
     assert len(none) == 0
     (one,) = model.predict([new.row(7, named=True)])
-    assert one["click"] == pytest.approx(shared.predicted["click"][7], abs=1e-6)
+    assert one["click"] == pytest.approx(answering.predicted["click"][7], abs=1e-6)
     many = model.predict(pl.concat([new] * 30))
     assert len(many) == 15_000
-    np.testing.assert_allclose(many["click"].to_numpy().reshape(30, -1)[29], shared.predicted["click"], atol=1e-6)
+    np.testing.assert_allclose(many["click"].to_numpy().reshape(30, -1)[29], answering.predicted["click"], atol=1e-6)
 
 
-def test_the_model_is_left_as_it_was_and_may_be_copied(shared: SimpleNamespace) -> None:
-    model = mtlzoo.load(shared.exported).train()
-    same(model.predict(shared.new), shared.predicted.select(TASKS))
+def test_the_model_is_left_as_it_was_and_may_be_copied(answering: SimpleNamespace) -> None:
+    model = mtlzoo.load(answering.exported).train()
+    same(model.predict(answering.new), answering.predicted.select(TASKS))
     assert model.training
     assert not any(weight.grad is not None or weight.is_inference() for weight in model.parameters())
-    same(deepcopy(model).predict(shared.new), shared.predicted.select(TASKS))
+    same(deepcopy(model).predict(answering.new), answering.predicted.select(TASKS))
 
 
-def test_every_question_stands_alone(shared: SimpleNamespace) -> None:
+def test_every_question_stands_alone(answering: SimpleNamespace) -> None:
     """Types of one are not those of the next, and threads may ask at once."""
-    model, new = mtlzoo.load(shared.exported), shared.new
-    expected = shared.predicted.select(TASKS)
+    model, new = mtlzoo.load(answering.exported), answering.new
+    expected = answering.predicted.select(TASKS)
     texts = new.with_columns(pl.col("item_id", "price", "age").cast(pl.String))
     same(model.predict(texts), expected)
     same(model.predict(new.with_columns(pl.col("item_id").cast(pl.Float64))), expected)
@@ -111,9 +111,9 @@ def test_every_question_stands_alone(shared: SimpleNamespace) -> None:
             same(found, expected)
 
 
-def test_unseen_and_missing_values_are_those_of_the_training(shared: SimpleNamespace) -> None:
-    model = mtlzoo.load(shared.exported)
-    known = shared.new.drop_nulls()[:1]
+def test_unseen_and_missing_values_are_those_of_the_training(answering: SimpleNamespace) -> None:
+    model = mtlzoo.load(answering.exported)
+    known = answering.new.drop_nulls()[:1]
     click = [model.predict(known.with_columns(user_id=pl.lit(user, pl.String)))["click"][0] for user in ("0001", None)]
     strange = known.with_columns(user_id=pl.lit("x"))
     assert model.predict(strange)["click"][0] == click[1] != click[0]
@@ -137,13 +137,13 @@ BROKEN: dict[str, Any] = {
 
 @pytest.mark.parametrize("how", BROKEN)
 @pytest.mark.every_case
-def test_what_is_wrong_is_said_as_mtlzoo_predict_does(shared: SimpleNamespace, tmp_path: Path, how: str) -> None:
-    wrong = BROKEN[how](shared.new)
+def test_what_is_wrong_is_said_as_mtlzoo_predict_does(answering: SimpleNamespace, tmp_path: Path, how: str) -> None:
+    wrong = BROKEN[how](answering.new)
     wrong.write_parquet(path := tmp_path / "wrong.parquet")
     with pytest.raises(DataError) as told:
-        main(["predict", "-c", str(shared.run / "config.yaml"), "--data.predict", str(path)])
+        main(["predict", "-c", str(answering.run / "config.yaml"), "--data.predict", str(path)])
     with pytest.raises(DataError) as found:
-        mtlzoo.load(shared.exported).predict(wrong.drop("request"))
+        mtlzoo.load(answering.exported).predict(wrong.drop("request"))
     said = str(told.value).replace(str(path), "predict").replace("['request', ", "[")
     assert str(found.value) == said
 
@@ -159,21 +159,21 @@ def test_what_is_wrong_is_said_as_mtlzoo_predict_does(shared: SimpleNamespace, t
     ],
 )
 @pytest.mark.every_case
-def test_what_is_no_table_is_refused(shared: SimpleNamespace, rows: Any, said: str) -> None:
+def test_what_is_no_table_is_refused(answering: SimpleNamespace, rows: Any, said: str) -> None:
     with pytest.raises(DataError, match=said):
-        mtlzoo.load(shared.exported).predict(rows)
+        mtlzoo.load(answering.exported).predict(rows)
 
 
-def test_an_encoding_of_other_data_is_refused(shared: SimpleNamespace, tmp_path: Path) -> None:
-    model = mtlzoo.load(shared.checkpoint)
+def test_an_encoding_of_other_data_is_refused(answering: SimpleNamespace, tmp_path: Path) -> None:
+    model = mtlzoo.load(answering.checkpoint)
     model.loaded_from = None
     assert model.trained_on is not None
     model.trained_on = {**model.trained_on, "vocabulary": "another"}
     with pytest.raises(DataError, match="belong to another training"):
-        model.predict(shared.new)
+        model.predict(answering.new)
     model.trained_on = {**model.trained_on, "folder": str(tmp_path)}
     with pytest.raises(FileNotFoundError, match=r"MMoE: no encoding\.json in"):
-        model.predict(shared.new)
+        model.predict(answering.new)
 
 
 def fit(model: MultiTaskModule, data: MultiTaskDataModule) -> L.Trainer:

@@ -67,7 +67,7 @@ def rows(number: int = 1000, seed: int = 0) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def answering(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Trained, tested and exported: `run`, `checkpoint`, `exported`; `new` rows and `predicted` of them. Read only."""
     root = tmp_path_factory.mktemp("answers")
     (root / "data").mkdir()

@@ -1,0 +1,138 @@
+"""Files of every model answer as it does, at every size of batch, with every kind of feature and task."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from every_model import MODELS, SMALL
+from torch import Tensor
+
+import mtlzoo
+from mtlzoo import FeatureSchema, MultiTaskModule, PMTRec, Task
+from mtlzoo.export import formats, network
+from mtlzoo.export.network import example
+from mtlzoo.schema import Batch, Categorical, Numeric, Sequence
+
+SCHEMA = FeatureSchema(
+    (
+        Categorical("user", 50),
+        Categorical("item", 30),
+        Sequence("tags", 9, 3),
+        Sequence("past", 30, 4, table="item", pooling="attention", target="item"),
+        Sequence("a/b.用户", 12, 4, pooling="max"),
+        Sequence("items", 12, 1, pooling="sum"),
+        Numeric("age"),
+        Numeric("price"),
+    ),
+    (
+        Task("click"),
+        Task("like", weight=2.0),
+        Task("stars", "regression", center=3.0, scale=2.0),
+        Task("numeric", "multiclass", classes=3),
+        Task("genres", "multilabel", classes=4),
+    ),
+    user="user",
+    item="item",
+)
+
+
+def build(name: str, schema: FeatureSchema = SCHEMA) -> Any:
+    torch.manual_seed(0)
+    model = getattr(mtlzoo, name)(schema, embedding_dim=4, **SMALL.get(name, {})).eval()
+    for weight in model.parameters():
+        weight.data.normal_(std=0.3)  # tables begin so small that all predictions are the same
+    return model
+
+
+def predicted(model: MultiTaskModule, rows: int) -> dict[str, np.ndarray]:
+    with torch.no_grad():
+        return {name: values.numpy() for name, values in model.predict_step(example(model.schema, rows), 0).items()}
+
+
+def of_onnx(folder: Path, schema: FeatureSchema, rows: int) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    batch = {name: values.numpy() for name, values in example(schema, rows).items()}
+    assert sorted(each.name for each in session.get_inputs()) == sorted(batch)
+    return dict(zip((each.name for each in session.get_outputs()), session.run(None, batch), strict=True))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.slow
+def test_every_model_in_every_format(tmp_path: Path, name: str) -> None:
+    model = build(name)
+    model.save_pretrained(tmp_path / "m", formats=["pt2", "onnx"])
+    module = torch.export.load(tmp_path / "m/model.pt2").module()
+    for rows in (1, 2, 7, 4096):
+        expected = predicted(model, rows)
+        assert list(expected) == ["click", "like", "stars", "numeric", "genres"]
+        assert sum(len(np.unique(values)) for values in expected.values()) > min(rows, 100)
+        found = module(example(SCHEMA, rows))
+        other = of_onnx(tmp_path / "m", SCHEMA, rows)
+        other["numeric"] = other.pop("numeric_")  # the name of an input
+        for task, values in expected.items():
+            for each in (found[task].detach().numpy(), other[task]):
+                assert each.dtype == values.dtype
+                np.testing.assert_allclose(each, values, rtol=1e-6, atol=1e-6)
+    assert mtlzoo.load(tmp_path / "m").schema == SCHEMA
+
+
+@pytest.mark.parametrize(
+    "features", [(Categorical("user", 9), Categorical("item", 5)), (Numeric("x"),), (Sequence("s", 9, 2),)]
+)
+@pytest.mark.slow
+def test_one_kind_of_feature_alone(tmp_path: Path, features: Any) -> None:
+    schema = FeatureSchema(features, (Task("click"),))
+    model = build("SharedBottom", schema)
+    model.save_pretrained(tmp_path / "m", formats=["onnx"])
+    np.testing.assert_allclose(of_onnx(tmp_path / "m", schema, 7)["click"], predicted(model, 7)["click"], atol=1e-6)
+
+
+@pytest.mark.parametrize("encoder", ["mf", "lightgcn", "ngcf"])
+@pytest.mark.slow
+def test_a_ranking_scores_pairs(tmp_path: Path, encoder: Any) -> None:
+    schema = FeatureSchema(
+        (Categorical("user", 9), Categorical("item", 7)), (Task("recommend", "ranking"),), user="user", item="item"
+    )
+    model = PMTRec(schema, embedding_dim=4, encoder=encoder).eval()
+    if encoder != "mf":
+        model.encoder.connect(torch.tensor([2, 3, 4]), torch.tensor([2, 3, 2]))  # type: ignore[operator]
+    model.save_pretrained(tmp_path / "m", formats=["pt2", "onnx"])
+    np.testing.assert_allclose(
+        of_onnx(tmp_path / "m", schema, 7)["recommend"], predicted(model, 7)["recommend"], atol=1e-6
+    )
+
+
+@pytest.mark.slow
+def test_large_weights_lie_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "LARGEST", 100)
+    model = build("SharedBottom")
+    model.save_pretrained(tmp_path / "m", formats=["onnx"])
+    assert (tmp_path / "m/model.onnx.data").is_file()
+    moved = (tmp_path / "m").rename(tmp_path / "elsewhere")
+    np.testing.assert_allclose(of_onnx(moved, SCHEMA, 7)["click"], predicted(model, 7)["click"], atol=1e-6)
+
+
+class Counts(MultiTaskModule):
+    """Takes another way for every number of rows."""
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return {"click": batch["numeric"].sum(1) * len(batch["numeric"].tolist())}
+
+
+def test_what_has_no_such_form_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = FeatureSchema((Numeric("x"),), (Task("click"),))
+    with pytest.raises(ValueError, match=r"Counts can't be exported: "):
+        Counts(schema).save_pretrained(tmp_path / "m", formats=["pt2"])
+    with pytest.raises(ValueError, match=r"formats \['h5'\]: allowed are \['onnx', 'pt2'\]"):
+        Counts(schema).save_pretrained(tmp_path / "m", formats=["h5"])
+    monkeypatch.setattr(network, "TOLERANCE", -1.0)
+    with pytest.raises(
+        ValueError, match=r"model\.pt2: task 'click' differs from the model by 0\.0e\+00 in a batch of 1;"
+    ):
+        build("SharedBottom").save_pretrained(tmp_path / "m", formats=["pt2"])
+    assert not [*tmp_path.iterdir()]
