@@ -69,36 +69,40 @@ if TYPE_CHECKING:
     from mtlzoo.datamodules.yelp import Yelp as Yelp
 
 # Imported on first use: rows are encoded without torch where a model is served.
-_HOMES = {
+DATA_SETS = {
     "AliCCP": "aliccp",
     "AliExpress": "aliexpress",
     "AmazonReviews": "amazon",
-    "CategoricalColumn": "columns",
     "CensusIncome": "census",
     "Ciao": "ciao",
+    "Epinions": "epinions",
+    "KuaiRand": "kuairand",
+    "KuaiRec": "kuairec",
+    "LastFM": "lastfm",
+    "MovieLens": "movielens",
+    "Synthetic": "synthetic",
+    "TabularDataModule": "tabular",
+    "Tenrec": "tenrec",
+    "TikTok": "tiktok",
+    "Yelp": "yelp",
+}
+"""Data sets by their names, and the module of each."""
+_HOMES = {
+    **DATA_SETS,
+    "CategoricalColumn": "columns",
     "DataError": "errors",
     "DataWarning": "errors",
     "DatasetNotFoundError": "errors",
-    "Epinions": "epinions",
     "GivenSplit": "columns",
-    "KuaiRand": "kuairand",
-    "KuaiRec": "kuairec",
     "Label": "columns",
-    "LastFM": "lastfm",
-    "MovieLens": "movielens",
     "MultiTaskDataModule": "base",
     "NumericColumn": "columns",
     "RandomSplit": "columns",
     "RankingDataModule": "ranking",
     "Recipe": "columns",
     "SequenceColumn": "columns",
-    "Synthetic": "synthetic",
-    "TabularDataModule": "tabular",
-    "Tenrec": "tenrec",
-    "TikTok": "tiktok",
     "TimeSplit": "columns",
     "UserSplit": "columns",
-    "Yelp": "yelp",
 }
 __all__ = (*_HOMES,)
 

@@ -16,10 +16,11 @@ from mtlzoo.datamodules.download import obtain
 from mtlzoo.datamodules.download.finding import present
 from mtlzoo.datamodules.errors import DataError, DatasetNotFoundError
 from mtlzoo.datamodules.hashing import hash_values, uniform
-from mtlzoo.datamodules.logs.lookup import KeyIndex
+from mtlzoo.datamodules.logs.lookup import Found, KeyIndex
+from mtlzoo.datamodules.prepare.joined import Joined
 from mtlzoo.datamodules.reading import read_csv
 from mtlzoo.datamodules.reading.feature_strings import FeatureStrings
-from mtlzoo.datamodules.values.domains import flag, text, whole
+from mtlzoo.datamodules.values.domains import Domain, flag, text, whole
 
 FIELDS = MappingProxyType(
     {
@@ -166,6 +167,11 @@ class AliCCP(MultiTaskDataModule):
 
     def read(self) -> Iterator[pl.DataFrame]:
         """Rows of train, then of test, with their common features, in the order of the skeletons."""
+        names = ("sample_id", "click", "conversion", "split", "group", *self.fields)
+        yield from (joined.plain(names) for joined in self.read_joined())
+
+    def read_joined(self) -> Iterator[Joined]:
+        """As `read`, with the common features of a part in one table."""
         paths = iter(self.files())
         for part, skeleton, common in zip(("train", "test"), paths, paths, strict=True):
             single = [FIELDS[name] for name in dict.fromkeys(("user_id", *self.fields)) if name not in self.lengths]
@@ -176,25 +182,27 @@ class AliCCP(MultiTaskDataModule):
                 [field for field in single if field not in table.columns],
                 {field: length for field, length in several.items() if field not in table.columns},
             )
-            for rows in read_csv(skeleton, columns=SKELETON, header=tuple(SKELETON), quote=False, batch_bytes=BLOCK):
-                rows = self._clicked(rows)
-                own = parser.columns(rows["strings"], rows["count"], rows["sample_id"])
+            shared = self._named(table.columns)
+            for rows in _read(skeleton, SKELETON, parser):
                 if twice := sorted(parser.seen & set(table.columns.columns)):
                     raise DataError(f"{skeleton} and {common}: both hold fields {twice}. They are not as published.")
-                features = own.hstack(table.of(rows["index"], skeleton))
-                yield features.select(
-                    rows["sample_id"],
-                    rows["click"],
-                    rows["conversion"],
-                    self._split(part, rows["sample_id"]),
-                    pl.coalesce(FIELDS["user_id"], "group").alias("group"),
-                    *(pl.col(FIELDS[name]).alias(name) for name in self.fields),
-                )
+                rows = self._clicked(rows)
+                places = table.places(rows["index"], skeleton)
+                groups = table.groups.gather(pl.Series(places))
+                if (user := FIELDS["user_id"]) in rows.columns:
+                    groups = rows[user].cast(pl.Int64).fill_null(groups).rename("group")
+                own = rows.select("sample_id", "click", "conversion", self._split(part, rows["sample_id"]), groups)
+                yield Joined(own.hstack(self._named(rows)), shared, places)
+
+    def _named(self, columns: pl.DataFrame) -> pl.DataFrame:
+        """Columns of fields that are features, by the features' names."""
+        return columns.select(pl.col(FIELDS[name]).alias(name) for name in self.fields if FIELDS[name] in columns)
 
     def _clicked(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows without those that convert without a click: few, or the columns are not what they should be."""
         some = (rows["click"] == 1) | (rows["conversion"] == 1)
-        kept = rows.filter((rows["click"] == 1) | (rows["conversion"] == 0))
+        good = (rows["click"] == 1) | (rows["conversion"] == 0)
+        kept = rows if good.all() else rows.filter(good)
         reason = "conversion without click (among rows with either)"
         self.tally.drop(reason, len(rows) - len(kept), of=int(some.sum()), most=0.5)
         return kept
@@ -229,17 +237,25 @@ class _CommonFeatures:
         self.path = path
         parser = FeatureStrings(path.name, single, several)
         keys, parts = [], []
-        for rows in read_csv(path, columns=COMMON, header=tuple(COMMON), quote=False, batch_bytes=BLOCK):
+        for rows in _read(path, COMMON, parser):
             keys.append(rows["index"])
-            parts.append(parser.columns(rows["strings"], rows["count"], rows["index"]))
+            parts.append(rows.drop("index"))
         self._index = KeyIndex(pl.concat(keys), path.name)
         self.columns = pl.concat(parts).select(name for name in (*single, *several) if name in parser.seen).rechunk()
+        own = pl.Series("group", -1 - np.arange(len(self.columns)))
+        users = self.columns[user] if (user := FIELDS["user_id"]) in self.columns.columns else own
+        self.groups = users.cast(pl.Int64).fill_null(own).rename("group")
+        """The user of each row, and a negative number of its own where there is none."""
 
-    def of(self, index: pl.Series, skeleton: Path) -> pl.DataFrame:
-        """Common features of each row, and `group`, a negative number for each row of the table."""
+    def places(self, index: pl.Series, skeleton: Path) -> Found:
+        """Where the common features of each row are."""
         places = self._index.rows(index)
         if (places < 0).any():
             key = index[int(np.argmin(places))]
             raise DataError(f"{skeleton}: the index {key!r} is not in {self.path}. Unpack both files again.")
-        group = pl.Series("group", -1 - places.astype(np.int64))
-        return self.columns.select(pl.all().gather(pl.Series(places))).with_columns(group)
+        return places
+
+
+def _read(path: Path, columns: Mapping[str, Domain], parser: FeatureStrings) -> Iterator[pl.DataFrame]:
+    """The columns of either file, with one per field in place of the strings."""
+    return read_csv(path, columns=columns, header=tuple(columns), quote=False, batch_bytes=BLOCK, then=parser.of_rows)

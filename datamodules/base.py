@@ -21,6 +21,7 @@ from mtlzoo.datamodules.prepare import PreparedData, prepare
 from mtlzoo.datamodules.prepare.encoding import Encoding
 from mtlzoo.datamodules.prepare.fingerprint import fingerprint
 from mtlzoo.datamodules.prepare.frames import is_table, keep_tables
+from mtlzoo.datamodules.prepare.joined import reader_of
 from mtlzoo.datamodules.prepare.like import find_encoding
 from mtlzoo.datamodules.reading.rows import (
     ROW,
@@ -266,7 +267,7 @@ class MultiTaskDataModule(SeededOrder, ABC):
         if self.like:
             self.like.check_features(self.recipe, name)
         recipe = replace(self.recipe, origin=self.origin)
-        prepare(recipe, self.read, self.folder, name=name, links=links, like=self.like, tally=self.tally)
+        prepare(recipe, reader_of(self), self.folder, name=name, links=links, like=self.like, tally=self.tally)
 
     def _folder_of(
         self, recipe: Recipe, files: Sequence[Path], like: Encoding | None, options: Mapping[str, Any]

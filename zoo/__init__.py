@@ -31,15 +31,12 @@ if TYPE_CHECKING:
     from mtlzoo.tasks import Task as Task
 
 # Imported on first use, so that `mtlzoo.callbacks` alone loads no model and no data module.
-_HOMES = {
+MODELS = {
     "AITM": "aitm",
     "AdaTT": "adatt",
-    "ColdStartReport": "analysis.cold_start_report",
     "CrossStitch": "cross_stitch",
     "ESMM": "esmm",
-    "FeatureSchema": "schema",
     "MMoE": "mmoe",
-    "MultiTaskModule": "module",
     "OMoE": "omoe",
     "PEPNet": "pepnet",
     "PLE": "ple",
@@ -48,6 +45,13 @@ _HOMES = {
     "SharedBottom": "shared_bottom",
     "SingleTask": "single_task",
     "SoftSharing": "soft_sharing",
+}
+"""Models by their names, and the module of each."""
+_HOMES = {
+    **MODELS,
+    "ColdStartReport": "analysis.cold_start_report",
+    "FeatureSchema": "schema",
+    "MultiTaskModule": "module",
     "Task": "tasks",
     "load": "checkpoint",
 }

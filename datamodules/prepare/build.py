@@ -25,6 +25,7 @@ from mtlzoo.datamodules.prepare.checksums import FILE as CHECKSUMS
 from mtlzoo.datamodules.prepare.checksums import seal, verify
 from mtlzoo.datamodules.prepare.encoding import Encoding
 from mtlzoo.datamodules.prepare.fingerprint import FORMAT
+from mtlzoo.datamodules.prepare.joined import Frame, fit_together, together
 from mtlzoo.datamodules.prepare.links import read_links
 from mtlzoo.datamodules.prepare.manifest import account, versions
 from mtlzoo.datamodules.prepare.passes import Passes
@@ -40,7 +41,7 @@ ELSEWHERE = "give another folder: prepared=, or MTLZOO_CACHE"
 
 def prepare(
     recipe: Recipe,
-    read: Callable[[], Iterator[pl.DataFrame]],
+    read: Callable[[], Iterator[Frame]],
     folder: Path,
     *,
     name: str,
@@ -151,7 +152,7 @@ def _alone(folder: Path, name: str) -> AbstractContextManager[None]:
 
 def _build(
     recipe: Recipe,
-    read: Callable[[], Iterator[pl.DataFrame]],
+    read: Callable[[], Iterator[Frame]],
     partial: Path,
     folder: Path,
     name: str,
@@ -202,19 +203,19 @@ def _build(
     return said, [f"{name}: {line}" for line in passes.remarks.lines(rows)]
 
 
-def _chunks(frames: Iterator[pl.DataFrame], columns: Sequence[str], name: str, tally: Tally) -> Iterator[pl.DataFrame]:
+def _chunks(frames: Iterator[Frame], columns: Sequence[str], name: str, tally: Tally) -> Iterator[Frame]:
     """The wanted columns in chunks of at most `CHUNK` rows; small frames of the same types come together."""
-    waiting: list[pl.DataFrame] = []
+    waiting: list[Frame] = []
     rows = 0
     for frame in frames:
         rows += len(frame)
         check_columns(name, frame.columns, columns)
         frame = frame.select(columns)
-        if waiting and (sum(map(len, waiting)) + len(frame) > CHUNK or frame.schema != waiting[0].schema):
-            yield pl.concat(waiting)
+        if waiting and (sum(map(len, waiting)) + len(frame) > CHUNK or not fit_together(frame, waiting[0])):
+            yield together(waiting)
             waiting = []
         if len(frame) > CHUNK:
-            yield from frame.iter_slices(CHUNK)
+            yield from (frame.slice(start, CHUNK) for start in range(0, len(frame), CHUNK))
         elif len(frame):
             waiting.append(frame)
     tally.check(name)
@@ -223,10 +224,10 @@ def _chunks(frames: Iterator[pl.DataFrame], columns: Sequence[str], name: str, t
         lost = f"no row is left of the raw files; dropped: {dropped}" if dropped else "the raw files hold no rows"
         raise DataError(f"{name}: {lost}. Check that they are whole.")
     if waiting:
-        yield pl.concat(waiting)
+        yield together(waiting)
 
 
-def _ahead(frames: Iterator[pl.DataFrame], reader: ThreadPoolExecutor) -> Iterator[pl.DataFrame]:
+def _ahead(frames: Iterator[Frame], reader: ThreadPoolExecutor) -> Iterator[Frame]:
     """Reads the next frame while the last one is worked on."""
     pending = reader.submit(next, frames, None)
     while (frame := pending.result()) is not None:

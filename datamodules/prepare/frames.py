@@ -2,17 +2,20 @@
 
 import hashlib
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import polars as pl
 import pyarrow as pa
 
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.prepare.storage import write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PARTS = ("train", "val", "test")
 ALLOWED = (
@@ -85,7 +88,7 @@ def as_frame(table: Any, name: str) -> pl.DataFrame:
     """
     if isinstance(table, pl.LazyFrame):
         return table.collect()
-    if isinstance(table, pd.DataFrame):
+    if _is_pandas(table):
         return _of_pandas(table, name)
     rows = isinstance(table, list) and all(isinstance(row, Mapping) for row in table)
     if isinstance(table, Mapping):
@@ -101,7 +104,15 @@ def as_frame(table: Any, name: str) -> pl.DataFrame:
         raise DataError(f"{name}: {_blamed(table) if isinstance(table, Mapping) else ''}{error}") from error
 
 
-def _of_pandas(table: pd.DataFrame, name: str) -> pl.DataFrame:
+def _is_pandas(table: object) -> bool:
+    """Whether it is a table of pandas, which is not imported for that: a third of a second."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(table, pandas.DataFrame)
+
+
+def _of_pandas(table: "pd.DataFrame", name: str) -> pl.DataFrame:
+    import pandas as pd
+
     named = [level for level in table.index.names if level is not None and level not in table.columns]
     if named:  # what the rows are called by is a column like any other
         table = table.reset_index(level=named)
@@ -132,8 +143,8 @@ def _check_names(names: Any, name: str) -> None:
 
 
 def _of_tables(values: Mapping[str, Any]) -> bool:
-    tables = (pl.DataFrame, pl.LazyFrame, pd.DataFrame, pa.Table, Mapping, str, PathLike)
-    return bool(values) and all(isinstance(table, tables) for table in values.values())
+    tables = (pl.DataFrame, pl.LazyFrame, pa.Table, Mapping, str, PathLike)
+    return bool(values) and all(isinstance(table, tables) or _is_pandas(table) for table in values.values())
 
 
 def _long(values: Any) -> bool:

@@ -8,23 +8,24 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from mtlzoo.datamodules.columns import ORIGIN, Recipe
-from mtlzoo.datamodules.prepare.encoders.base import CategoricalEncoder, Encoder, Places
+from mtlzoo.datamodules.prepare.encoders.base import CategoricalEncoder, Encoder, NameEncoder, Places
 from mtlzoo.datamodules.prepare.encoding import Encoding, save_encoding
+from mtlzoo.datamodules.prepare.joined import Frame, Joined
 from mtlzoo.datamodules.prepare.manifest import Rates
 from mtlzoo.datamodules.prepare.plan import Plan
 from mtlzoo.datamodules.prepare.remarks import Remarks
+from mtlzoo.datamodules.prepare.shared import Column, SharedTables
 from mtlzoo.datamodules.prepare.splitting import TRAIN, check_needed, splitter
 from mtlzoo.datamodules.prepare.storage import Checksum, SplitFiles, Stage
 from mtlzoo.datamodules.values.arrow import compact, from_arrow
 from mtlzoo.datamodules.values.keys import KeyColumn
 
 Advance = Callable[[int], object]
-Columns: TypeAlias = dict[str, list[npt.NDArray[Any]]]
+Columns: TypeAlias = dict[str, list[Column]]
 """Encoded columns [rows, width] by the file that they go to, side by side."""
 
 
@@ -46,6 +47,9 @@ class Passes:
         self.splitter = splitter(recipe.split, work / "split")
         self.staged = Stage(work / "rows")
         self.encoders = [encoder for encoders in self.plan.outputs.values() for encoder in encoders]
+        self.shared = SharedTables(self.encoders, work / "shared", pool)
+        self.table_of: list[int | None] = []
+        """The number of the table that the rows of each chunk share; None of rows that have all by themselves."""
         keys = [encoder.keys if isinstance(encoder, CategoricalEncoder) else None for encoder in self.encoders]
         self.features = {key.name: (key, place) for place, key in enumerate(keys) if key}
         """Keys and places among the staged columns of the features that hold names as they are."""
@@ -54,7 +58,7 @@ class Passes:
         self.checksums: dict[Path, Checksum] = {}
         """Of the columns that were written, by file."""
 
-    def stage(self, frames: Iterable[pl.DataFrame], advance: Advance) -> None:
+    def stage(self, frames: Iterable[Frame], advance: Advance) -> None:
         """Checks the raw rows and puts them aside.
 
         Raises:
@@ -63,8 +67,7 @@ class Passes:
         first = 1
         for frame in frames:
             rows = range(first, first + len(frame))
-            self.splitter.add(frame, rows)
-            self.staged.write(self._staged(frame, rows), rows)
+            self._stage(frame, rows)
             first = rows.stop
             advance(len(rows))
         self.splitter.finish()
@@ -81,11 +84,12 @@ class Passes:
         for encoder in self.encoders:
             encoder.settle()
         counts = np.zeros(len(self.splitter.names), np.int64)
-        for columns, rows in self.staged.read():
+        for number, (columns, rows) in enumerate(self.staged.read()):
             codes = self.splitter.codes(rows)
             counts += [np.count_nonzero(codes == code) for code in range(len(counts))]
-            self._observe(columns, np.flatnonzero(codes == TRAIN))
+            self._observe(columns, np.flatnonzero(codes == TRAIN), self.table_of[number])
             advance(len(rows))
+        self.shared.observe()
         rows_of = dict(zip(self.splitter.names, counts.tolist(), strict=True))
         if self.like is None or not self.plan.given:
             check_needed(self.plan.recipe.split, rows_of)
@@ -122,15 +126,19 @@ class Passes:
         return rates
 
     def _write(
-        self, files: dict[str, SplitFiles], rates: Rates, columns: Columns, staged: list[pa.Array], rows: range
+        self, files: dict[str, SplitFiles], rates: Rates, columns: Columns, staged: list[Column], rows: range
     ) -> Iterable[str]:
         """Appends a chunk to the files of its splits; returns those splits."""
         order, places = self._sorted(rows)
         waiting = iter(staged)
         raw = {name: [next(waiting) for _ in parts] for name, parts in self.plan.outputs.items()}
 
-        def write(name: str, columns: list[npt.NDArray[Any]]) -> None:
-            sorted_columns = [values.take(order, axis=0) for values in columns] if len(places) > 1 else columns
+        def write(name: str, columns: list[Column]) -> None:
+            # Rows of one split that have their values by themselves are in order as they are.
+            sorted_columns = [
+                values if at is None and len(places) == 1 else values.take(order if at is None else at[order], axis=0)
+                for values, at in columns
+            ]
             for split, place in places.items():
                 part = [values[place] for values in sorted_columns]
                 rates.add(split, name, part)
@@ -157,32 +165,66 @@ class Passes:
         bounds = zip(self.splitter.names, pairwise([0, *ends]), strict=True)
         return np.concatenate(of), {name: slice(start, end) for name, (start, end) in bounds if end > start}
 
-    def _staged(self, frame: pl.DataFrame, rows: range) -> list[pa.Array]:
-        ids = (compact(column.check(frame[column.name], rows)) for column in self.ids)
-        return [*self.pool.map(lambda encoder: encoder.stage(frame, rows), self.encoders), *ids]
+    def _stage(self, frame: Frame, rows: range) -> None:
+        """Stages a chunk: what its table holds once, and null in its place with the rows."""
+        elsewhere = [self.shared.takes(encoder, frame) for encoder in self.encoders]
+        plain = self._plain(frame) if isinstance(frame, Joined) else frame
+        self.splitter.add(plain, rows)
 
-    def _observe(self, columns: list[pa.Array], train: Places) -> None:
+        def stage(encoder: Encoder, elsewhere: bool) -> pa.Array:
+            return pa.nulls(len(rows)) if elsewhere else encoder.stage(plain, rows)
+
+        columns = [*self.pool.map(stage, self.encoders, elsewhere)]
+        columns += [compact(column.check(plain[column.name], rows)) for column in self.ids]
+        self.table_of.append(self.shared.add(frame) if isinstance(frame, Joined) else None)
+        self.staged.write([*columns, pa.array(frame.places)] if isinstance(frame, Joined) else columns, rows)
+
+    def _plain(self, frame: Joined) -> pl.DataFrame:
+        """The rows with what of their table is needed beside it."""
+        names = {encoder.keys.name for encoder in self.encoders if isinstance(encoder, NameEncoder)}
+        left_out = names & {*frame.table.columns} - self.plan.other_columns
+        return frame.plain([name for name in frame.columns if name not in left_out])
+
+    def _observe(self, columns: list[pa.Array], train: Places, table: int | None) -> None:
         def observe(encoder: Encoder, staged: pa.Array) -> None:
-            if not encoder.given:
+            if not encoder.given and (table is None or not pa.types.is_null(staged.type)):
                 encoder.observe(staged, train)
 
+        if table is not None:
+            self.shared.count(table, columns[-1].to_numpy().take(train))
         for _ in self.pool.map(observe, self.encoders, columns):
             pass
 
-    def _encoded(self) -> Iterator[tuple[Columns, list[pa.Array], range]]:
+    def _encoded(self) -> Iterator[tuple[Columns, list[Column], range]]:
         """Encodes chunk by chunk, the next one already while the caller works on the last."""
-        started: list[tuple[Iterator[npt.NDArray[Any]], list[pa.Array], range]] = []
-        for staged, rows in self.staged.read(last=True):
-            encoded = self.pool.map(lambda encoder, values: encoder.encode(values), self.encoders, staged)
-            started.append((encoded, staged, rows))
+        started: list[tuple[Iterator[Column], list[Column], range]] = []
+        for number, (staged, rows) in enumerate(self.staged.read(last=True)):
+            columns, tables = self._with_table(staged, self.table_of[number])
+
+            def encode(encoder: Encoder, column: Column, table: Any) -> Column:
+                return Column(encoder.encode(column.values) if table is None else table, column.at)
+
+            started.append((self.pool.map(encode, self.encoders, columns, tables), columns, rows))
             if len(started) == 2:
                 yield self._collected(*started.pop(0))
         for chunk in started:
             yield self._collected(*chunk)
 
+    def _with_table(self, staged: list[pa.Array], number: int | None) -> tuple[list[Column], list[Any]]:
+        """The staged columns, those of the table in their places, and what the encoded ones of the table are."""
+        if number is None:
+            return [Column(values) for values in staged], [None] * len(self.encoders)
+        *staged, at = staged
+        ours, encoded = self.shared.staged(number), self.shared.encoded(number)
+        of_encoders = [
+            Column(values) if table is None else Column(shared, at.to_numpy())
+            for values, shared, table in zip(staged, ours, encoded, strict=False)
+        ]
+        return [*of_encoders, *map(Column, staged[len(ours) :])], encoded
+
     def _collected(
-        self, encoded: Iterator[npt.NDArray[Any]], staged: list[pa.Array], rows: range
-    ) -> tuple[Columns, list[pa.Array], range]:
+        self, encoded: Iterator[Column], staged: list[Column], rows: range
+    ) -> tuple[Columns, list[Column], range]:
         return {name: [next(encoded) for _ in parts] for name, parts in self.plan.outputs.items()}, staged, rows
 
     def _names(self, split: str) -> list[str]:
@@ -191,13 +233,13 @@ class Passes:
         names = recipe.ids if split == "train" else (recipe.user, recipe.item, *recipe.ids, *recipe.origin)
         return list(dict.fromkeys(filter(None, names)))
 
-    def _ids(self, names: list[str], staged: list[pa.Array], rows: Places) -> pl.DataFrame:
+    def _ids(self, names: list[str], staged: list[Column], rows: Places) -> pl.DataFrame:
         """Those columns, of some rows of a chunk."""
         places = self.features | {key.name: (key, n) for n, key in enumerate(self.ids, len(self.encoders))}
         columns = {}
         for name in names:
             key, place = places[name]
-            taken = staged[place].take(pa.array(rows))
+            taken = staged[place].values.take(pa.array(staged[place].places(rows)))
             plain = taken.dictionary_decode() if isinstance(taken, pa.DictionaryArray) else taken
             columns[ORIGIN.get(name, name)] = from_arrow(plain).cast(key.dtype or pl.String())
         return pl.DataFrame(columns)

@@ -82,7 +82,12 @@ class Plan:
     @property
     def raw_columns(self) -> list[str]:
         """Raw columns that are needed, each once."""
-        return list(dict.fromkeys(_raw_columns(self.recipe)))
+        return list(dict.fromkeys([*self.features, *_other_columns(self.recipe)]))
+
+    @property
+    def other_columns(self) -> set[str]:
+        """Raw columns that are needed for something else than a feature."""
+        return set(_other_columns(self.recipe))
 
     def table_of(self, links: Links) -> tuple[str, Table]:
         """The raw column of what is linked, and its vocabulary."""
@@ -168,8 +173,7 @@ def _tables(recipe: Recipe) -> dict[str, Table]:
     return {name: HashTable(buckets) if buckets else Vocabulary(least) for name, (least, buckets) in declared.items()}
 
 
-def _raw_columns(recipe: Recipe) -> Iterator[str]:
-    yield from (column.name for column in recipe.columns)
+def _other_columns(recipe: Recipe) -> Iterator[str]:
     for label in recipe.labels if recipe.labelled else ():
         if label.kind not in UNLABELLED:
             yield label.column

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mtlzoo.datamodules.prepare.shared import Column
 from mtlzoo.schema import PADDING, UNKNOWN, FeatureSchema
 
 MOST = 0.5
@@ -16,7 +17,7 @@ _LOOKED_AT = 1000
 Array = npt.NDArray[Any]
 
 
-class Column:
+class Remarked:
     """What is remarked of one column in one split: its range, the ids that are unknown, and some of those."""
 
     def __init__(self) -> None:
@@ -83,17 +84,17 @@ class Remarks:
         }
         """Of the columns in each file."""
         self.rows: dict[str, int] = {}
-        self.columns: dict[tuple[str, str, str], Column] = {}
+        self.columns: dict[tuple[str, str, str], Remarked] = {}
         """By split, file and name."""
 
-    def add(self, split: str, file: str, columns: Sequence[Array], staged: Sequence[pa.Array], rows: Array) -> None:
+    def add(self, split: str, file: str, columns: Sequence[Array], staged: Sequence[Column], rows: Array) -> None:
         """Takes in encoded rows of a split, and the staged columns of the chunk that has them at `rows`."""
         ids = file not in ("numeric", "labels", "weight", "group")
         for name, values, raw in zip(self.names.get(file, ()), columns, staged, strict=False):
-            column = self.columns.setdefault((split, file, name), Column())
+            column = self.columns.setdefault((split, file, name), Remarked())
             column.add(values)
             if ids:
-                column.add_ids(values, raw, rows)
+                column.add_ids(values, raw.values, raw.places(rows))
 
     def lines(self, rows_of: dict[str, int]) -> Iterator[str]:
         """A sentence or two for everything that is odd; `rows_of` are the rows of each split."""
@@ -109,7 +110,7 @@ class Remarks:
             elif split == "train" and self.learned and rows_of[split] > 1 and column.constant and file != "weight":
                 yield f"the feature {name!r} has one value in train, so that it tells nothing. Leave it out."
 
-    def _of_label(self, split: str, name: str, column: Column) -> Iterator[str]:
+    def _of_label(self, split: str, name: str, column: Remarked) -> Iterator[str]:
         task = next(task for task in self.schema.tasks if task.name == name)
         lost = "there is nothing to learn" if split == "train" else "its metrics are undefined"
         if not column.observed:

@@ -47,10 +47,15 @@ class Stage:
     def read(self, *, last: bool = False) -> Iterator[tuple[list[pa.Array], range]]:
         """Yields the chunks as they were written; with `last`, deletes each after use."""
         for number, rows in enumerate(self.chunks):
-            with pa.memory_map(str(self._path(number))) as file:
-                yield pa.ipc.open_file(file).get_batch(0).columns, rows
+            yield self.at(number), rows
             if last:
                 self._path(number).unlink()
+
+    def at(self, number: int) -> list[pa.Array]:
+        """The columns of a chunk, mapped."""
+        with pa.memory_map(str(self._path(number))) as file:
+            columns: list[pa.Array] = pa.ipc.open_file(file).get_batch(0).columns
+        return columns
 
     @property
     def rows(self) -> int:

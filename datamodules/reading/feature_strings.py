@@ -39,6 +39,17 @@ class FeatureStrings:
         self.seen: set[str] = set()
         """Fields found so far, those that nobody asked for among them."""
 
+    def of_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Parses the strings of some rows, in the threads of `read_csv`.
+
+        Args:
+            rows: Columns: what each row is called in messages first, ``count`` and ``strings`` among the rest.
+
+        Returns:
+            The columns but those two, and those of `columns`.
+        """
+        return rows.drop("count", "strings").hstack(self.columns(rows["strings"], rows["count"], rows[:, 0]))
+
     def columns(self, strings: pl.Series, counts: pl.Series, rows: pl.Series) -> pl.DataFrame:
         """Parses strings.
 

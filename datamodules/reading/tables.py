@@ -3,9 +3,9 @@
 import csv
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +39,7 @@ def read_csv(
     strip: bool = False,
     own: bool = False,
     batch_bytes: int = 4 << 20,
+    then: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Yields the rows of a text table, plain or gzipped, in file order; empty fields are null, blank lines skipped.
 
@@ -58,6 +59,7 @@ def read_csv(
         strip: Removes blanks around values (files separated by ``", "``). Those around names are removed anyway.
         own: Whether the file is the user's own, who can say how it is read: messages then name these options.
         batch_bytes: Text per chunk.
+        then: What becomes of each chunk, in the threads that parse: they may be several at once.
 
     Raises:
         DatasetNotFoundError: No such file.
@@ -73,7 +75,9 @@ def read_csv(
     if not names:
         names, blocks = _named(blocks, separator, quote)
     format = Format(separator, tuple(null_values), quote, decimal, strip, own)
-    parser = Parser(path, names, columns, format)
+    parser: BlockParser = Parser(path, names, columns, format)
+    if then is not None:
+        parser = _Then(parser, then)
     rows = 0
     for frame in parsed(parser, (block for block in blocks if block.data.lstrip(b"\r\n"))):
         rows += len(frame)
@@ -122,6 +126,21 @@ class BlockParser(Protocol):
 
     def parse(self, block: Block) -> pl.DataFrame:
         """Rows of the block."""
+
+
+@dataclass(frozen=True)
+class _Then:
+    """A parser, and what becomes of its rows."""
+
+    parser: BlockParser
+    then: Callable[[pl.DataFrame], pl.DataFrame]
+
+    @property
+    def settled(self) -> bool:
+        return self.parser.settled
+
+    def parse(self, block: Block) -> pl.DataFrame:
+        return self.then(self.parser.parse(block))
 
 
 def parsed(parser: BlockParser, blocks: Iterator[Block]) -> Iterator[pl.DataFrame]:

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from mtlzoo.cli.shipped import shipped
+from mtlzoo.cli.typos import refuse_typos
 from mtlzoo.version import __version__
 
 COMMANDS = {
@@ -37,6 +38,8 @@ COMMANDS = {
     "dashboard": ("W&B workspaces and a report of a project's runs", "mtlzoo.cli.dashboard"),
 }
 """What each command does, and the module whose ``run(args)`` does it."""
+NAMING = ("fit", "validate", "test", "predict", "prepare")
+"""Commands whose ``--model`` and ``--data`` name a class."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -59,6 +62,8 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     if words[0] not in COMMANDS:
         _unknown(words[0])
+    if words[0] in NAMING:
+        refuse_typos(words)
     from mtlzoo.cli.signals import NOTHING, REQUESTS, Stopped
 
     try:

@@ -1,10 +1,9 @@
 """The argument parser: Lightning's, with short errors that name the nearest match."""
 
-import difflib
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr, suppress
 from importlib import import_module
 from io import StringIO
@@ -16,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
 from mtlzoo.cli.signals import REQUESTS
+from mtlzoo.cli.typos import hint
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.module import MultiTaskModule
 
@@ -106,10 +106,10 @@ def explain(message: str) -> str:
         told = re.sub(r"- Expected a <class 'bool'>.*", "", told)
     cls = (re.findall(r"class_path '([\w.]+)'", told) or [None])[-1]
     if (word := re.search(r"Expected a dot import path string: (\S+)", told)) and (known := _names(option, cls)):
-        return _hint(f"--{option}: no class or file {word[1]!r}", word[1], known) + _taker_of(word[1])
+        return hint(f"--{option}: no class or file {word[1]!r}", word[1], known) + _taker_of(word[1])
     if cls and (word := re.search(r"Option '(\S+)' is not accepted", told)):
         kind = import_class(cls)
-        return _hint(f"--{option}.{word[1]}: {kind.__name__} has no option {word[1]!r}", word[1], _options(kind))
+        return hint(f"--{option}.{word[1]}: {kind.__name__} has no option {word[1]!r}", word[1], _options(kind))
     if word := re.search(r"arguments are required: ([\w.]+)", told):
         option = f"{option}.{word[1]}" if cls else word[1].partition(".")[2]
         names = ", ".join(sorted(_names(option, cls)))
@@ -125,7 +125,7 @@ def explain(message: str) -> str:
         and (word := re.search(r"Given value: (\S+)$", message))
         and (known := _names(option, cls))
     ):
-        return _hint(f"--{option}: {word[1]} is something else", word[1], known)
+        return hint(f"--{option}: {word[1]} is something else", word[1], known)
     return (f"--{option}: " if option and errors else "") + ("; ".join(errors) or message)
 
 
@@ -164,12 +164,6 @@ def listed(value: Any) -> list[Any]:
     if value is None or value is False:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _hint(text: str, word: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    near = difflib.get_close_matches(word, names, 1, cutoff=0.5)
-    return text + (f". Did you mean {near[0]!r}?" if near else ".") + f" Known are {', '.join(names)}."
 
 
 def _names(option: str, cls: str | None = None) -> set[str]:

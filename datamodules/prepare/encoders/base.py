@@ -17,6 +17,8 @@ from mtlzoo.schema import UNKNOWN
 
 Places = npt.NDArray[np.int64]
 """Places of rows in a chunk."""
+Counts = npt.NDArray[np.int64]
+"""How often each of some rows occurs."""
 
 
 class Encoder(ABC):
@@ -75,16 +77,27 @@ class Keys(KeyColumn):
         """Joins the table."""
         self.table.join(self.dtype, self.name)
 
-    def count(self, keys: pa.Array, rows: Places) -> None:
-        """Tells the table how often each value occurs in `rows`; `keys` are of `coded`."""
+    def count(self, keys: pa.Array, rows: Places, times: Counts | None = None) -> None:
+        """Tells the table how often each value occurs in `rows`; `keys` are of `coded`.
+
+        Args:
+            keys: Staged values.
+            rows: Places among them.
+            times: How often each of `rows` occurs; None is once.
+        """
         if not isinstance(keys, pa.DictionaryArray):
             # Rows with null, which are rare, are picked and left out by polars: numpy would make them numbers with NaN.
-            picked = from_arrow(keys).gather(rows).drop_nulls() if keys.null_count else keys.to_numpy().take(rows)
-            values, counts = _counted(np.asarray(picked))
+            if keys.null_count:
+                there = ~keys.is_null().to_numpy(zero_copy_only=False).take(rows)
+                rows, times = rows[there], times if times is None else times[there]
+                picked = from_arrow(keys).gather(rows).to_numpy()
+            else:
+                picked = keys.to_numpy().take(rows)
+            values, counts = _counted(picked, times)
             self.table.add(pl.Series(values), counts, self.name)
             return
         size = len(keys.dictionary)
-        counts = np.bincount(_places(keys).take(rows), minlength=size + 1)[:size]
+        counts = _bincount(_places(keys).take(rows), times, size + 1)[:size]
         seen = np.flatnonzero(counts)
         # Taken with Arrow, which copies: the table may keep the values, and they may lie in a mapped file.
         self.table.add(from_arrow(keys.dictionary.take(pa.array(seen))), counts[seen], self.name)
@@ -97,13 +110,22 @@ class Keys(KeyColumn):
         return np.append(ids, np.int32(UNKNOWN)).take(_places(keys))
 
 
-class CategoricalEncoder(Encoder):
-    """One id per row."""
+class NameEncoder(Encoder):
+    """Ids of names, of which a table holds what is learned: how often each occurs."""
 
     dtype = np.int32
 
     def __init__(self, column: str, table: Table) -> None:
         self.keys = Keys(column, table)
+
+    @abstractmethod
+    @override
+    def observe(self, staged: pa.Array, train: Places, times: Counts | None = None) -> None:
+        """Learns from the rows of train; `times` says how often each occurs, once where it is None."""
+
+
+class CategoricalEncoder(NameEncoder):
+    """One id per row."""
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
@@ -114,8 +136,8 @@ class CategoricalEncoder(Encoder):
         self.keys.settle()
 
     @override
-    def observe(self, staged: pa.Array, train: Places) -> None:
-        self.keys.count(staged, train)
+    def observe(self, staged: pa.Array, train: Places, times: Counts | None = None) -> None:
+        self.keys.count(staged, train, times)
 
     @override
     def encode(self, staged: pa.Array) -> Ids:
@@ -134,17 +156,25 @@ def coded(keys: pl.Series) -> pa.Array:
     return to_arrow(keys).dictionary_encode()
 
 
-def _counted(values: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _counted(values: npt.NDArray[np.integer[Any]], times: Counts | None) -> tuple[npt.NDArray[np.int64], Counts]:
     """Distinct values, and how often each occurs."""
     if not len(values):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     low, high = int(values.min()), int(values.max())
     if high - low < 4 * len(values):
-        counts = np.bincount(np.subtract(values, low, dtype=np.int64))
+        counts = _bincount(np.subtract(values, low, dtype=np.int64), times)
         seen = np.flatnonzero(counts)
         return seen + low, counts[seen]
-    distinct, counts = np.unique(values, return_counts=True)
-    return distinct.astype(np.int64), counts
+    if times is None:
+        distinct, counts = np.unique(values, return_counts=True)
+        return distinct.astype(np.int64), counts
+    distinct, places = np.unique(values, return_inverse=True)
+    return distinct.astype(np.int64), _bincount(places, times)
+
+
+def _bincount(places: npt.NDArray[np.integer[Any]], times: Counts | None, size: int = 0) -> Counts:
+    counts = np.bincount(places, times, size)
+    return counts.astype(np.int64)  # of times, numpy gives floats, which are exact up to 2^53
 
 
 def _places(keys: pa.DictionaryArray) -> npt.NDArray[np.integer[Any]]:

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from mtlzoo.datamodules.columns import SequenceColumn
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.prepare.encoders.base import Encoder, Keys, Places, coded
+from mtlzoo.datamodules.prepare.encoders.base import Counts, NameEncoder, Places, coded
 from mtlzoo.datamodules.prepare.encoders.vocabulary import Ids, Table
 from mtlzoo.datamodules.values.arrow import compact, from_arrow, to_arrow
 from mtlzoo.datamodules.values.checks import Rows, require
@@ -78,14 +78,12 @@ def from_columns(items: pl.DataFrame, padding: int) -> pl.Series:
     return from_arrow(as_array(pl.Series(table[there], dtype=pl.Int64), there.sum(1)))
 
 
-class SequenceEncoder(Encoder):
+class SequenceEncoder(NameEncoder):
     """The first or last `max_length` ids of each row, padded at the end with 0."""
 
-    dtype = np.int32
-
     def __init__(self, column: SequenceColumn, table: Table) -> None:
+        super().__init__(column.name, table)
         self.column = column
-        self.keys = Keys(column.name, table)
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
@@ -100,11 +98,13 @@ class SequenceEncoder(Encoder):
         self.keys.settle()
 
     @override
-    def observe(self, staged: pa.Array, train: Places) -> None:
+    def observe(self, staged: pa.Array, train: Places, times: Counts | None = None) -> None:
         items, lengths = flatten(staged)
         learned = np.zeros(len(staged), np.bool_)
         learned[train] = True
-        self.keys.count(coded(from_arrow(items)), np.flatnonzero(np.repeat(learned, lengths)))
+        rows = np.flatnonzero(np.repeat(learned, lengths))
+        times = times if times is None else np.repeat(times, lengths[train])
+        self.keys.count(coded(from_arrow(items)), rows, times)
 
     @override
     def encode(self, staged: pa.Array) -> Ids:

@@ -16,6 +16,7 @@ from fuzz.fixture import Published
 from fuzz.forms import Form, Rows, Table
 from fuzz.values import InvalidError
 from mtlzoo.datamodules import DataError, DatasetNotFoundError, MultiTaskDataModule, RankingDataModule
+from mtlzoo.datamodules.prepare.joined import Joined
 
 PACKAGE = str(Path(mtlzoo.datamodules.__file__).parent)
 
@@ -42,13 +43,14 @@ def prepared(template: MultiTaskDataModule, root: Path, cache: Path) -> Data:
     frames: list[pl.DataFrame] = []
     links: dict[str, list[pl.DataFrame]] = {}
 
-    def watched(frames: list[pl.DataFrame], read: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    def watched(frames: list[pl.DataFrame], read: Iterator[Any]) -> Iterator[Any]:
         for frame in read:
-            frames.append(frame)
+            frames.append(frame.plain(sorted(frame.columns)) if isinstance(frame, Joined) else frame)
             yield frame
 
     inner = copy.copy(module)  # links may read the rows again, past what is put in place here
-    module.read = lambda: watched(frames, inner.read())  # type: ignore[method-assign]
+    reader = "read_joined" if hasattr(inner, "read_joined") else "read"
+    setattr(module, reader, lambda: watched(frames, getattr(inner, reader)()))
     if isinstance(inner, RankingDataModule):
         ranking = inner
         module.read_links = lambda name: watched(links.setdefault(name, []), ranking.read_links(name))  # type: ignore
