@@ -57,6 +57,7 @@ def write_folder(
         write_json(folder / SCHEMA, model.schema.to_dict())
         note = {name: value for name, value in (model.trained_on or {}).items() if name != "folder"}
         save_file(_apart(model.state_dict()), folder / WEIGHTS, {"format": "pt", DATA: json.dumps(note)})
+        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors keeps others from reading
         if encoding is not None:
             encoding.copy(folder / ENCODING)
         text = card(model, None if encoding is None else encoding.folder, metrics)

@@ -53,6 +53,7 @@ def test_its_files_are_data_and_name_no_place_of_the_machine(answering: SimpleNa
     files = sorted(path for path in answering.exported.rglob("*") if path.is_file())
     assert {path.suffix for path in files} == {".yaml", ".safetensors", ".json", ".parquet", ".md"}
     assert not [path for path in files if str(answering.root).encode() in path.read_bytes()]
+    assert len({path.stat().st_mode for path in files}) == 1
 
 
 def test_its_config_starts_such_a_training(answering: SimpleNamespace, tmp_path: Path) -> None:
