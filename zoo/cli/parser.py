@@ -111,7 +111,7 @@ def explain(message: str) -> str:
         kind = import_class(cls)
         return hint(f"--{option}.{word[1]}: {kind.__name__} has no option {word[1]!r}", word[1], _options(kind))
     if word := re.search(r"arguments are required: ([\w.]+)", told):
-        option = f"{option}.{word[1]}" if cls else word[1].partition(".")[2]
+        option = f"{option}.{word[1]}" if cls else word[1].partition(".")[2] or word[1]  # after the command's name
         names = ", ".join(sorted(_names(option, cls)))
         return f"--{option} is required" + (f": {names}, or the path of a class or a config." if names else ".")
     lines = [line.strip().removeprefix("- ") for line in told.splitlines() if not _FRAME.match(line)]

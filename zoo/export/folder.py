@@ -97,8 +97,8 @@ def _config(model: ResumableModule, config: Mapping[str, Any]) -> dict[str, Any]
         options = options.get("init_args", options)
         for name in names:
             options.pop(name, None)
-    hidden = ("schema", "_")
-    options = {name: _plain(name, value) for name, value in model.hparams.items() if not name.startswith(hidden)}
+    shown = {name: value for name, value in model.hparams.items() if name != "schema" and not name.startswith("_")}
+    options = {name: _plain(name, value) for name, value in shown.items()}
     path = f"{type(model).__module__}.{type(model).__qualname__}"
     return {**kept, "model": {"class_path": path, "init_args": options}}
 

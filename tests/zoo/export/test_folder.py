@@ -246,6 +246,12 @@ def test_a_checkpoint_that_is_not_there(words: list[str], said: str) -> None:
         main(["export", *words, "--out", "out"])
 
 
+def test_a_command_without_a_folder_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", "-c", "config.yaml"])
+    assert capsys.readouterr().err == "mtlzoo export: error: --out is required.\n"
+
+
 def test_a_checkpoint_whose_encoding_is_gone_is_not_exported(answering: SimpleNamespace, tmp_path: Path) -> None:
     """It could not answer."""
     shutil.copy(answering.checkpoint, tmp_path / "alone.ckpt")
