@@ -14,6 +14,7 @@ from mtlzoo.datamodules.prepare.encoding import Encoding
 from mtlzoo.datamodules.prepare.frames import refuse_objects
 from mtlzoo.datamodules.prepare.plan import Plan
 from mtlzoo.datamodules.prepare.remarks import Remarks
+from mtlzoo.datamodules.prepare.shared import Column
 from mtlzoo.datamodules.values.checks import check_columns
 
 CHUNK = 1 << 18
@@ -72,7 +73,7 @@ class RowEncoder:
             parts = []
             for chunk in staged:
                 encoded = [encoder.encode(raw) for encoder, raw in zip(encoders, chunk[name], strict=True)]
-                remarks.add(NAME, name, encoded, chunk[name], np.arange(len(encoded[0])))
+                remarks.add(NAME, name, encoded, [Column(raw) for raw in chunk[name]], np.arange(len(encoded[0])))
                 parts.append(np.concatenate(encoded, axis=1, dtype=dtype, casting="same_kind"))
             columns[name] = np.concatenate(parts)
         return columns, [*remarks.lines({NAME: len(rows)})] if len(rows) >= ENOUGH else []
