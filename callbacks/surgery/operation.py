@@ -174,8 +174,7 @@ class Operation:
     def _decide(self, vector: LossVector, step: Step) -> None:
         """Puts the rule's gradient into ``.grad``."""
         gradients, losses = step.gradients, step.losses
-        for parameter, entry in gradients:
-            entry.settle(parameter)
+        gradients.settle()
         if collectives.world_size() > 1:
             global_gradients.average(gradients, self._fit.parameters(), len(losses))
             losses = collectives.mean(losses)

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mtlzoo.callbacks.equal_runs import firsts
+from mtlzoo.callbacks.surgery.merging import Merging, settle
 
 _LARGE = 1 << 16
 
@@ -24,18 +23,22 @@ class Rows:
     values: dict[int, Tensor]
 
 
-def merge(parts: Sequence[Rows]) -> Rows:
-    """The sum of gradients that touch different rows."""
-    if len(parts) == 1:
-        return parts[0]
-    ordered, order = torch.cat([part.index for part in parts]).sort(stable=True)
-    places = firsts(ordered).nonzero().squeeze(1)
+def merge(tables: Sequence[Sequence[Rows]]) -> list[Rows]:
+    """Of each table the sum of gradients that touch different rows.
+
+    The host waits for the device once, for how many rows each touches; not at all where none has several gradients.
+    """
+    mergings = {n: Merging([part.index for part in parts]) for n, parts in enumerate(tables) if len(parts) > 1}
+    settle(list(mergings.values()))
+    return [_summed(mergings[n], parts) if n in mergings else parts[0] for n, parts in enumerate(tables)]
+
+
+def _summed(merging: Merging, parts: Sequence[Rows]) -> Rows:
     values = {}
     for task in sorted({task for part in parts for task in part.values}):
         like = next(part.values[task] for part in parts if task in part.values)
-        found = [part.values.get(task, like.new_zeros(len(part.index), like.shape[1])) for part in parts]
-        values[task] = nn.functional.embedding_bag(order, torch.cat(found), places, mode="sum")
-    return Rows(ordered[places].long(), values)
+        values[task] = merging([part.values.get(task, like.new_zeros(len(part.index), like.shape[1])) for part in parts])
+    return Rows(merging.index, values)
 
 
 def touched_rows(gradient: Tensor) -> Tensor | None:

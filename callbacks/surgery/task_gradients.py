@@ -48,14 +48,12 @@ class ParameterGradients:
         self.dense[task] = self.dense[task] + gradient if task in self.dense else gradient
 
     def settle(self, parameter: Tensor) -> None:
-        """Brings what micro-batches have added into one form: one set of rows, or dense."""
-        if self.rows and self.dense:
+        """Makes all of it dense where some is."""
+        if self.dense:
             for part in self.rows:
                 for task, values in part.values.items():
                     self.add(task, zeros(parameter).index_copy_(0, part.index, values))
             self.rows = []
-        if self.rows:
-            self.rows = [merge(self.rows)]
 
 
 class TaskGradients:
@@ -66,6 +64,14 @@ class TaskGradients:
 
     def __iter__(self) -> Iterator[tuple[Tensor, ParameterGradients]]:
         return iter(self.of.items())
+
+    def settle(self) -> None:
+        """Brings what micro-batches have added into one form for each parameter: one set of rows, or dense."""
+        for parameter, entry in self:
+            entry.settle(parameter)
+        tables = [entry for entry in self.of.values() if entry.rows]
+        for entry, rows in zip(tables, merge([entry.rows for entry in tables]), strict=True):
+            entry.rows = [rows]
 
     def finite(self) -> bool:
         """Whether all of them are, of heads and of shared parameters; waits for the device."""

@@ -205,7 +205,7 @@ SIZES = {"callbacks/surgery/lookups.py:settle: a number goes to the host": 1}
 """How many rows the batch touches; the host asks before the backward passes."""
 SOLVED = {"callbacks/rules/linalg/eigen.py:_eigh: an error is looked for": 1}
 """torch asks the solver of eigenvalues whether it has failed."""
-MERGED = {"callbacks/surgery/rows.py:merge: the shape of nonzero": 1}
+MERGED = {"callbacks/surgery/merging.py:settle: a number goes to the host": 1}
 SCALED = {"lightning amp.py:optimizer_step: a number goes to the host": 1}
 """The scaler asks whether anything overflowed before it lets an optimiser step."""
 OVERFLOWS = {"callbacks/surgery/task_gradients.py:finite: a number goes to the host": 1}

@@ -200,7 +200,7 @@ def test_large_tables_inside_a_compiled_network_are_kept_by_row() -> None:
     gradients.collect(read(losses), network.parameters())
     entry = gradients.of[network.table.weight]
     assert not entry.dense
-    entry.settle(network.table.weight)
+    gradients.settle()
     (rows,) = entry.rows
     assert rows.index.tolist() == sorted(set((data["ids"][:, 0] * 1000).tolist()))
     for task, gradient in enumerate(wanted):
