@@ -37,7 +37,9 @@ def _summed(merging: Merging, parts: Sequence[Rows]) -> Rows:
     values = {}
     for task in sorted({task for part in parts for task in part.values}):
         like = next(part.values[task] for part in parts if task in part.values)
-        values[task] = merging([part.values.get(task, like.new_zeros(len(part.index), like.shape[1])) for part in parts])
+        values[task] = merging(
+            [part.values.get(task, like.new_zeros(len(part.index), like.shape[1])) for part in parts]
+        )
     return Rows(merging.index, values)
 
 

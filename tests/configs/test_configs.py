@@ -125,6 +125,11 @@ def words_of(file: Path, root: Path) -> list[str]:
         words = first_run(yaml.safe_load(path.read_text()))
         experiment = Path(words[words.index("-c") + 1]).relative_to("configs")
         return [*words[3:], *words_of(experiment, root)[2:]]
+    if group == "preset":
+        name, _, learner = path.stem.partition("-")
+        of_data = [one for one in sorted((CONFIGS / "data").iterdir()) if f".{name}\n" in one.read_text()]
+        used = words_of(of_data[0].relative_to(CONFIGS), root)
+        return ["--model", learner, *used[used.index("--data") :]] if learner else used
     if group in ("logger", "callbacks"):
         return [*MODEL, *DATA, "-c", str(path), *ON_CPU]
     raise AssertionError(f"configs/{file}: no test knows how the group {group!r} is used; say it here.")

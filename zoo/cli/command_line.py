@@ -4,12 +4,14 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.utilities import rank_zero_info
 
+from mtlzoo.cli import preset
 from mtlzoo.cli.agreement import model_of, peek, reconcile
 from mtlzoo.cli.description import describe
 from mtlzoo.cli.logs import SaveConfig, quiet
@@ -81,6 +83,12 @@ class CommandLine(LightningCLI):
         """The link from data to model, and our own options; every command takes them, as configs are shared."""
         parser.link_arguments("data.schema", "model.init_args.schema", apply_on="instantiate")
         parser.add_argument(
+            "--preset",
+            type=Literal["auto", "none"],
+            default="auto",
+            help="fit: options that were found good on this data set, where you give none; none leaves them out.",
+        )
+        parser.add_argument(
             "--patience",
             type=int | None,
             default=2,
@@ -109,6 +117,11 @@ class CommandLine(LightningCLI):
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parses, without Lightning's warning that words given in Python are not those of the process."""
         self.config = parser.parse_args(args)
+        if self.config.subcommand == "fit" and self.options.preset == "auto" and self.options.data:
+            given = parser.parse_args(args, defaults=False)["fit"]
+            if filled := preset.fill(self.options, given):
+                shown = ", ".join(f"{name} {value}" for name, value in filled.items())
+                rank_zero_info(f"Preset: {shown} (--preset none leaves them out)")
 
     @property
     def options(self) -> Namespace:
