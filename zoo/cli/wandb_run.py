@@ -84,7 +84,8 @@ class WandbRuns:
             if fits or not self._goes_on(logger):
                 run.config.update({**config, **self.summary}, allow_val_change=True)
             run.define_metric("epoch", summary="none")
-            run.define_metric("val/*", step_metric="epoch", summary="none")  # `validated` says it
+            # Not summary="none": W&B 0.31 may then drop what `validated` writes over the last value, too.
+            run.define_metric("val/*", step_metric="epoch")
             if not run.disabled:
                 self._kept[logger._wandb_init["project"]] = run.id
                 write_json(self.folder / KEPT, self._kept)
