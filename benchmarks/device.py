@@ -18,8 +18,8 @@ hangs. A case that lacks a package, or has no time left, says so. What a section
 to the next. After a mend run the section alone, or those of its cases that have a text in their names.
 
 It needs no network, torch 2.11 or later, lightning, torchmetrics, numpy, pandas, scipy, pyarrow, pytest, pyyaml, rich
-and filelock. `training`, some of `tests` and the trainings of zoo models in `exactness` need polars too (the loader is
-in a package that reads files), `training` jsonargparse besides (it measures the command line); nothing needs wandb.
+and filelock. `training` and some of `tests` need polars too, `training` jsonargparse besides (it measures the command
+line); nothing needs wandb.
 Where these can't be installed from a registry they travel as wheels. Beforehand, with the Python and platform of there:
 
     pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux2014_x86_64 -d wheels \

@@ -18,6 +18,7 @@ IGNORED = (
     "model",
     "trainer",
     "seed_everything",
+    "preset",
     "patience",
     "checkpoint_every",
     "all_metrics",
