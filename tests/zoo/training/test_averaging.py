@@ -37,7 +37,7 @@ class Recorder(L.Callback):
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
 
 def fit(module: L.LightningModule, data: Any, *callbacks: L.Callback, **options: Any) -> L.Trainer:
@@ -88,8 +88,8 @@ def test_checkpoints_hold_the_average(toy: ModuleType, tmp_path: Path) -> None:
     trainer = fit(module, data, recorder, *saves, enable_checkpointing=True)
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     for name, value in weights(module).items():
-        assert torch.equal(checkpoint["state_dict"][name], value)
-        assert torch.equal(checkpoint[RAW][name], recorder.steps[-1][name])
+        assert torch.equal(checkpoint["state_dict"][name].cpu(), value)
+        assert torch.equal(checkpoint[RAW][name].cpu(), recorder.steps[-1][name])
     assert not torch.equal(checkpoint[RAW]["bottom.0.weight"], checkpoint["state_dict"]["bottom.0.weight"])
     loaded = mtlzoo.load(tmp_path / "last.ckpt")
     assert all(torch.equal(value, weights(module)[name]) for name, value in weights(loaded).items())
