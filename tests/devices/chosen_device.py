@@ -35,6 +35,7 @@ except (AssertionError, NotImplementedError, RuntimeError) as error:
 
 COMPILER = "torch's compiler doesn't trace how tensors are moved here"
 NO_GRU = "pretended: torch fuses a GRU for no such device"
+ENDS = "pretended: an error of a hook ends the process, as torch unwinds streams that such a device lacks"
 NEW_ON_CPU = "pretended: after a training its parameters are new tensors on the CPU, where CUDA's keep their identity"
 EXCEPTIONS = {
     "test_": "documents, the wheel and lists of names: no tensors",
@@ -59,8 +60,8 @@ EXCEPTIONS = {
     "callbacks/surgery/test_compiled": COMPILER,
     "callbacks/surgery/test_loss_vectors.py::test_the_state_of_two": NEW_ON_CPU,
     "callbacks/surgery/test_loss_vectors.py::test_a_shared_layer_that_comes": NEW_ON_CPU,
-    "callbacks/surgery/test_passes.py::test_what_cannot_run_together": "pretended: a hook's error in a backward pass ends "
-    "the process, as torch unwinds streams that such a device lacks",
+    "callbacks/surgery/test_passes.py::test_together_equals_one_by_one[Recurrent": NO_GRU,
+    "callbacks/surgery/test_passes.py::test_what_cannot_run_together": ENDS,
     "callbacks/surgery/test_torchjd": "pretended: such a device has no random state, which weightings of torchjd keep",
     "callbacks/surgery/test_foreign_ddp": "processes that talk by gloo",
     "callbacks/test_balancing.py::test_fp16": "pretended: autocast knows no such device",
