@@ -19,13 +19,14 @@ class Replayed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
+        ctx.weight = id(weight)
         return x @ weight.T
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
         found = (gradients[0] @ weight, gradients[0].T @ x)
-        places = Replayed.pool.setdefault(weight.data_ptr(), (torch.empty_like(found[0]), torch.empty_like(found[1])))
+        places = Replayed.pool.setdefault(ctx.weight, (torch.empty_like(found[0]), torch.empty_like(found[1])))
         return places[0].copy_(found[0]).detach(), places[1].copy_(found[1]).detach()
 
 
