@@ -205,15 +205,19 @@ class LossBalancing(L.Callback):
             overflows = ~losses.isfinite().all()
             before, state, earlier = self._before or (scale, copy.deepcopy(self.rule.state_dict()), overflows)
             self._before = before, state, earlier | overflows
-            losses = torch.where(overflows, 1.0, losses)  # what the rule makes of that is taken back after the step
-        elif losses.device.type == "cpu":
-            self._check_finite(losses)
-        self.weights = self.rule(losses).contiguous()
+            # What the rule makes of ones is taken back after the step.
+            weights = self.rule(torch.where(overflows, 1.0, losses))
+            # Of a step that overflows, what is not finite tells the scaler, whatever its weight.
+            weights = torch.where(overflows, 1.0, weights)
+        else:
+            if losses.device.type == "cpu":
+                self._check_finite(losses)
+            weights = self.rule(losses)
+        self.weights = weights.contiguous()
         # GPUs of two models round differently, and replicas that descend by other weights drift apart unseen.
         collectives.agree([self.weights])
         self.loss = self.weights @ losses
-        # Of a step that overflows, what is not finite tells the scaler, whatever its weight.
-        return self.weights if scale is None else torch.where(overflows, 1.0, self.weights)
+        return self.weights
 
     def _skipped(self, before: tuple[Tensor, dict[str, Any], Tensor]) -> bool:
         """Whether losses were not finite, or the scale shrank, by which the scaler says so: the host waits once."""

@@ -166,6 +166,17 @@ def test_fp16_shows_unscaled_losses() -> None:
     torch.testing.assert_close(spy.seen[0].float(), reference.losses(one), rtol=1e-2, atol=0)
 
 
+def test_fp16_makes_no_loss_up() -> None:
+    """Of a step that overflows the sum is as infinite as the loss was."""
+    bad = batch(dtype=torch.float32)
+    bad["y"][0, 0] = 99
+    balancing = LossBalancing(rules.UW())
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**5)
+    fit(made(Overflowing), [bad], balancing, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+    assert balancing.loss is not None
+    assert balancing.loss.isinf()
+
+
 # ---- resuming
 
 
