@@ -14,6 +14,7 @@ from mtlzoo.datamodules.loading.draws import BatchDraws, LinksFrom
 from mtlzoo.datamodules.loading.ranking import DrawingLoader, OneAfterAnother, UserLoader
 from mtlzoo.datamodules.prepare.links import LinkTable
 from mtlzoo.datamodules.prepare.lists import Lists
+from mtlzoo.datamodules.prepare.positives import positive_items, positive_pairs
 from mtlzoo.datamodules.values.names import file_stem
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 from mtlzoo.tasks import VECTOR_KINDS
@@ -89,16 +90,9 @@ class RankingDataModule(MultiTaskDataModule):
 
     def _positives(self, split: str) -> Lists:
         """Of each user the items of a split; users that train does not know have none."""
-        columns = self.data[split]
-        ids = columns["categorical"]
-        users, items = (ids[:, self._column(name)].numpy() for name in (self.schema.user, self.schema.item))
-        ranking = [place for task, place in self.schema.label_columns if task.kind == "ranking"]
-        kept = users >= FIRST_KNOWN
-        if ranking:
-            kept &= (columns["labels"][:, ranking[0]] == 1).all(1).numpy()
-        users, items = users[kept], items[kept]
         if split == "train":
-            return Lists.of(users, items, self._cardinality(self.schema.user))
+            return positive_items(self.data[split], self.schema)
+        users, items = positive_pairs(self.data[split], self.schema)
         # Items that train does not know can't be found, but each counts among those that should be.
         known = items >= FIRST_KNOWN
         fresh = ~self._seen.contain(users, items) & known

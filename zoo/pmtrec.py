@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from mtlzoo.layers import MLP, module_keys
-from mtlzoo.module import MultiTaskModule, Schema
+from mtlzoo.module import Schema
 from mtlzoo.precision import single
 from mtlzoo.ranking.encoders import NGCF, Encoder, GraphEncoder, LightGCN, MatrixFactorization
 from mtlzoo.ranking.full_ranking import top_items
 from mtlzoo.ranking.vector_losses import RANKINGS, AlignmentUniformity, Link, Ranking, VectorLoss, Vectors
+from mtlzoo.recommending import RecommendingModule
 from mtlzoo.schema import Batch
 from mtlzoo.tasks import KINDS, VECTOR_KINDS, Task
 
@@ -18,7 +19,7 @@ EncoderName: TypeAlias = Literal["mf", "lightgcn", "ngcf"]
 RankingLoss: TypeAlias = Literal["bpr", "softmax", "directau"]
 
 
-class PMTRec(MultiTaskModule):
+class PMTRec(RecommendingModule):
     """One vector per user and item, ``s(u, i) = e_u . e_i``, learned from every source that the schema names.
 
     The loss of a task follows from its kind:
@@ -225,8 +226,7 @@ class PMTRec(MultiTaskModule):
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _rank(self, batch: Batch) -> None:
-        assert self._everything is not None
-        users, items = self._everything.split([self.encoder.users, self.encoder.items])
+        users, items = self.vectors()
         for task, metrics in zip(self.schema.tasks, self._metrics(), strict=True):
             if task.kind == "ranking":
                 some = users[batch["user"]]
@@ -234,6 +234,12 @@ class PMTRec(MultiTaskModule):
                 # Items without a score are never shown, which would read as a bad ranking.
                 broken = ~(some.isfinite().all(1) & items.isfinite().all())
                 metrics.ranking.update(top, batch["relevant"], broken)
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Vectors of all users and of all items, by id; those that were encoded once where predictions are made."""
+        everything = single(self.encoder.everything()) if self._everything is None else self._everything
+        users, items = everything.split([self.encoder.users, self.encoder.items])
+        return users, items
 
     def on_validation_epoch_start(self) -> None:
         """Encodes everything once."""

@@ -3,7 +3,8 @@
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -87,7 +88,8 @@ class PretrainedModule(OptimisedModule):
         from mtlzoo.export.folder import write_folder
 
         encoding = None if self.trained_on is None else self.encoding
-        write_folder(Path(folder), self, encoding=encoding, config=self.run_config, metrics={}, formats=formats)
+        known = {"encoding": encoding, "seen": self.seen, "config": self.run_config, "metrics": {}}
+        write_folder(Path(folder), self, **known, formats=formats)
 
     def push_to_hub(
         self, repo: str, *, private: bool | None = None, token: str | None = None, formats: Sequence[str] = ()
@@ -142,24 +144,30 @@ class PretrainedModule(OptimisedModule):
         for remark in remarks:
             warnings.warn_explicit(f"{NAME}: {remark}", DataWarning, "mtlzoo", 0)
         batch = {name: torch.from_numpy(values) for name, values in columns.items()}
-        with _ASKED:
+        with self._answering():
             predicted = self._answers(batch, size)
         return in_kind(rows, {name: values.numpy() for name, values in predicted.items()})
 
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Evaluation mode and no gradients, for one thread at a time."""
+        with _ASKED, torch.inference_mode():
+            trains = self.training
+            self.eval()
+            try:
+                self.on_predict_epoch_start()
+                yield
+            finally:
+                self.on_predict_epoch_end()
+                self.train(trains)
+
     def _answers(self, columns: dict[str, Tensor], size: int) -> dict[str, Tensor]:
         """Predictions of all rows, as many at a time as the command line takes: rounding depends on it."""
-        length, trains = len(next(iter(columns.values()))), self.training
+        length = len(next(iter(columns.values())))
         parts = []
-        self.eval()
-        try:
-            with torch.inference_mode():
-                self.on_predict_epoch_start()
-                for index, start in enumerate(range(0, max(length, 1), size)):
-                    batch = {name: values[start : start + size].to(self.device) for name, values in columns.items()}
-                    parts.append({name: values.cpu() for name, values in self.predict_step(batch, index).items()})
-        finally:
-            self.on_predict_epoch_end()
-            self.train(trains)
+        for index, start in enumerate(range(0, max(length, 1), size)):
+            batch = {name: values[start : start + size].to(self.device) for name, values in columns.items()}
+            parts.append({name: values.cpu() for name, values in self.predict_step(batch, index).items()})
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _row_encoder(self) -> tuple[Any, int]:
@@ -195,6 +203,20 @@ class PretrainedModule(OptimisedModule):
                 "Train it with a data module of mtlzoo.datamodules, or call it with batches."
             )
         return encoding_of(self.trained_on, self.loaded_from, name)
+
+    @property
+    def seen(self) -> Any:
+        """What users have seen in train, in a model of rankings: `mtlzoo.datamodules.prepare.lists.Lists` of items.
+
+        These are the positive interactions, which the metrics leave out. None where the model ranks nothing, or neither
+        its folder nor the prepared data of its training say it any more.
+
+        Raises:
+            ValueError: Its folder is damaged.
+        """
+        from mtlzoo.export.seen import find_seen
+
+        return find_seen(self, self.loaded_from)
 
     @property
     def run_config(self) -> dict[str, Any]:

@@ -41,3 +41,16 @@ def _arrow(values: npt.NDArray[Any]) -> pa.Array:
     """Numbers, or lists of them."""
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
     return flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def frame_in_kind(given: Any, frame: pl.DataFrame) -> Any:
+    """A frame with rows of its own as a table of the kind of `given`, as `in_kind`; pandas numbers the rows anew."""
+    if isinstance(given, pd.DataFrame):
+        return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).to_pandas()
+    if isinstance(given, Mapping):
+        return frame.to_dict(as_series=False)
+    if isinstance(given, list):
+        return frame.to_dicts()
+    if isinstance(given, pl.LazyFrame):
+        return frame.lazy()
+    return frame if isinstance(given, pl.DataFrame) else frame.to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -20,10 +20,10 @@ def run(args: Sequence[str]) -> None:
     options = parser.parse_args(list(args[1:]))
     checkpoint = _checkpoint(options.ckpt_path, options.config)
     model = load(checkpoint)
-    encoding, config = model.encoding, model.run_config
+    known = {"encoding": model.encoding, "seen": model.seen, "config": model.run_config}
     formats = [name.strip() for name in options.formats.split(",") if name.strip()]
     metrics = _tested(checkpoint)
-    write_folder(Path(options.out), model, encoding=encoding, config=config, metrics=metrics, formats=formats)
+    write_folder(Path(options.out), model, **known, metrics=metrics, formats=formats)
     print(f"Exported: {options.out}")
 
 

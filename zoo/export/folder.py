@@ -3,6 +3,7 @@
 import json
 import secrets
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -14,10 +15,12 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mtlzoo.datamodules.errors import DataWarning
 from mtlzoo.datamodules.prepare.encoding import Encoding
+from mtlzoo.datamodules.prepare.lists import Lists
 from mtlzoo.datamodules.prepare.storage import sync, write_json
 from mtlzoo.export.card import card
-from mtlzoo.export.contents import CARD, CONFIG, ENCODING, SCHEMA, WEIGHTS, check, holds, seal, strangers
+from mtlzoo.export.contents import CARD, CONFIG, ENCODING, SCHEMA, SEEN, WEIGHTS, check, holds, seal, strangers
 from mtlzoo.export.formats import check_formats, write_formats
 from mtlzoo.schema import FeatureSchema
 from mtlzoo.training.identity import DATA
@@ -34,6 +37,7 @@ def write_folder(
     encoding: Encoding | None,
     config: Mapping[str, Any],
     metrics: Mapping[str, float],
+    seen: Lists | None = None,
     formats: Sequence[str] = (),
 ) -> None:
     """Writes a model where there is nothing, or an earlier export as it was written.
@@ -44,6 +48,7 @@ def write_folder(
         encoding: What its training learned of its data; None where these were not ours.
         config: Of its run, as far as known.
         metrics: Of its test, as far as known.
+        seen: Of a ranking, what users have seen in train; see `mtlzoo.export.seen`.
         formats: Of the network, beside the weights; see `mtlzoo.export.formats`.
 
     Raises:
@@ -60,6 +65,11 @@ def write_folder(
         (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors keeps others from reading
         if encoding is not None:
             encoding.copy(folder / ENCODING)
+        if seen is not None:
+            seen.save(folder / SEEN)
+        elif encoding is not None and any(task.kind == "ranking" for task in model.schema.tasks):
+            remark = f"{target}: without what users have seen in train, as the prepared data are gone or are others"
+            warnings.warn_explicit(remark, DataWarning, "mtlzoo", 0)
         text = card(model, None if encoding is None else encoding.folder, metrics)
         (folder / CARD).write_text(text, encoding="utf-8")
         write_formats(folder, model, formats)

@@ -9,21 +9,21 @@ LOW = 2**31 - 1
 """The bits of a key that hold the item."""
 
 
-def top_by_key(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: int) -> Tensor:
-    """As `top_items`, for vectors of 32 bits or fewer and less than 2^31 items.
+def top_by_key(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: int) -> tuple[Tensor, Tensor]:
+    """As `top_scores`, for vectors of 32 bits or fewer and less than 2^31 items.
 
     A score and its item make one whole number, the score in the upper bits and the items from the last to the first in
     the lower: no two are equal, so the k largest are those of the ranking, ties by the smaller id included.
 
     Args:
-        users: Vectors [B, d].
+        users: Vectors [B, d], at least one.
         items: Vectors [I, d].
         k: Items per user, at least 1.
         excluded: Ids that a user is not shown, int [B, S], padded with 0.
         first: Ids below it are no items.
 
     Returns:
-        Ids, int64 [B, k], best first; 0 where there are no more.
+        Scores [B, k], best first; -inf where there are no more. Ids, int64 [B, k]; 0 where there are no more.
     """
     number = len(items)
     size = max(1, SCORES // max(number, 1))
@@ -31,11 +31,12 @@ def top_by_key(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, fi
         _top(users[rows], items, min(k, number), None if excluded is None else excluded[rows], first)
         for rows in (slice(start, start + size) for start in range(0, len(users), size))
     ]
-    found = torch.cat(parts) if parts else torch.zeros(0, k, dtype=torch.int64, device=users.device)
-    return torch.nn.functional.pad(found, (0, k - found.shape[1]))
+    scores, ids = (torch.cat(each) for each in zip(*parts, strict=True))
+    missing = (0, k - ids.shape[1])
+    return torch.nn.functional.pad(scores, missing, value=-torch.inf), torch.nn.functional.pad(ids, missing)
 
 
-def _top(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: int) -> Tensor:
+def _top(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: int) -> tuple[Tensor, Tensor]:
     scores = (users @ items.T).float().nan_to_num_(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     scores[:, :first] = -torch.inf
     if excluded is not None:
@@ -46,4 +47,5 @@ def _top(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: i
     keys = (ordered << 31) + torch.arange(len(items) - 1, -1, -1, device=items.device)
     best = keys.topk(k).values
     ids = len(items) - 1 - (best & LOW)
-    return torch.where(scores.gather(1, ids) > -torch.inf, ids, 0)
+    found = scores.gather(1, ids)
+    return found, torch.where(found > -torch.inf, ids, 0)

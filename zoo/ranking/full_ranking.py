@@ -46,20 +46,39 @@ def top_items(
     Raises:
         ValueError: k below 1, or rows of `excluded` that are not those of `users`.
     """
+    return top_scores(users, items, k, excluded, first=first, chunk=chunk)[1]
+
+
+@torch.no_grad()
+def top_scores(
+    users: Tensor,
+    items: Tensor,
+    k: int,
+    excluded: Tensor | None = None,
+    *,
+    first: int = FIRST_KNOWN,
+    chunk: int = ITEMS,
+) -> tuple[Tensor, Tensor]:
+    """Scores [B, k] of the items of `top_items`, -inf where there are no more, and their ids; arguments as there."""
     if k < 1:
         raise ValueError(f"top_items: k={k}; allowed is >= 1.")
     if excluded is not None and len(excluded) != len(users):
         raise ValueError(f"top_items: excluded has {len(excluded)} rows and users {len(users)}; give each user's own.")
+    if not len(users):
+        return users.new_zeros(0, k), torch.zeros(0, k, dtype=torch.int64, device=users.device)
     if users.device.type != "cpu" and users.dtype != torch.float64:
         return top_by_key(users, items, k, excluded, first)
     parts = [
         _top(users[rows], items, k, None if excluded is None else excluded[rows], first, max(chunk, GROUP))
         for rows in (slice(start, start + USERS) for start in range(0, len(users), USERS))
     ]
-    return torch.cat(parts) if parts else torch.zeros(0, k, dtype=torch.int64, device=users.device)
+    scores, ids = zip(*parts, strict=True)
+    return torch.cat(scores), torch.cat(ids)
 
 
-def _top(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: int, chunk: int) -> Tensor:
+def _top(
+    users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: int, chunk: int
+) -> tuple[Tensor, Tensor]:
     number, starts = len(users), range(first, len(items), chunk)
     best = users.new_full((number, k), -torch.inf)
     ids = torch.zeros(number, k, dtype=torch.int64, device=users.device)
@@ -84,7 +103,7 @@ def _top(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: i
         if turn == 0 or turn == len(starts) - 1 or sum(len(each) for each, _, _ in waiting) > MERGE * number:
             best, ids = _merged(best, ids, *(torch.cat(parts) for parts in zip(*waiting, strict=True)))
             waiting = []
-    return ids
+    return best, ids
 
 
 def _bound(scores: Tensor, k: int) -> Tensor:

