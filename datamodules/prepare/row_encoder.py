@@ -1,7 +1,6 @@
 """Raw rows in memory, encoded as those of a training; nothing is written."""
 
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -54,8 +53,7 @@ class RowEncoder:
         check_columns(NAME, rows.columns, self.columns)
         rows = rows.select(self.columns)
         refuse_objects(rows, NAME)
-        tables = {id(table): table for table in self.plan.tables.values()}
-        outputs = deepcopy(self.plan.outputs, tables)  # encoders note what they saw; tables are looked up alone
+        outputs = {name: [encoder.fresh() for encoder in encoders] for name, encoders in self.plan.outputs.items()}
         chunks = list(_chunks(rows))
         staged = [
             {
@@ -73,10 +71,11 @@ class RowEncoder:
             parts = []
             for chunk in staged:
                 encoded = [encoder.encode(raw) for encoder, raw in zip(encoders, chunk[name], strict=True)]
-                remarks.add(NAME, name, encoded, [Column(raw) for raw in chunk[name]], np.arange(len(encoded[0])))
+                if len(rows) >= ENOUGH:
+                    remarks.add(NAME, name, encoded, [Column(raw) for raw in chunk[name]], np.arange(len(encoded[0])))
                 parts.append(np.concatenate(encoded, axis=1, dtype=dtype, casting="same_kind"))
             columns[name] = np.concatenate(parts)
-        return columns, [*remarks.lines({NAME: len(rows)})] if len(rows) >= ENOUGH else []
+        return columns, [*remarks.lines({NAME: len(rows)})]
 
 
 def _chunks(rows: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:

@@ -25,6 +25,9 @@ LARGEST_FLOAT = float(np.finfo(np.float32).max)
 """What the networks' numbers, which have 32 bits, can hold."""
 
 
+_FURTHEST = float(np.finfo(np.float64).max)
+
+
 def check_columns(source: str, found: Iterable[str], wanted: Iterable[str]) -> None:
     """Refuses a table whose columns are not the wanted ones.
 
@@ -67,7 +70,7 @@ def require_float(x: pl.Series, values: pl.Series, column: str, rows: Rows) -> N
     """
     if x.dtype.is_float():
         allowed = f"a number that 32 bits hold (up to {LARGEST_FLOAT:.1e}), or null where it is missing"
-        require(x.abs() <= LARGEST_FLOAT, values, column, rows, allowed)
+        require(x.is_between(-LARGEST_FLOAT, LARGEST_FLOAT), values, column, rows, allowed)
 
 
 def numbers(values: pl.Series, column: str, rows: Rows) -> pl.Series:
@@ -99,7 +102,7 @@ def numbers(values: pl.Series, column: str, rows: Rows) -> pl.Series:
     else:
         spans = " with dt.total_seconds()" if values.dtype == pl.Duration else ""
         raise DataError(f"Column {column!r} holds {values.dtype}; allowed are numbers. Convert it when reading{spans}.")
-    if found.dtype.is_float():
+    if found.dtype.is_float() and not found.is_between(-_FURTHEST, _FURTHEST).all():  # NaN, or infinite
         found = found.fill_nan(None)
         require(found.is_finite(), values, column, rows, "a finite number, or null where it is missing")
     return found

@@ -38,17 +38,28 @@ def split_items(texts: pl.Series, separator: str) -> pl.Series:
     Returns:
         Lists of texts; null for a text that is no list though it begins like one.
     """
-    texts = texts.str.strip_chars().replace("set()", "[]")  # how Python writes a set of nothing
     between = rf"\s*{re.escape(separator)}\s*"
-    lists = texts.str.contains(_LIST)
-    strings = (lists & texts.str.contains("['\"]")) | texts.str.contains(rf"^(?:{_STRING})(?:{between}(?:{_STRING}))*$")
-    items = texts.str.split(separator).list.eval(pl.element().str.strip_chars())
-    items = items.list.eval(pl.element().filter(pl.element() != ""))
+    text, item = pl.col("text"), pl.element().str.strip_chars()
+    a_list = text.str.contains(_LIST)
+    quoted = text.str.contains(rf"^(?:{_STRING})(?:{between}(?:{_STRING}))*$")
+    stripped = text.str.strip_chars().replace("set()", "[]")  # how Python writes a set of nothing
+    looked_at = (
+        pl.DataFrame({"text": texts})
+        .select(stripped)
+        .select(
+            text,
+            lists=a_list,
+            strings=(a_list & text.str.contains("['\"]")) | quoted,
+            meant=text.str.contains(_MEANT),
+            items=text.str.split(separator).list.eval(item.filter(item != "")),
+        )
+    )
+    texts, lists, strings, meant, items = looked_at.get_columns()
     if lists.any():
         items = _chosen(lists, _numbers(texts), items)
     if strings.any():
         items = _chosen(strings, _literals(texts.set(~strings, None)), items)
-    return _chosen(lists | ~texts.str.contains(_MEANT), items, None)
+    return _chosen(lists | ~meant, items, None)
 
 
 def _chosen(where: pl.Series, items: pl.Series, others: pl.Series | None) -> pl.Series:

@@ -14,6 +14,8 @@ from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.values.checks import EXACT, Rows, require
 
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
+FEW = 32
+"""Values up to which Python has looked at each before polars has begun; requests often have one."""
 _WHOLE_FLOAT = r"^(-?[1-9][0-9]*|0)\.0$"
 _DIGITS: dict[pl.DataType, int] = {pl.Float16(): 11, pl.Float32(): 24, pl.Float64(): 53}
 """Bits of a float's digits: from two to that power on, neighbouring whole numbers are one float."""
@@ -162,7 +164,8 @@ def _floats(values: pl.Series, column: str, rows: Rows | None, *, names: bool) -
 
 def _plain(texts: pl.Series, column: str, rows: Rows | None) -> pl.Series:
     """Texts with whole numbers spelt without ``.0``."""
-    if not texts.str.ends_with(".0").any():
+    few = len(texts) <= FEW
+    if not (any(t and t.endswith(".0") for t in texts.to_list()) if few else texts.str.ends_with(".0").any()):
         return texts
     plain = texts.str.replace(_WHOLE_FLOAT, "${1}")
     told_apart = (plain == texts) | (texts.cast(pl.Float64, strict=False).abs() < EXACT)

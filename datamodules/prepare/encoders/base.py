@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,10 @@ class Encoder(ABC):
         """Takes what `state` gave; `observe` and `fit` are not called then."""
         self.given = True
 
+    def fresh(self) -> Self:
+        """An encoder with what this one learned, for other rows than those that it has seen."""
+        return copy(self)
+
     @abstractmethod
     def encode(self, staged: pa.Array) -> npt.NDArray[Any]:
         """Final numbers, [rows, width]."""
@@ -117,6 +122,12 @@ class NameEncoder(Encoder):
 
     def __init__(self, column: str, table: Table) -> None:
         self.keys = Keys(column, table)
+
+    @override
+    def fresh(self) -> Self:
+        made = super().fresh()
+        made.keys = Keys(self.keys.name, self.keys.table)
+        return made
 
     @abstractmethod
     @override

@@ -1,7 +1,7 @@
 """Encoders of quantities: transformed by the statistics of train, or cut into quantile buckets."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -168,6 +168,12 @@ class NumericEncoder(Encoder):
         super().restore(state)
         self.origin.restore(state)
         self.center, self.scale, self.missing = state["center"], state["scale"], state["missing"]
+
+    @override
+    def fresh(self) -> Self:
+        made = super().fresh()
+        made.ends = {}
+        return made
 
     @override
     def encode(self, staged: pa.Array) -> npt.NDArray[np.float32]:

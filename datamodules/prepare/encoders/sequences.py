@@ -35,8 +35,8 @@ def as_lists(values: pl.Series, separator: str, column: str, rows: Rows) -> pl.S
         texts, places = from_arrow(keys.dictionary), from_arrow(keys.indices)
         blank = texts.str.strip_chars() == ""
         lists = split_items(texts, separator).set(blank, None)
-        if not (good := lists.is_not_null() | blank).all():
-            require(good.gather(places), values, column, rows, ALLOWED)
+        if lists.null_count() > blank.sum():
+            require((lists.is_not_null() | blank).gather(places), values, column, rows, ALLOWED)
         return lists.gather(places)
     if values.dtype == pl.Null:
         return values.cast(pl.List(pl.Null))

@@ -2,6 +2,7 @@
 
 import threading
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import polars as pl
 from typing_extensions import override
 
 from mtlzoo.datamodules.hashing import hash_values
-from mtlzoo.datamodules.values.keys import as_keys, common_type, comparable, known_keys
+from mtlzoo.datamodules.values.keys import FEW, as_keys, common_type, comparable, known_keys
 from mtlzoo.schema import FIRST_KNOWN, UNKNOWN
 
 Ids = npt.NDArray[np.int32]
@@ -132,6 +133,7 @@ class Vocabulary(Table):
         self.entries = entries
         self.cardinality = FIRST_KNOWN + len(entries)
         self._sorted = entries.sort("value")
+        self._values = self._sorted["value"].to_physical()
         self._dense = _dense(self._sorted)
 
     @override
@@ -146,6 +148,8 @@ class Vocabulary(Table):
             return found
         if not len(self._sorted):
             return np.full(len(keys), UNKNOWN, np.int32)
+        if len(keys) <= FEW:
+            return np.asarray([self._id(key) for key in keys.cast(self._values.dtype).to_list()], np.int32)
         # Sorted queries walk the vocabulary in order: ten times faster than random ones where it has millions.
         queries = pl.DataFrame({"key": keys}).with_row_index("at").drop_nulls().sort("key")
         place = self._sorted["value"].search_sorted(queries["key"]).clip(upper_bound=len(self._sorted) - 1)
@@ -153,6 +157,12 @@ class Vocabulary(Table):
         found = np.full(len(keys), UNKNOWN, np.int32)
         found[queries["at"].to_numpy()[known]] = self._sorted["id"].gather(place).to_numpy()[known]
         return found
+
+    def _id(self, key: str | float | None) -> int:
+        """Id of a physical value."""
+        place = len(self._values) if key is None else bisect_left(self._values, key)
+        known = place < len(self._values) and self._values[place] == key
+        return int(self._sorted["id"][place]) if known else UNKNOWN
 
     @override
     def save(self, path: Path) -> None:

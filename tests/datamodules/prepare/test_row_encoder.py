@@ -1,5 +1,6 @@
 """Rows in memory are encoded as those of a preparation, whatever their number."""
 
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,11 @@ import polars as pl
 import pytest
 
 from fixtures import tabular
+from fixtures.prepared import CLICK, SPLIT, prepared, with_clicks
 from mtlzoo.datamodules import DataError
+from mtlzoo.datamodules.columns import CategoricalColumn, NumericColumn, Recipe
 from mtlzoo.datamodules.prepare import row_encoder
+from mtlzoo.datamodules.prepare.encoding import Encoding
 from mtlzoo.datamodules.prepare.row_encoder import RowEncoder
 
 
@@ -34,6 +38,24 @@ def test_no_row_is_an_answer_too(tmp_path: Path) -> None:
         "tags": (0, 3),
     }
     assert not remarks
+
+
+def test_rows_leave_nothing_behind_for_the_next_ones(tmp_path: Path) -> None:
+    """Names of another type, a number that is too large: each request is the first."""
+    recipe = Recipe(columns=(CategoricalColumn("item"), NumericColumn("size")), labels=(CLICK,), split=SPLIT)
+    rows = with_clicks({"item": [7, 8, 7, 9], "size": [1e-9, 3e-9, 2e-9, 1e-9]})
+    prepared(recipe, rows, tmp_path / "x")
+    encoder = RowEncoder(Encoding(tmp_path / "x"))
+    expected, _ = encoder(rows)
+    with pytest.raises(DataError, match=r"row 1: found 1e\+35, which is .* deviations .* off the mean"):
+        encoder(rows.with_columns(size=1e35))
+    with pytest.raises(DataError, match="'item' holds Date; in the training it held Int64"):
+        encoder(rows.with_columns(item=date(2022, 5, 3)))
+    for again in (rows, rows.with_columns(pl.col("item").cast(pl.String)), rows):
+        columns, _ = encoder(again)
+        assert columns.keys() == expected.keys()
+        for name, values in columns.items():
+            np.testing.assert_array_equal(values, expected[name])
 
 
 def test_rows_are_numbered_over_chunks_and_objects_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from mtlzoo.datamodules import TabularDataModule
 from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.values import keys as module
 from mtlzoo.datamodules.values.keys import KeyColumn, as_keys
 
 BIG = 2**53
@@ -51,7 +52,11 @@ def checked(*chunks: pl.Series) -> tuple[pl.DataType | None, list[Any]]:
         ([S([None, None]), S([float("nan")]), S(["a"])], pl.String, [None, None, None, "a"]),
     ],
 )
-def test_a_name_is_the_same_in_every_type(chunks: list[pl.Series], dtype: pl.DataType, keys: list[Any]) -> None:
+@pytest.mark.parametrize("few", [0, 32])
+def test_a_name_is_the_same_in_every_type(
+    chunks: list[pl.Series], dtype: pl.DataType, keys: list[Any], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FEW", few)
     assert checked(*chunks) == (dtype, keys)
 
 

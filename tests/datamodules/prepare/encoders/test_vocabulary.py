@@ -1,7 +1,7 @@
 """Vocabularies, hashing and the one form of values, against plain Python."""
 
 from collections import Counter
-from datetime import date
+from datetime import date, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,21 @@ def filled(table: Vocabulary, parts: list[list[Any]]) -> Vocabulary:
     "parts",
     [
         [[5, 3, 3, 9], [9, 7, 3], [-1, 5]],
-        [["b", "a", "", "a"], ["é", "b", "zz", "é", ""]],
+        [["b", "a", "", "a"], ["é", "b", "zz", "é", "", "\uffee", "\U0001f600"]],
         [[0.5, 2.0, 2.0], [-0.25, 0.5, 2.0]],
         [[date(2022, 5, 3), date(2022, 5, 1), date(2022, 5, 3)]],
+        [[timedelta(hours=5), timedelta(microseconds=-1), timedelta(hours=5)]],
+        [[1 << 40, -(1 << 40), 7, 7]],
     ],
 )
 @pytest.mark.parametrize("min_count", [1, 2])
 @pytest.mark.parametrize("pending", [0, 1 << 21])
+@pytest.mark.parametrize("few", [0, 32])
 def test_ids_by_count_then_value(
-    parts: list[list[Any]], min_count: int, pending: int, monkeypatch: pytest.MonkeyPatch
+    parts: list[list[Any]], min_count: int, pending: int, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PENDING", pending)
+    monkeypatch.setattr(module, "FEW", few)
     table = filled(Vocabulary(min_count), parts)
     counts = {v: n for v, n in Counter(list(chain(*parts))).items() if n >= min_count and v != ""}
     expected = {value: i for i, value in enumerate(sorted(counts, key=lambda v: (-counts[v], v)), 2)}
