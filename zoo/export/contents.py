@@ -19,6 +19,8 @@ SEEN = "seen"
 CARD = "card.md"
 PT2, ONNX = "model.pt2", "model.onnx"
 """The network alone, from encoded features to predictions."""
+TRITON = "triton"
+"""A model repository of the Triton Inference Server."""
 LIST = "files.json"
 """Format of the folder, and SHA-256 of every file."""
 FORMAT = 1

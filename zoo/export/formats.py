@@ -1,4 +1,4 @@
-"""The network of a model in formats that other programs run: ``model.pt2`` and ``model.onnx``."""
+"""The network of a model in formats that other programs run: ``model.pt2``, ``model.onnx`` and ``triton/``."""
 
 import logging
 import warnings
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram, export, load, save
 
-from mtlzoo.export.contents import ONNX, PT2, network_names
+from mtlzoo.export.contents import ONNX, PT2, TRITON, network_names
 from mtlzoo.export.network import Network, Predictions, check_same, example, network
+from mtlzoo.export.triton import write_config
 from mtlzoo.training.evaluated import EvaluatedModule
 
 LARGEST = 1 << 30
@@ -54,11 +55,11 @@ def check_formats(formats: Sequence[str]) -> None:
     """
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ValueError(f"formats {unknown}: allowed are {sorted(FORMATS)}.")
-    for needed in ("onnx", "onnxscript", "onnxruntime") if "onnx" in formats else ():
+    for needed in ("onnx", "onnxscript", "onnxruntime") if {"onnx", "triton"} & {*formats} else ():
         try:
             import_module(needed)
         except ModuleNotFoundError as error:
-            raise ValueError(f"no {error.name}, which onnx needs. Get it: pip install 'mtlzoo[export]'") from None
+            raise ValueError(f"no {error.name}, which ONNX needs. Get it: pip install 'mtlzoo[export]'") from None
 
 
 def _write_pt2(folder: Path, net: Network, program: ExportedProgram) -> None:
@@ -95,7 +96,19 @@ def _write_onnx(folder: Path, net: Network, program: ExportedProgram) -> None:
     check_same(ONNX, net, run)
 
 
-FORMATS: dict[str, Callable[[Path, Network, ExportedProgram], None]] = {"onnx": _write_onnx, "pt2": _write_pt2}
+def _write_triton(folder: Path, net: Network, program: ExportedProgram) -> None:
+    name = type(net.model).__name__
+    version = folder / TRITON / name / "1"
+    version.mkdir(parents=True)
+    _write_onnx(version, net, program)
+    write_config(version / ONNX, name)
+
+
+FORMATS: dict[str, Callable[[Path, Network, ExportedProgram], None]] = {
+    "onnx": _write_onnx,
+    "pt2": _write_pt2,
+    "triton": _write_triton,
+}
 
 
 def _drop_idle_squeezes(program: ExportedProgram) -> None:
