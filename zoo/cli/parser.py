@@ -4,7 +4,7 @@ import inspect
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr
 from importlib import import_module
 from io import StringIO
 from typing import Any, NoReturn, get_args, get_type_hints
@@ -56,12 +56,21 @@ class Parser(LightningArgumentParser):
     def _parse(self, args: Any, *rest: Any, **options: Any) -> Any:
         if args is None:
             return super().parse_args(args, *rest, **options)
-        words = in_order(args)
-        if (nulls := with_null(words, "none")) != words:
-            # A few options have a value "none"; for all others it is tried as null.
-            with suppress(SystemExit), redirect_stderr(StringIO()):
-                return super().parse_args(words, *rest, **options)
-        return super().parse_args(nulls, *rest, **options)
+        words = given = in_order(args)
+        nulls = with_null(given, "none")
+        while nulls != given:  # a value of its own to a few options, to all others Python's
+            printed = StringIO()
+            try:
+                with redirect_stderr(printed):
+                    return super().parse_args(words, *rest, **options)
+            except SystemExit:
+                refused = re.search(r"error: --([\w.]+)", printed.getvalue())
+                other = with_values(words, nulls if words == given else given, refused[1] if refused else "")
+                if other == words:
+                    sys.stderr.write(printed.getvalue())
+                    raise
+                words = nulls if words == given else other
+        return super().parse_args(words, *rest, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the message with a hint and exits with 2."""
@@ -96,6 +105,14 @@ def in_order(words: Sequence[str]) -> list[str]:
 def with_null(words: Sequence[str], spelling: str) -> list[str]:
     """The words with null for values that are spelt so, ``--option=None`` or ``None`` alone."""
     return [re.sub(rf"^(--[^=]*=)?{spelling}$", r"\1null", word) for word in words]
+
+
+def with_values(words: Sequence[str], others: Sequence[str], option: str) -> list[str]:
+    """The words with the value that an option has in others, where it is named by its end at least."""
+    end = option.rpartition(".")[2]
+    names = [word if word.startswith("--") else before for before, word in zip(["", *words], words, strict=False)]
+    meant = [end != "" and re.search(rf"[-.]{end}[+]?(=|$)", name) for name in names]
+    return [other if its else word for word, other, its in zip(words, others, meant, strict=True)]
 
 
 def explain(message: str) -> str:

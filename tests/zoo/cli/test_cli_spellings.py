@@ -48,6 +48,22 @@ def test_a_value_none_stays_one() -> None:
     assert config.trainer.callbacks[0].init_args.rule.init_args.normalise == "none"
 
 
+def test_a_value_none_beside_nulls() -> None:
+    words = ["--preset", "none", "--trainer.logger", "none", "--patience=none", "--model.clip_norm", "none"]
+    config = parsed("--model=MMoE", "--data=Synthetic", *words)
+    assert config.preset == "none"
+    assert (config.patience, config.model.init_args.clip_norm, config.trainer.logger) == (None, None, None)
+
+
+def test_another_mistake_beside_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message is about the mistake."""
+    words = ["--preset", "none", "--model.clip_norm", "none", "--model.lr", "fast"]
+    with pytest.raises(SystemExit):
+        ZooCLI(["fit", "--model=MMoE", "--data=Synthetic", *words])
+    assert "--model.lr" in (told := capsys.readouterr().err)
+    assert "none" not in told
+
+
 @pytest.mark.parametrize(
     "words",
     [
