@@ -78,7 +78,7 @@ class PretrainedModule(OptimisedModule):
 
         Args:
             folder: New, or of an earlier export that nobody changed.
-            formats: ``pt2``, ``onnx`` and ``triton``: the network alone, for other programs.
+            formats: For other programs: ``pt2``, ``onnx``, ``triton`` (the network alone); ``vectors`` (of a ranking).
 
         Raises:
             ValueError: The folder holds something else, an option of the model is no plain value, or it can't be

@@ -21,6 +21,8 @@ PT2, ONNX = "model.pt2", "model.onnx"
 """The network alone, from encoded features to predictions."""
 TRITON = "triton"
 """A model repository of the Triton Inference Server."""
+VECTORS = "vectors"
+"""Of a model of rankings: users and items as vectors whose inner products are the scores."""
 LIST = "files.json"
 """Format of the folder, and SHA-256 of every file."""
 FORMAT = 1

@@ -5,10 +5,23 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mtlzoo.export.contents import CARD, CONFIG, ENCODING, LIST, ONNX, PT2, SCHEMA, SEEN, WEIGHTS
+from mtlzoo.export.contents import CARD, CONFIG, ENCODING, LIST, ONNX, PT2, SCHEMA, SEEN, TRITON, VECTORS, WEIGHTS
 
 BESIDE = f"{ONNX}.data"
-FILES = (CONFIG, WEIGHTS, SCHEMA, f"{ENCODING}/*", f"{SEEN}/*", CARD, LIST, PT2, ONNX, BESIDE)
+FILES = (
+    CONFIG,
+    WEIGHTS,
+    SCHEMA,
+    f"{ENCODING}/*",
+    f"{SEEN}/*",
+    CARD,
+    LIST,
+    PT2,
+    ONNX,
+    BESIDE,
+    f"{TRITON}/*",
+    f"{VECTORS}/*",
+)
 """What is of an export among the files of a repository."""
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 

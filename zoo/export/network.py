@@ -94,3 +94,9 @@ def check_same(what: str, network: Network, run: Callable[[dict[str, Tensor]], M
                     f"{what}: task {task.name!r} differs from the model by {apart:.1e} in a batch of {rows}; allowed "
                     f"is {TOLERANCE:.0e}. Nothing was written; export without this format."
                 )
+
+
+def first_line(error: Exception) -> str:
+    """What an error of torch or a runtime says first; they print pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [repr(error)])[0][:300]

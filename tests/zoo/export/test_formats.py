@@ -12,7 +12,7 @@ from torch import Tensor
 
 import mtlzoo
 from mtlzoo import FeatureSchema, MultiTaskModule, PMTRec, Task
-from mtlzoo.export import formats, network
+from mtlzoo.export import network, onnx_file
 from mtlzoo.export.network import example
 from mtlzoo.schema import Batch, Categorical, Numeric, Sequence
 
@@ -107,7 +107,7 @@ def test_a_ranking_scores_pairs(tmp_path: Path, encoder: Any) -> None:
 
 @pytest.mark.slow
 def test_large_weights_lie_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "LARGEST", 100)
+    monkeypatch.setattr(onnx_file, "LARGEST", 100)
     model = build("SharedBottom")
     model.save_pretrained(tmp_path / "m", formats=["onnx"])
     assert (tmp_path / "m/model.onnx.data").is_file()
@@ -128,7 +128,7 @@ def test_what_has_no_such_form_is_refused_before_anything_is_written(
     schema = FeatureSchema((Numeric("x"),), (Task("click"),))
     with pytest.raises(ValueError, match=r"Counts can't be exported: "):
         Counts(schema).save_pretrained(tmp_path / "m", formats=["pt2"])
-    with pytest.raises(ValueError, match=r"formats \['h5'\]: allowed are \['onnx', 'pt2', 'triton'\]"):
+    with pytest.raises(ValueError, match=r"formats \['h5'\]: allowed are \['onnx', 'pt2', 'triton', 'vectors'\]"):
         Counts(schema).save_pretrained(tmp_path / "m", formats=["h5"])
     monkeypatch.setattr(network, "TOLERANCE", -1.0)
     with pytest.raises(

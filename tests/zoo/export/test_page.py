@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def test_every_block_runs(tmp_path: Path) -> None:
     names: dict[str, object] = {}
     for language, text in BLOCKS:
         if language == "python":
+            if "import faiss" in text and find_spec("faiss") is None:
+                continue
             exec(compile(text, "answers.md", "exec"), names)
             continue
         for command in text.splitlines():
