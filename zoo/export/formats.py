@@ -11,6 +11,7 @@ from typing import Any
 
 from torch.export import Dim, ExportedProgram, export, load, save
 
+from mtlzoo.export.aoti import write_aoti
 from mtlzoo.export.contents import ONNX, PT2, TRITON
 from mtlzoo.export.network import Network, check_same, example, first_line, network
 from mtlzoo.export.onnx_file import write_onnx
@@ -80,6 +81,7 @@ def _write_triton(folder: Path, net: Network, program: Program) -> None:
 
 
 FORMATS: dict[str, Callable[[Path, Network, Program], None]] = {
+    "aoti": lambda folder, net, program: write_aoti(folder, net, program()),
     "onnx": lambda folder, net, program: write_onnx(folder, net, program()),
     "pt2": _write_pt2,
     "triton": _write_triton,

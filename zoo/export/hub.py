@@ -5,23 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mtlzoo.export.contents import CARD, CONFIG, ENCODING, LIST, ONNX, PT2, SCHEMA, SEEN, TRITON, VECTORS, WEIGHTS
+from mtlzoo.export.contents import AOTI, CARD, CONFIG, ENCODING, LIST, ONNX, PT2, SCHEMA, SEEN, TRITON, VECTORS, WEIGHTS
 
 BESIDE = f"{ONNX}.data"
-FILES = (
-    CONFIG,
-    WEIGHTS,
-    SCHEMA,
-    f"{ENCODING}/*",
-    f"{SEEN}/*",
-    CARD,
-    LIST,
-    PT2,
-    ONNX,
-    BESIDE,
-    f"{TRITON}/*",
-    f"{VECTORS}/*",
-)
+FOLDERS = (ENCODING, SEEN, TRITON, VECTORS)
+FILES = (CONFIG, WEIGHTS, SCHEMA, CARD, LIST, PT2, AOTI, ONNX, BESIDE, *(f"{folder}/*" for folder in FOLDERS))
 """What is of an export among the files of a repository."""
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 

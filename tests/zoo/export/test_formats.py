@@ -79,6 +79,32 @@ def test_every_model_in_every_format(tmp_path: Path, name: str) -> None:
     assert mtlzoo.load(tmp_path / "m").schema == SCHEMA
 
 
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.slow
+def test_every_model_as_machine_code(tmp_path: Path, name: str) -> None:
+    model = build(name)
+    model.save_pretrained(tmp_path / "m", formats=["aoti"])
+    compiled = torch._inductor.aoti_load_package(str(tmp_path / "m/model.aoti.pt2"))
+    for rows in (1, 2, 7, 4096):
+        found = compiled(example(SCHEMA, rows))
+        for task, values in predicted(model, rows).items():
+            assert found[task].dtype == torch.from_numpy(values).dtype
+            np.testing.assert_allclose(found[task].numpy(), values, rtol=1e-6, atol=1e-6)
+    assert mtlzoo.load(tmp_path / "m").schema == SCHEMA
+
+
+def test_without_a_compiler_there_is_no_machine_code(tmp_path: Path) -> None:
+    nowhere = {"cpp.cxx": (None, str(tmp_path / "g++"))}
+    with (
+        torch._inductor.config.patch(nowhere),
+        pytest.raises(
+            ValueError, match=r"No working C\+\+ compiler found in .*Get one \(Debian: apt-get install g\+\+\)"
+        ),
+    ):
+        build("SharedBottom").save_pretrained(tmp_path / "m", formats=["aoti"])
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize(
     "features", [(Categorical("user", 9), Categorical("item", 5)), (Numeric("x"),), (Sequence("s", 9, 2),)]
 )
@@ -128,7 +154,9 @@ def test_what_has_no_such_form_is_refused_before_anything_is_written(
     schema = FeatureSchema((Numeric("x"),), (Task("click"),))
     with pytest.raises(ValueError, match=r"Counts can't be exported: "):
         Counts(schema).save_pretrained(tmp_path / "m", formats=["pt2"])
-    with pytest.raises(ValueError, match=r"formats \['h5'\]: allowed are \['onnx', 'pt2', 'triton', 'vectors'\]"):
+    with pytest.raises(
+        ValueError, match=r"formats \['h5'\]: allowed are \['aoti', 'onnx', 'pt2', 'triton', 'vectors'\]"
+    ):
         Counts(schema).save_pretrained(tmp_path / "m", formats=["h5"])
     monkeypatch.setattr(network, "TOLERANCE", -1.0)
     with pytest.raises(
