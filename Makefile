@@ -48,7 +48,7 @@ types: $(VENV)/.dev
 	mkdir -p build/typed/mtlzoo
 	cd build/typed/mtlzoo && ln -s ../../../zoo/* ../../../callbacks ../../../configs ../../../datamodules .
 	MYPYPATH=build/typed $(BIN)/mypy -p mtlzoo
-	MYPYPATH=build/typed $(BIN)/mypy --explicit-package-bases tests benchmarks
+	MYPYPATH=build/typed $(BIN)/mypy --explicit-package-bases tests benchmarks examples
 
 bench: $(VENV)/.bench $(PEERS)
 	$(BIN)/python benchmarks/compare_page.py

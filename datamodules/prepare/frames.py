@@ -101,7 +101,8 @@ def as_frame(table: Any, name: str) -> pl.DataFrame:
         options: dict[str, Any] = {"infer_schema_length": None} if rows else {}
         return pl.DataFrame(table, **options)
     except UNREADABLE as error:
-        raise DataError(f"{name}: {_blamed(table) if isinstance(table, Mapping) else ''}{error}") from error
+        blamed = _blamed(table) if isinstance(table, Mapping) else _blamed_of_rows(table) if rows else ""
+        raise DataError(f"{name}: {blamed}{error}") from error
 
 
 def _is_pandas(table: object) -> bool:
@@ -161,6 +162,18 @@ def _blamed(columns: Mapping[str, Any]) -> str:
             pl.Series(column, values)
         except UNREADABLE:
             return f"column {column!r}: "
+    return ""
+
+
+def _blamed_of_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The first column whose values are no column, and two values of it that don't go together."""
+    for column in dict.fromkeys(key for row in rows for key in row):
+        values = [row[column] for row in rows if row.get(column) is not None]
+        try:
+            pl.DataFrame([{column: value} for value in values], infer_schema_length=None)
+        except UNREADABLE:
+            other = next((value for value in values if type(value) is not type(values[0])), None)
+            return f"column {column!r} holds {values[0]!r}{'' if other is None else f' and {other!r}'}: "
     return ""
 
 

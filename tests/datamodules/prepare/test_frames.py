@@ -132,6 +132,9 @@ def test_times_of_pandas_split(unit: str, zone: str | None) -> None:
         (lambda: {**COLUMNS, "u": [object()] * 40}, "column 'u' holds object"),
         (lambda: pandas(u=[1j] * 40), "column 'u'"),
         (lambda: pandas(u=[2**70, 1] * 20), "column 'u' of object"),
+        (lambda: [{"y": 1, "u": 7}, {"u": [7]}], r"train: column 'u' holds 7 and \[7\]: "),
+        (lambda: [{"u": "a"}, {"u": "\ud800"}], r"train: column 'u' holds 'a': "),
+        (lambda: [{"u": None}, {"u": 10**60}], "train: column 'u' holds 1000.*: "),
         (lambda: None, "no train"),
     ],
 )

@@ -35,8 +35,8 @@ def test_every_block_runs(tmp_path: Path) -> None:
             continue
         for command in text.splitlines():
             words = shlex.split(command)
-            if words[0] == "pip":
-                continue  # tests/zoo/serving/test_model.py does what it says
+            if words[0] in ("pip", "python"):
+                continue  # tests/zoo/serving does what they say
             main([*words[1:], *(SHORT if words[1] == "fit" else [])])
     assert {language for language, _ in BLOCKS} == {"bash", "python"}
     assert (tmp_path / "exported/card.md").is_file()

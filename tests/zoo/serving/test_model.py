@@ -17,22 +17,12 @@ from packaging.requirements import Requirement
 
 import mtlzoo
 from mtlzoo import serving
-from mtlzoo.cli import main
 from mtlzoo.datamodules import DataError
 
 REPOSITORY = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("without_torch.py")
 PAGE = (REPOSITORY / "docs/answers.md").read_text(encoding="utf-8")
 TASKS = ["click", "stars", "kind", "genres"]
-
-
-@pytest.fixture(scope="module")
-def served(answering: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the network as ONNX."""
-    folder = tmp_path_factory.mktemp("served") / "exported"
-    config = str(answering.run / "config.yaml")
-    main(["export", "-c", config, "--ckpt_path", "best", "--out", str(folder), "--formats", "onnx"])
-    return folder
 
 
 def close(found: pl.DataFrame, expected: pl.DataFrame) -> None:
