@@ -78,8 +78,8 @@ class PretrainedModule(OptimisedModule):
 
         Args:
             folder: New, or of an earlier export that nobody changed.
-            formats: For other programs: ``pt2``, ``aoti``, ``onnx``, ``triton`` (the network alone);
-                ``vectors`` (of a ranking).
+            formats: For other programs: ``pt2``, ``aoti``, ``onnx``, ``onnx-int8``, ``triton`` (the network
+                alone); ``vectors`` (of a ranking).
 
         Raises:
             ValueError: The folder holds something else, an option of the model is no plain value, or it can't be

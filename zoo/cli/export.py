@@ -16,14 +16,18 @@ def run(args: Sequence[str]) -> None:
     parser.add_argument("-c", "--config", type=str | None, help="config.yaml of the run.")
     parser.add_argument("--ckpt_path", type=str, default="best", help="best or last of the run, or a path.")
     parser.add_argument("--out", type=str, required=True, help="Folder: new, or of an earlier export.")
-    parser.add_argument("--formats", type=str, default="", help="Beside the weights: pt2,aoti,onnx,triton,vectors.")
+    parser.add_argument(
+        "--formats", type=str, default="", help="Beside the weights: pt2,aoti,onnx,onnx-int8,triton,vectors."
+    )
     options = parser.parse_args(list(args[1:]))
     checkpoint = _checkpoint(options.ckpt_path, options.config)
     model = load(checkpoint)
     known = {"encoding": model.encoding, "seen": model.seen, "config": model.run_config}
     formats = [name.strip() for name in options.formats.split(",") if name.strip()]
     metrics = _tested(checkpoint)
-    write_folder(Path(options.out), model, **known, metrics=metrics, formats=formats)
+    remarks = write_folder(Path(options.out), model, **known, metrics=metrics, formats=formats)
+    for name, remark in remarks.items():
+        print(f"{name}: {remark}")
     print(f"Exported: {options.out}")
 
 

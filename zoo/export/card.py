@@ -32,13 +32,16 @@ answers = model.predict(frame)  # raw rows of pandas, polars, Arrow or dictionar
 """
 
 
-def card(model: ResumableModule, encoding: Path | None, metrics: Mapping[str, float]) -> str:
+def card(
+    model: ResumableModule, encoding: Path | None, metrics: Mapping[str, float], remarks: Mapping[str, str]
+) -> str:
     """The card as Markdown.
 
     Args:
         model: The model.
         encoding: Folder of what was learned of its data.
         metrics: Of its test, by full name.
+        remarks: What is to be known of a format, by its name.
     """
     made = {} if encoding is None else json.loads((encoding / "manifest.json").read_text())
     kind, data = type(model).__name__, made.get("name", "data of your own")
@@ -58,6 +61,7 @@ def card(model: ResumableModule, encoding: Path | None, metrics: Mapping[str, fl
         f"{HEAD}\n# {kind} on {data}\n",
         "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(text)} |" for name, text in rows.items())]) + "\n",
         *(["## Measured\n", "\n".join(["| metric | value |", "|---|---|", *table]) + "\n"] if table else []),
+        *(f"## {name}\n\n{remark}\n" for name, remark in remarks.items()),
         USE,
         f"## Licence\n\n{_licence(data)}\n",
     ]

@@ -39,7 +39,7 @@ def write_folder(
     metrics: Mapping[str, float],
     seen: Lists | None = None,
     formats: Sequence[str] = (),
-) -> None:
+) -> dict[str, str]:
     """Writes a model where there is nothing, or an earlier export as it was written.
 
     Args:
@@ -50,6 +50,9 @@ def write_folder(
         metrics: Of its test, as far as known.
         seen: Of a ranking, what users have seen in train; see `mtlzoo.export.seen`.
         formats: Of the network, beside the weights; see `mtlzoo.export.formats`.
+
+    Returns:
+        What is to be known of a format, by its name; it stands in the card.
 
     Raises:
         ValueError: The folder holds something else, an option of the model is no plain value, or it can't be written
@@ -70,10 +73,11 @@ def write_folder(
         elif encoding is not None and any(task.kind == "ranking" for task in model.schema.tasks):
             remark = f"{target}: without what users have seen in train, as the prepared data are gone or are others"
             warnings.warn_explicit(remark, DataWarning, "mtlzoo", 0)
-        text = card(model, None if encoding is None else encoding.folder, metrics)
+        remarks = write_formats(folder, model, formats)
+        text = card(model, None if encoding is None else encoding.folder, metrics, remarks)
         (folder / CARD).write_text(text, encoding="utf-8")
-        write_formats(folder, model, formats)
         seal(folder)
+    return remarks
 
 
 def read_folder(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch.export import Dim, ExportedProgram, export, load, save
 
 from mtlzoo.export.aoti import write_aoti
 from mtlzoo.export.contents import ONNX, PT2, TRITON
+from mtlzoo.export.int8 import write_int8
 from mtlzoo.export.network import Network, check_same, example, first_line, network
 from mtlzoo.export.onnx_file import write_onnx
 from mtlzoo.export.triton import write_config
@@ -22,7 +23,7 @@ from mtlzoo.training.evaluated import EvaluatedModule
 Program = Callable[[], ExportedProgram]
 
 
-def write_formats(folder: Path, model: EvaluatedModule, formats: Sequence[str]) -> None:
+def write_formats(folder: Path, model: EvaluatedModule, formats: Sequence[str]) -> dict[str, str]:
     """Writes files that answer as the model does, within `TOLERANCE` at every size of batch that is tried.
 
     Args:
@@ -30,16 +31,19 @@ def write_formats(folder: Path, model: EvaluatedModule, formats: Sequence[str]) 
         model: The model.
         formats: Of `FORMATS`.
 
+    Returns:
+        What is to be known of a format, by its name.
+
     Raises:
         ValueError: A format that there is not, or that the model can't be written in; with the reason.
     """
     check_formats(formats)
     if not formats:
-        return
+        return {}
     with network(model) as net, _quiet():
         program = cache(lambda: _exported(net))
-        for name in formats:
-            FORMATS[name](folder, net, program)
+        told = {name: FORMATS[name](folder, net, program) for name in formats}
+    return {name: remark for name, remark in told.items() if remark}
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -50,7 +54,7 @@ def check_formats(formats: Sequence[str]) -> None:
     """
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ValueError(f"formats {unknown}: allowed are {sorted(FORMATS)}.")
-    for needed in ("onnx", "onnxscript", "onnxruntime") if {"onnx", "triton"} & {*formats} else ():
+    for needed in ("onnx", "onnxscript", "onnxruntime") if {"onnx", "onnx-int8", "triton"} & {*formats} else ():
         try:
             import_module(needed)
         except ModuleNotFoundError as error:
@@ -80,9 +84,10 @@ def _write_triton(folder: Path, net: Network, program: Program) -> None:
     write_config(version / ONNX, name)
 
 
-FORMATS: dict[str, Callable[[Path, Network, Program], None]] = {
+FORMATS: dict[str, Callable[[Path, Network, Program], str | None]] = {
     "aoti": lambda folder, net, program: write_aoti(folder, net, program()),
     "onnx": lambda folder, net, program: write_onnx(folder, net, program()),
+    "onnx-int8": lambda folder, net, _: write_int8(folder, net, _exported),
     "pt2": _write_pt2,
     "triton": _write_triton,
     "vectors": lambda folder, net, _: write_vectors(folder, net),

@@ -5,11 +5,24 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mtlzoo.export.contents import AOTI, CARD, CONFIG, ENCODING, LIST, ONNX, PT2, SCHEMA, SEEN, TRITON, VECTORS, WEIGHTS
+from mtlzoo.export.contents import (
+    AOTI,
+    CARD,
+    CONFIG,
+    ENCODING,
+    INT8,
+    LIST,
+    ONNX,
+    PT2,
+    SCHEMA,
+    SEEN,
+    TRITON,
+    VECTORS,
+    WEIGHTS,
+)
 
-BESIDE = f"{ONNX}.data"
 FOLDERS = (ENCODING, SEEN, TRITON, VECTORS)
-FILES = (CONFIG, WEIGHTS, SCHEMA, CARD, LIST, PT2, AOTI, ONNX, BESIDE, *(f"{folder}/*" for folder in FOLDERS))
+FILES = (CONFIG, WEIGHTS, SCHEMA, CARD, LIST, PT2, AOTI, f"{ONNX}*", f"{INT8}*", *(f"{folder}/*" for folder in FOLDERS))
 """What is of an export among the files of a repository."""
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 

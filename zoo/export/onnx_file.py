@@ -13,8 +13,8 @@ LARGEST = 1 << 30
 """Bytes of weights up to which they are in the ONNX file itself, which can't hold 2 GB; else in one beside it."""
 
 
-def write_onnx(folder: Path, net: Network, program: ExportedProgram) -> None:
-    """Writes ``model.onnx``, compared with the model.
+def write_onnx(folder: Path, net: Network, program: ExportedProgram, name: str = ONNX) -> None:
+    """Writes ``model.onnx``, or under another name, compared with the model.
 
     Raises:
         ValueError: ONNX has no such form of the network, or it answers otherwise.
@@ -34,8 +34,8 @@ def write_onnx(folder: Path, net: Network, program: ExportedProgram) -> None:
             program, dynamo=True, verbose=False, input_names=[*inputs.values()], output_names=[*outputs.values()]
         )
         assert made is not None
-        made.save(folder / ONNX, external_data=size > LARGEST)
-        session = onnxruntime.InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])
+        made.save(folder / name, external_data=size > LARGEST)
+        session = onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
     except Exception as error:  # whatever torch or the runtime can't do
         raise ValueError(f"{type(net.model).__name__} can't be written as ONNX: {first_line(error)}") from error
 
@@ -43,7 +43,7 @@ def write_onnx(folder: Path, net: Network, program: ExportedProgram) -> None:
         found = session.run([*outputs.values()], {inputs[name]: values.numpy() for name, values in batch.items()})
         return {task: torch.from_numpy(values) for task, values in zip(outputs, found, strict=True)}
 
-    check_same(ONNX, net, run)
+    check_same(name, net, run)
 
 
 def _drop_idle_squeezes(program: ExportedProgram) -> None:

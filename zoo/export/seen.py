@@ -48,11 +48,16 @@ def _find(model: ResumableModule, loaded_from: Path | None) -> Lists | None:
         check(loaded_from, SEEN, ENCODING)
         if _fingerprint(loaded_from / ENCODING) == noted["fingerprint"]:  # or it has been trained on since
             return _kept(loaded_from, model.schema)
-    prepared = Path(noted["folder"]) if "folder" in noted else None
-    if prepared is None or not (prepared / MANIFEST).is_file() or _fingerprint(prepared) != noted["fingerprint"]:
+    data = training_data(noted)
+    return None if data is None else positive_items(data["train"], data.schema)
+
+
+def training_data(noted: Identity | None) -> PreparedData | None:
+    """The prepared data that a model notes of its training; None where they are gone, or others lie there by now."""
+    folder = Path(noted["folder"]) if noted is not None and "folder" in noted else None
+    if noted is None or folder is None or not (folder / MANIFEST).is_file():
         return None
-    data = PreparedData(prepared)
-    return positive_items(data["train"], data.schema)
+    return PreparedData(folder) if _fingerprint(folder) == noted["fingerprint"] else None
 
 
 def _fingerprint(folder: Path) -> str:

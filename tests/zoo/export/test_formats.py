@@ -155,7 +155,7 @@ def test_what_has_no_such_form_is_refused_before_anything_is_written(
     with pytest.raises(ValueError, match=r"Counts can't be exported: "):
         Counts(schema).save_pretrained(tmp_path / "m", formats=["pt2"])
     with pytest.raises(
-        ValueError, match=r"formats \['h5'\]: allowed are \['aoti', 'onnx', 'pt2', 'triton', 'vectors'\]"
+        ValueError, match=r"formats \['h5'\]: allowed are \['aoti', 'onnx', 'onnx-int8', 'pt2', 'triton', 'vectors'\]"
     ):
         Counts(schema).save_pretrained(tmp_path / "m", formats=["h5"])
     monkeypatch.setattr(network, "TOLERANCE", -1.0)
