@@ -63,6 +63,7 @@ bench: $(VENV)/.bench $(PEERS)
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/ranking.py
 	$(BIN)/python benchmarks/resampling.py
+	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/surgery.py
 	$(BIN)/python benchmarks/training.py --peers $(PEERS)
 	$(BIN)/python benchmarks/pictures.py
