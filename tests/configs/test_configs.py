@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib.resources import files
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -196,12 +197,18 @@ def test_every_cell_of_a_comparison_can_work(file: Path) -> None:
     """On small files where the comparison looks for the data, which are relative to the working folder."""
     comparison = read_comparison(CONFIGS / file)
     for part in comparison.data:
-        config = part.options[0].value
-        if config.endswith(".yaml"):
-            arguments = yaml.safe_load((CONFIGS / config.removeprefix("configs/")).read_text())
-            root = Path(arguments["init_args"]["root"])
+        given = {option.name.removeprefix("data."): option.value for option in part.options}
+        name = given.pop("data")
+        if name.endswith(".yaml"):
+            config = yaml.safe_load((CONFIGS / name.removeprefix("configs/")).read_text())
+            name, options = config["class_path"].rpartition(".")[2], config["init_args"]
+        else:
+            options = {key: value.default for key, value in signature(getattr(datamodules, name)).parameters.items()}
+        if name in WRITERS:
+            options |= given
+            root = Path(options["root"])
             root.parent.mkdir(exist_ok=True)
-            WRITERS[arguments["class_path"].rpartition(".")[2]](root, arguments["init_args"])
+            WRITERS[name](root, options)
     matrix = Matrix(comparison, CellCheck(CONFIGS / file))
     cells = matrix.wanted(lambda cell: 0.0)
     assert len({cell.folder for cell in cells}) == len(cells) >= len(matrix.contenders) * len(comparison.seeds)

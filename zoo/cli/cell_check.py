@@ -25,6 +25,9 @@ class Rehearsal(CommandLine):
     def instantiate_classes(self) -> None:
         """Makes nothing more."""
 
+    def tell_preset(self, filled: dict[str, Any]) -> None:
+        """Leaves that to the cell."""
+
     def _run_subcommand(self, subcommand: str) -> None:
         pass
 

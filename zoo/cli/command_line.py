@@ -117,11 +117,37 @@ class CommandLine(LightningCLI):
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parses, without Lightning's warning that words given in Python are not those of the process."""
         self.config = parser.parse_args(args)
+        self._given: Namespace | None = None
         if self.config.subcommand == "fit" and self.options.preset == "auto" and self.options.data:
             given = parser.parse_args(args, defaults=False)["fit"]
-            if filled := preset.fill(self.options, given):
-                shown = ", ".join(f"{name} {value}" for name, value in filled.items())
-                rank_zero_info(f"Preset: {shown} (--preset none leaves them out)")
+            model = self.options.model.class_path.rpartition(".")[2] if self.options.model else ""
+            if found := preset.preset(self.options.data, model):
+                self._fill(found, given)
+            else:
+                self._given = given
+
+    def fill_by_rows(self) -> None:
+        """Prepares data without a preset, and sets by their rows what nobody gave; nothing where a training goes on.
+
+        Rankings have no rule: the batches, rates and epochs that they need are other ones.
+        """
+        if self._given is None or self.checkpoint:
+            return
+        alone = Namespace(data=self.options.data.clone())
+        data = self._parser("fit").instantiate_classes(alone).data
+        del self.config_dump  # Lightning's of that moment, which it would note as the model's options
+        if all(task.kind != "ranking" for task in data.schema.tasks):
+            self._fill(preset.by_rows(data.data.manifest["rows"]["train"], self.options.model), self._given)
+
+    def _fill(self, found: dict[str, Any], given: Namespace) -> None:
+        """Sets the options of a preset that nobody gave."""
+        if filled := preset.fill(self.options, given, found):
+            self.tell_preset(filled)
+
+    def tell_preset(self, filled: dict[str, Any]) -> None:
+        """Says what a preset has set."""
+        shown = ", ".join(f"{name} {value}" for name, value in filled.items())
+        rank_zero_info(f"Preset: {shown} (--preset none leaves them out)")
 
     @property
     def options(self) -> Namespace:

@@ -43,6 +43,7 @@ class ZooCLI(CommandLine):
     def instantiate_classes(self) -> None:
         """Data, which prepares itself where needed; then model and trainer."""
         try:
+            self.fill_by_rows()
             super().instantiate_classes()
         except (DataError, DatasetNotFoundError):
             raise

@@ -26,7 +26,7 @@ class Option(NamedTuple):
         return f"--{self.name}={self.value}"
 
 
-PARTS = ("model", "data", "trainer")
+FULL = ("model", "data", "trainer", "preset", "patience")
 """First words of full names; other names are those of the part that an entry is about."""
 
 
@@ -35,11 +35,11 @@ def options_of(entries: Lined, prefix: str) -> tuple[Option, ...]:
 
     Args:
         entries: Names, dotted or nested, and values.
-        prefix: Of names that do not begin with one of `PARTS`: ``model.``.
+        prefix: Of names that do not begin with one of `FULL`: ``model.``.
     """
     found = []
     for name, entry in entries.flat():
-        full = name if name.partition(".")[0] in PARTS else f"{prefix}{name}"
+        full = name if name.partition(".")[0] in FULL else f"{prefix}{name}"
         found.append(Option(full, text_of(entry.plain), entry.line))
     return tuple(found)
 

@@ -1,16 +1,28 @@
 """Presets: what nobody says is as it was found good on the data set; what somebody says comes first."""
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from jsonargparse import Namespace
 
+import mtlzoo
 from fixtures.kuairand import write_kuairand
+from mtlzoo import configs, datamodules
 from mtlzoo.cli import main
 from mtlzoo.cli.preset import preset
+from mtlzoo.datamodules import KuaiRand
 
-KUAIRAND = preset("KuaiRand", "SharedBottom")
+
+def of_data(kind: str, model: str = "SharedBottom", **options: Any) -> dict[str, Any]:
+    return preset(Namespace(class_path=kind, init_args=Namespace(options)), model)
+
+
+RULED = ("table_weight_decay", "averaging")
+KUAIRAND = of_data("mtlzoo.datamodules.KuaiRand", version="pure")
 
 
 def fit(caplog: pytest.LogCaptureFixture, *words: str) -> tuple[dict[str, Any], str]:
@@ -61,5 +73,64 @@ def test_an_average_of_somebody_stays_alone(caplog: pytest.LogCaptureFixture) ->
     assert config["model"]["init_args"]["averaging"] == 0
 
 
-def test_data_without_one() -> None:
-    assert preset("TabularDataModule", "MMoE") == {}
+class Newer(KuaiRand):
+    """Somebody's own."""
+
+
+Strange = type("KuaiRand", (), {"__module__": __name__})
+
+
+def test_holds_for_what_it_was_found_on() -> None:
+    assert KUAIRAND
+    assert of_data("mtlzoo.datamodules.KuaiRand", version="27k") == {}
+    assert of_data("mtlzoo.datamodules.AmazonReviews", "PMTRec", version="2014", category="Office_Products")
+    assert of_data(f"{__name__}.Newer", version="pure") == KUAIRAND
+    assert of_data(f"{__name__}.Strange", version="pure") == {}
+    assert of_data("mtlzoo.datamodules.TabularDataModule") == {}
+
+
+@pytest.mark.parametrize("file", sorted((Path(configs.__file__).parent / "preset").iterdir()), ids=lambda x: x.stem)
+def test_names_what_there_is(file: Path) -> None:
+    """Data set, model, and the variants that it holds for."""
+    data, _, model = file.stem.partition("-")
+    variants = yaml.safe_load(file.read_text()).get("only", {})
+    assert set(variants) <= set(signature(getattr(datamodules, data).__init__).parameters)
+    assert not model or model in mtlzoo.__all__
+
+
+def by_rule(caplog: pytest.LogCaptureFixture, *words: str) -> tuple[float, float]:
+    """Decay and averaging of a training of a step on 3,000 made-up rows, or as many as `words` say."""
+    caplog.set_level("INFO")
+    quick = ["--trainer.max_steps", "1", "--trainer.limit_val_batches", "0", "--trainer.accelerator", "cpu"]
+    made_up = ["--data", "Synthetic", "--data.rows", "3000", "--data.users", "100", "--model", "SharedBottom"]
+    main(["fit", *made_up, *quick, *words])
+    (folder,) = Path("runs").glob("*/*")
+    options = yaml.safe_load((folder / "config.yaml").read_text())["model"]["init_args"]
+    noted = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"]
+    (decay, averaging), of_model = ([one[name] for name in RULED] for one in (options, noted))
+    assert of_model == [decay, averaging]
+    return decay, averaging
+
+
+def test_a_rule_for_unknown_data(caplog: pytest.LogCaptureFixture) -> None:
+    assert by_rule(caplog) == (8e-3, 0.998)
+    assert "Preset: model.table_weight_decay 0.008, model.averaging 0.998" in caplog.text
+
+
+def test_the_rule_counts_rows_of_train(caplog: pytest.LogCaptureFixture) -> None:
+    assert by_rule(caplog, "--data.rows", "500000") == (1000 / 400_000, 0.998)
+
+
+def test_what_somebody_said_comes_before_the_rule(caplog: pytest.LogCaptureFixture) -> None:
+    assert by_rule(caplog, "--model.averaging", "0") == (8e-3, 0)
+
+
+def test_the_rule_is_not_for_sparse_tables(caplog: pytest.LogCaptureFixture) -> None:
+    assert by_rule(caplog, "--model.sparse", "true") == (0, 0)
+
+
+def test_a_training_that_goes_on_keeps_its_options(caplog: pytest.LogCaptureFixture) -> None:
+    assert by_rule(caplog, "--preset", "none") == (0, 0)
+    (last,) = Path("runs").rglob("last.ckpt")
+    assert by_rule(caplog, "--ckpt_path", str(last), "--trainer.max_steps", "2") == (0, 0)
+    assert "Preset" not in caplog.text

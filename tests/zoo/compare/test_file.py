@@ -34,7 +34,7 @@ def test_everything_that_a_file_may_say(path: Path) -> None:
         path,
         """
 data:
-  - {name: Kuai, config: KuaiRand, overrides: {root: data/k, batch_size: 64, model.lr: 2e-3}}
+  - {name: Kuai, config: KuaiRand, overrides: {root: data/k, batch_size: 64, model.lr: 2e-3, preset: none}}
 models:
   - name: big
     config: configs/model/mmoe.yaml
@@ -62,6 +62,7 @@ baseline: big
         "--data.root=data/k",
         "--data.batch_size=64",
         "--model.lr=2e-3",
+        "--preset=none",
     ]
     assert words_of(found.models[0].options) == [
         "--model=configs/model/mmoe.yaml",
