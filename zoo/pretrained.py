@@ -86,16 +86,22 @@ class PretrainedModule(OptimisedModule):
                 written in a format.
             DatasetNotFoundError: Nothing says any more how the data of its training were encoded.
         """
+        from mtlzoo.export.seen import warn_of_none
+
+        if (seen := self.seen) is None:
+            warn_of_none(self, str(folder))
+        self._write(Path(folder), formats, seen)
+
+    def _write(self, folder: Path, formats: Sequence[str], seen: Any) -> None:
         from mtlzoo.export.folder import write_folder
 
         encoding = None if self.trained_on is None else self.encoding
-        known = {"encoding": encoding, "seen": self.seen, "config": self.run_config, "metrics": {}}
-        write_folder(Path(folder), self, **known, formats=formats)
+        write_folder(folder, self, encoding=encoding, seen=seen, config=self.run_config, metrics={}, formats=formats)
 
     def push_to_hub(
         self, repo: str, *, private: bool | None = None, token: str | None = None, formats: Sequence[str] = ()
     ) -> str:
-        """Writes the folder of `save_pretrained` to the Hugging Face Hub.
+        """Writes the folder of `save_pretrained` to the Hugging Face Hub, without what each user has seen in train.
 
         Args:
             repo: ``user/repo``; made where there is none.
@@ -113,7 +119,7 @@ class PretrainedModule(OptimisedModule):
 
         with TemporaryDirectory() as place:
             folder = Path(place) / "export"
-            self.save_pretrained(folder, formats)
+            self._write(folder, formats, seen=None)  # what somebody did is not for the public
             return push(folder, repo, private=private, token=token)
 
     def predict(self, rows: Any) -> Any:

@@ -205,6 +205,22 @@ def test_a_folder_without_what_was_seen_says_so(model: PMTRec, exported: Path, t
         found.save_pretrained(tmp_path / "again")
 
 
+def test_the_hub_is_not_told_what_users_have_seen(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: Path = tmp_path / "there"
+    monkeypatch.setattr("mtlzoo.export.hub.push", lambda folder, *_, **__: shutil.copytree(folder, there))
+    found = mtlzoo.load(exported)
+    assert isinstance(found, PMTRec)
+    found.push_to_hub("me/shop")
+    assert (exported / "seen").is_dir()
+    assert not (there / "seen").exists()
+    back = mtlzoo.load(there)
+    assert isinstance(back, PMTRec)
+    with pytest.raises(ValueError, match="nothing says any more what users have seen in train"):
+        back.recommend({"user": [3]})
+
+
 @pytest.mark.parametrize("how", ["cut", "others"])
 def test_damaged_lists_are_refused(exported: Path, tmp_path: Path, how: str) -> None:
     from mtlzoo.export.contents import LIST, seal

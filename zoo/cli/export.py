@@ -8,6 +8,7 @@ from mtlzoo.cli.agreement import peek
 from mtlzoo.cli.parser import Parser
 from mtlzoo.cli.run_folder import folder_of, named_checkpoint, read_json
 from mtlzoo.export.folder import write_folder
+from mtlzoo.export.seen import warn_of_none
 
 
 def run(args: Sequence[str]) -> None:
@@ -23,6 +24,8 @@ def run(args: Sequence[str]) -> None:
     checkpoint = _checkpoint(options.ckpt_path, options.config)
     model = load(checkpoint)
     known = {"encoding": model.encoding, "seen": model.seen, "config": model.run_config}
+    if known["seen"] is None:
+        warn_of_none(model, options.out)
     formats = [name.strip() for name in options.formats.split(",") if name.strip()]
     metrics = _tested(checkpoint)
     remarks = write_folder(Path(options.out), model, **known, metrics=metrics, formats=formats)

@@ -3,7 +3,6 @@
 import json
 import secrets
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -15,7 +14,6 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mtlzoo.datamodules.errors import DataWarning
 from mtlzoo.datamodules.prepare.encoding import Encoding
 from mtlzoo.datamodules.prepare.lists import Lists
 from mtlzoo.datamodules.prepare.storage import sync, write_json
@@ -70,9 +68,6 @@ def write_folder(
             encoding.copy(folder / ENCODING)
         if seen is not None:
             seen.save(folder / SEEN)
-        elif encoding is not None and any(task.kind == "ranking" for task in model.schema.tasks):
-            remark = f"{target}: without what users have seen in train, as the prepared data are gone or are others"
-            warnings.warn_explicit(remark, DataWarning, "mtlzoo", 0)
         remarks = write_formats(folder, model, formats)
         text = card(model, None if encoding is None else encoding.folder, metrics, remarks)
         (folder / CARD).write_text(text, encoding="utf-8")

@@ -1,12 +1,14 @@
 """What users have seen in train, which a ranking leaves out: found where a model's data lie, or in its folder."""
 
 import json
+import warnings
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from torch import nn
 
+from mtlzoo.datamodules.errors import DataWarning
 from mtlzoo.datamodules.prepare.lists import Lists
 from mtlzoo.datamodules.prepare.positives import positive_items
 from mtlzoo.datamodules.prepare.prepared import PreparedData
@@ -38,6 +40,13 @@ def find_seen(model: ResumableModule, loaded_from: Path | None) -> Lists | None:
         found = _find(model, loaded_from)
         _FOUND[model] = model.trained_on, found
     return found
+
+
+def warn_of_none(model: ResumableModule, target: str) -> None:
+    """Warns of an export that can't leave out what users have seen in train, as nothing says it any more."""
+    if model.trained_on is not None and any(task.kind == "ranking" for task in model.schema.tasks):
+        remark = f"{target}: without what users have seen in train, as the prepared data are gone or are others"
+        warnings.warn_explicit(remark, DataWarning, "mtlzoo", 0)
 
 
 def _find(model: ResumableModule, loaded_from: Path | None) -> Lists | None:

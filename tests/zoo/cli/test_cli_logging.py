@@ -53,7 +53,8 @@ def test_wandb_run_can_be_grouped_by_model_data_rule_and_seed(
 ) -> None:
     words = ["--trainer.logger+=WandbLogger", "--trainer.logger.project", "p"]
     words += ["--trainer.logger.save_dir", str(tmp_path / "w")]
-    cli = ZooCLI(["fit", *options, *words, "--trainer.max_epochs", "1", "--seed_everything", "3"])
+    words += ["--trainer.max_epochs", "1", "--preset", "none"]
+    cli = ZooCLI(["fit", *options, *words, "--seed_everything", "3"])
     logger = cli.trainer.loggers[1]
     assert isinstance(logger, WandbLogger)
     run = logger.experiment

@@ -88,7 +88,8 @@ def test_new_rows_need_the_run_alone(fitted: Path, run_folder: Path, run: Run, s
     assert found["row"].to_list() == list(range(600))
     assert found["user"].to_list() == table()["user"].to_list()
     assert found["item"].cast(pl.Int64).to_list() == table()["item"].to_list()
-    assert (found["click"][540:] - expected["click"]).abs().max() == 0
+    # Batches of other lengths are rounded otherwise.
+    assert (found["click"][540:] - expected["click"]).abs().max() < 1e-6
 
 
 @pytest.mark.slow
