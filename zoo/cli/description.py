@@ -21,6 +21,9 @@ _PATHS = ("root", "prepared")
 _NO_CHANGES = (*_PATHS, "shuffle_seed")
 """Options by which runs of one model on one data set differ, and are no other model or data."""
 
+_OF_PRESETS = ("table_weight_decay", "averaging")
+"""What presets set in most runs, behind what somebody chose: names are cut."""
+
 
 def describe(options: Namespace) -> dict[str, Any]:
     """What a run is, in a few flat entries: names of the run, model, data set and rule, the seed, what is not default.
@@ -38,6 +41,8 @@ def describe(options: Namespace) -> dict[str, Any]:
     ]
     named = "+".join("-".join([_name(rule), *those]) for rule, those in zip(rules, marks, strict=True)) or None
     seed = options.seed_everything
+    others = [change for key in ("model", "data") for change in changed(options[key])]
+    others.sort(key=lambda change: change[0] in _OF_PRESETS)
     return {
         "run_name": run_name(model, data, named, seed),
         "model_name": model,
@@ -45,7 +50,7 @@ def describe(options: Namespace) -> dict[str, Any]:
         "rule_name": "+".join(map(_name, rules)) or "sum",
         "rule_options": " ".join(mark for those in marks for mark in those),
         "level": "+".join(part["level"] for part in map(_arguments, with_rules) if "level" in part) or None,
-        "changed": " ".join(f"{name}={value}" for key in ("model", "data") for name, value in changed(options[key])),
+        "changed": " ".join(f"{name}={value}" for name, value in others),
         "seed": seed,
     }
 

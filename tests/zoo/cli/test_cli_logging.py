@@ -53,7 +53,7 @@ def test_wandb_run_can_be_grouped_by_model_data_rule_and_seed(
 ) -> None:
     words = ["--trainer.logger+=WandbLogger", "--trainer.logger.project", "p"]
     words += ["--trainer.logger.save_dir", str(tmp_path / "w")]
-    words += ["--trainer.max_epochs", "1", "--preset", "none"]
+    words += ["--trainer.max_epochs", "1"]
     cli = ZooCLI(["fit", *options, *words, "--seed_everything", "3"])
     logger = cli.trainer.loggers[1]
     assert isinstance(logger, WandbLogger)
@@ -76,7 +76,8 @@ def test_wandb_run_can_be_grouped_by_model_data_rule_and_seed(
     assert config["data"]["init_args"]["rows"] == 3000
     assert config["data_fingerprint"].startswith("Synthetic-")
     assert not [key for key in config if key.startswith("_")]
-    assert name == "Synthetic-MMoE-s3 embedding_dim=4 experts=2 rows=3000 users=100 batch_size=256"
+    chosen = "embedding_dim=4 experts=2 rows=3000 users=100 batch_size=256"
+    assert name == f"Synthetic-MMoE-s3 {chosen} table_weight_decay=0.008 averaging=0.998"
     assert "anonymous" not in capsys.readouterr().err
     assert list(tmp_path.glob("w/wandb/offline-run-*/*.wandb"))
     assert rows(tmp_path / "runs/Synthetic-MMoE-s3/version_0")  # metrics.csv always

@@ -61,7 +61,7 @@ def test_fit_and_test_are_one_run_with_every_number(wandb_server: Server, option
     assert (run.state, run.said["jobType"], run.said["groupName"]) == ("finished", "fit", "Synthetic")
     assert run.said["tags"] == ["MMoE", "PCGrad"]
     name = "Synthetic-MMoE-PCGrad-row-s0 embedding_dim=4 experts=2 rows=3000 users=100 batch_size=256"
-    assert run.said["displayName"] == name
+    assert run.said["displayName"] == f"{name} table_weight_decay=0.008 averaging=0.998"[:128]
     flat = {"model_name": "MMoE", "data_name": "Synthetic", "rule_name": "PCGrad", "level": "row", "seed": 0}
     flat |= {
         "contender": "MMoE + PCGrad row",
