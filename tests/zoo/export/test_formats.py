@@ -1,5 +1,6 @@
 """Files of every model answer as it does, at every size of batch, with every kind of feature and task."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,10 @@ def test_every_model_in_every_format(tmp_path: Path, name: str) -> None:
     assert mtlzoo.load(tmp_path / "m").schema == SCHEMA
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["AITM", "PEPNet", "PMTRec", "STEMNet"])  # half a minute each; all 13 were tried
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
 @pytest.mark.slow
-def test_every_model_as_machine_code(tmp_path: Path, name: str) -> None:
+def test_models_as_machine_code(tmp_path: Path, name: str) -> None:
     model = build(name)
     model.save_pretrained(tmp_path / "m", formats=["aoti"])
     compiled = torch._inductor.aoti_load_package(str(tmp_path / "m/model.aoti.pt2"))
