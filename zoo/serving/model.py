@@ -12,7 +12,7 @@ from mtlzoo.datamodules.prepare.encoding import Encoding
 from mtlzoo.datamodules.prepare.frames import as_frame
 from mtlzoo.datamodules.prepare.given_kind import in_kind
 from mtlzoo.datamodules.prepare.row_encoder import NAME, RowEncoder
-from mtlzoo.export.contents import ENCODING, ONNX, SCHEMA, check, holds, network_names
+from mtlzoo.export.contents import ENCODING, INT8, ONNX, SCHEMA, check, holds, network_names
 from mtlzoo.schema import FeatureSchema
 
 BATCH = 4096
@@ -20,17 +20,18 @@ BATCH = 4096
 Columns = Mapping[str, npt.NDArray[Any]]
 
 
-def load(folder: str | os.PathLike[str], **session: Any) -> "ServedModel":
+def load(folder: str | os.PathLike[str], *, int8: bool = False, **session: Any) -> "ServedModel":
     """The model of a folder that ``mtlzoo export --formats onnx`` wrote.
 
     Args:
         folder: The folder.
+        int8: Takes the network with int8 tables, of ``--formats onnx-int8``.
         **session: Options of `onnxruntime.InferenceSession`: ``sess_options``, ``providers`` (the CPU if not given).
 
     Raises:
         ValueError: The folder is damaged, incomplete or something else, or has no network or encoding.
     """
-    return ServedModel(Path(folder), **session)
+    return ServedModel(Path(folder), int8=int8, **session)
 
 
 class ServedModel:
@@ -38,24 +39,26 @@ class ServedModel:
 
     Args:
         folder: Of ``mtlzoo export --formats onnx``.
+        int8: See `load`.
         **session: See `load`.
     """
 
-    def __init__(self, folder: Path, **session: Any) -> None:
+    def __init__(self, folder: Path, *, int8: bool = False, **session: Any) -> None:
         try:
             import onnxruntime
         except ModuleNotFoundError:
             raise ValueError("no onnxruntime. Get it with: pip install 'mtlzoo[serving]'") from None
         if not folder.is_dir():
             raise ValueError(f"{folder} is no folder. Give one that mtlzoo export --formats onnx wrote.")
-        beside = f"{ONNX}.data"  # weights that one file can't hold
-        check(folder, SCHEMA, ENCODING, ONNX, *([beside] if holds(folder, beside) else []))
+        network = INT8 if int8 else ONNX
+        beside = f"{network}.data"  # weights that one file can't hold
+        check(folder, SCHEMA, ENCODING, network, *([beside] if holds(folder, beside) else []))
         encoding = Encoding(folder / ENCODING)
         self.schema: FeatureSchema = encoding.schema
         """Features and tasks of the data."""
         self._encoder = RowEncoder(encoding)
         self._session = onnxruntime.InferenceSession(
-            folder / ONNX, **{"providers": ["CPUExecutionProvider"], **session}
+            folder / network, **{"providers": ["CPUExecutionProvider"], **session}
         )
         self._inputs, outputs = network_names(self.schema)
         given = {output.name for output in self._session.get_outputs()}

@@ -14,6 +14,7 @@ from every_model import build
 from torch import nn
 
 import mtlzoo
+from mtlzoo import serving
 from mtlzoo.cli import main
 from mtlzoo.export.int8 import Int8Embedding
 from mtlzoo.export.network import example
@@ -48,6 +49,10 @@ def test_the_cost_is_told(answering: SimpleNamespace, tmp_path: Path, capsys: py
     with torch.no_grad():
         expected = model.predict_step(batch, 0)["click"].numpy()
     assert 0 < np.abs(found - expected).max() < 0.01
+    served, small = (serving.load(target, int8=int8).predict(answering.new)["click"] for int8 in (False, True))
+    assert 0 < (served - small).abs().max() < 0.01
+    with pytest.raises(ValueError, match=r"model.int8.onnx; it was exported without"):
+        serving.load(answering.exported, int8=True)
 
 
 def test_what_has_no_tables_is_refused(toy: Any, tmp_path: Path) -> None:
