@@ -133,7 +133,7 @@ class CommandLine(LightningCLI):
         """
         if self._given is None or self.checkpoint:
             return
-        alone = Namespace(data=self.options.data.clone())
+        alone = Namespace(data=self.options.data.clone())  # type: ignore[no-untyped-call]  # of jsonargparse
         data = self._parser("fit").instantiate_classes(alone).data
         del self.config_dump  # Lightning's of that moment, which it would note as the model's options
         if all(task.kind != "ranking" for task in data.schema.tasks):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import dict_to_namespace
 
 import mtlzoo
 from fixtures.kuairand import write_kuairand
@@ -18,7 +18,7 @@ from mtlzoo.datamodules import KuaiRand
 
 
 def of_data(kind: str, model: str = "SharedBottom", **options: Any) -> dict[str, Any]:
-    return preset(Namespace(class_path=kind, init_args=Namespace(options)), model)
+    return preset(dict_to_namespace({"class_path": kind, "init_args": options}), model)
 
 
 RULED = ("table_weight_decay", "averaging")
