@@ -103,6 +103,16 @@ def first_run(sweep: dict[str, Any]) -> list[str]:
     return [word for part in sweep["command"] for word in (options if part == "${args}" else [part])]
 
 
+def data_of(kind: type, *, ranks: bool) -> Path:
+    """The first config of a data set or of one that derives from it."""
+    for path in sorted((CONFIGS / "data").iterdir()):
+        config = yaml.safe_load(path.read_text())
+        found = getattr(datamodules, config["class_path"].rpartition(".")[2])
+        if issubclass(found, kind) and ranks == ("recommend" in str(config["init_args"].get("tasks"))):
+            return path.relative_to(CONFIGS)
+    raise AssertionError(f"configs/data has none of {kind.__name__}.")
+
+
 def words_of(file: Path, root: Path) -> list[str]:
     """The command line that uses a config of its group."""
     path = CONFIGS / file
@@ -128,8 +138,7 @@ def words_of(file: Path, root: Path) -> list[str]:
         return [*words[3:], *words_of(experiment, root)[2:]]
     if group == "preset":
         name, _, learner = path.stem.partition("-")
-        of_data = [one for one in sorted((CONFIGS / "data").iterdir()) if f".{name}\n" in one.read_text()]
-        used = words_of(of_data[0].relative_to(CONFIGS), root)
+        used = words_of(data_of(getattr(datamodules, name), ranks=learner == "PMTRec"), root)
         return ["--model", learner, *used[used.index("--data") :]] if learner else used
     if group in ("logger", "callbacks"):
         return [*MODEL, *DATA, "-c", str(path), *ON_CPU]

@@ -120,8 +120,7 @@ class CommandLine(LightningCLI):
         self._given: Namespace | None = None
         if self.config.subcommand == "fit" and self.options.preset == "auto" and self.options.data:
             given = parser.parse_args(args, defaults=False)["fit"]
-            model = self.options.model.class_path.rpartition(".")[2] if self.options.model else ""
-            if found := preset.preset(self.options.data, model):
+            if found := preset.preset(self.options):
                 self._fill(found, given)
             else:
                 self._given = given

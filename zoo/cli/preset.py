@@ -1,7 +1,7 @@
 """Presets: options with which most models do well on a data set, found by a search on its validation rows.
 
 They are files of the package, ``configs/preset/<data set>.yaml``, or ``<data set>-<model>.yaml`` for one model alone,
-and hold options by their names on the command line; ``only`` says which variants of the data set they were found on.
+and hold options by their names on the command line; ``only`` says on which variants they were found.
 Data without one get what a rule makes of their number of rows. What the user says, there or in a config, comes first.
 """
 
@@ -19,21 +19,22 @@ STRONGEST, AS_STRONG = 8e-3, 1000
 """The decay of tables by the rule, and the number of rows times the decay where there are many."""
 
 
-def preset(data: Namespace, model: str) -> dict[str, Any]:
-    """Options of a preset by name, such as ``data.batch_size``; empty where there is none for these data.
+def preset(options: Namespace) -> dict[str, Any]:
+    """Options of a preset by name, such as ``data.batch_size``; empty where there is none for data and model.
 
     Args:
-        data: Class and options of the data; a preset holds for classes that derive from its own.
-        model: Class of the model, without its module.
+        options: Of the command, maybe without a model; a preset holds for data that derive from its own.
     """
     folder = files("mtlzoo.configs") / "preset"
-    kinds = [kind.__name__ for kind in import_class(data.class_path).__mro__ if kind.__module__.startswith("mtlzoo.")]
+    model = options.model.class_path.rpartition(".")[2] if options.model else ""
+    data = import_class(options.data.class_path).__mro__
+    kinds = [kind.__name__ for kind in data if kind.__module__.startswith("mtlzoo.")]
     for name in (*(f"{kind}-{model}.yaml" for kind in kinds), *(f"{kind}.yaml" for kind in kinds)):
         if (found := folder / name).is_file():
-            options: dict[str, Any] = yaml.safe_load(found.read_text(encoding="utf-8"))
-            only: dict[str, Any] = options.pop("only", {})
-            if all(data.init_args[option] in allowed for option, allowed in only.items()):
-                return options
+            values: dict[str, Any] = yaml.safe_load(found.read_text(encoding="utf-8"))
+            only: dict[str, Any] = values.pop("only", {})
+            if all(_plain(options.get(_key(option))) in allowed for option, allowed in only.items()):
+                return values
     return {}
 
 
@@ -65,7 +66,7 @@ def fill(options: Namespace, given: Namespace, found: dict[str, Any]) -> dict[st
     """
     done: dict[str, Any] = {}
     for name, value in found.items():
-        key = re.sub(r"^(model|data)\.", r"\1.init_args.", name)
+        key = _key(name)
         if (
             key in given
             or key not in options  # no model yet, or somebody's own without that option
@@ -74,6 +75,16 @@ def fill(options: Namespace, given: Namespace, found: dict[str, Any]) -> dict[st
             continue
         options[key] = done[name] = value
     return done
+
+
+def _key(name: str) -> str:
+    """Where the parser keeps an option."""
+    return re.sub(r"^(model|data)\.", r"\1.init_args.", name)
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML has it; defaults may be tuples."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _averages(options: Namespace) -> bool:

@@ -17,8 +17,13 @@ from mtlzoo.cli.preset import preset
 from mtlzoo.datamodules import KuaiRand
 
 
-def of_data(kind: str, model: str = "SharedBottom", **options: Any) -> dict[str, Any]:
-    return preset(dict_to_namespace({"class_path": kind, "init_args": options}), model)
+def of_data(kind: str, model: str = "SharedBottom", **given: Any) -> dict[str, Any]:
+    parts = {
+        part: {name: given.pop(name) for name in [*given] if (name == "encoder") == (part == "model")}
+        for part in ("model", "data")
+    }
+    classes = {"model": f"mtlzoo.{model}", "data": kind}
+    return preset(dict_to_namespace({part: {"class_path": classes[part], "init_args": parts[part]} for part in parts}))
 
 
 RULED = ("table_weight_decay", "averaging")
@@ -83,7 +88,15 @@ Strange = type("KuaiRand", (), {"__module__": __name__})
 def test_holds_for_what_it_was_found_on() -> None:
     assert KUAIRAND
     assert of_data("mtlzoo.datamodules.KuaiRand", version="27k") == {}
-    assert of_data("mtlzoo.datamodules.AmazonReviews", "PMTRec", version="2014", category="Office_Products")
+    office = {"version": "2014", "category": "Office_Products"}
+    amazon = of_data("mtlzoo.datamodules.AmazonReviews", "PMTRec", **office, encoder="mf")
+    assert amazon["model.table_weight_decay"] == 3e-3
+    assert of_data("mtlzoo.datamodules.AmazonReviews", "PMTRec", **office, encoder="lightgcn") == {}
+    other = of_data("mtlzoo.datamodules.Yelp", "PMTRec", encoder="mf")
+    assert other == {**amazon, "model.table_weight_decay": 1e-4}
+    rating = ("rating", "genres", "interaction")
+    assert of_data("mtlzoo.datamodules.MovieLens", version="100k", tasks=rating)["data.batch_size"] == 1024
+    assert of_data("mtlzoo.datamodules.MovieLens", "PMTRec", version="100k", tasks=["recommend"]) == {}
     assert of_data(f"{__name__}.Newer", version="pure") == KUAIRAND
     assert of_data(f"{__name__}.Strange", version="pure") == {}
     assert of_data("mtlzoo.datamodules.TabularDataModule") == {}
@@ -93,9 +106,10 @@ def test_holds_for_what_it_was_found_on() -> None:
 def test_names_what_there_is(file: Path) -> None:
     """Data set, model, and the variants that it holds for."""
     data, _, model = file.stem.partition("-")
-    variants = yaml.safe_load(file.read_text()).get("only", {})
-    assert set(variants) <= set(signature(getattr(datamodules, data).__init__).parameters)
-    assert not model or model in mtlzoo.__all__
+    kinds = {"data": getattr(datamodules, data), "model": getattr(mtlzoo, model or "MMoE")}
+    for name in yaml.safe_load(file.read_text()).get("only", {}):
+        part, _, option = name.partition(".")
+        assert option in signature(kinds[part].__init__).parameters
 
 
 def by_rule(caplog: pytest.LogCaptureFixture, *words: str) -> tuple[float, float]:
