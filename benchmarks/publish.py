@@ -21,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("comparison", type=Path, help="Folder that `mtlzoo compare` wrote.")
     parser.add_argument("page", type=Path, help="Page of the docs.")
+    parser.add_argument("--metric", choices=MAIN, help="What a table shows; the first of these if not given.")
     options = parser.parse_args()
     name = options.comparison.resolve().name
     shutil.copyfile(options.comparison / "cells.csv", RESULTS / f"compare_{name}.csv")
@@ -31,17 +32,17 @@ def main() -> None:
     before, rest = text.split(begin, 1)
     after = rest.split(end, 1)[1]
     options.page.write_text(
-        f"{before}{begin}\n{shown((options.comparison / 'leaderboard.md').read_text())}\n{end}{after}"
+        f"{before}{begin}\n{shown((options.comparison / 'leaderboard.md').read_text(), options.metric)}\n{end}{after}"
     )
 
 
-def shown(leaderboard: str) -> str:
-    """The table of the first of `MAIN` of every data set; leaderboard.md has all."""
+def shown(leaderboard: str, wanted: str | None = None) -> str:
+    """The table of a metric, or of the first of `MAIN`, of every data set; leaderboard.md has all."""
     found: dict[str, str] = {}
     for section in re.split(r"^## ", leaderboard, flags=re.M)[1:]:
         title, _, body = section.partition("\n")
         data, _, metric = title.rpartition(": ")
-        if metric in MAIN and data not in found:
+        if metric in ((wanted,) if wanted else MAIN) and data not in found:
             table = [line for line in body.splitlines() if line.startswith("|")]
             found[data] = "\n".join([f"**{data}**, {metric}:", "", *table])
     return "\n\n".join(found.values()) + "\n"
