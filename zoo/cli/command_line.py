@@ -134,9 +134,9 @@ class CommandLine(LightningCLI):
             return
         alone = Namespace(data=self.options.data.clone())  # type: ignore[no-untyped-call]  # of jsonargparse
         data = self._parser("fit").instantiate_classes(alone).data
-        del self.config_dump  # Lightning's of that moment, which it would note as the model's options
+        vars(self).pop("config_dump", None)  # Lightning's of that moment, which it would note as the model's options
         if all(task.kind != "ranking" for task in data.schema.tasks):
-            self._fill(preset.by_rows(data.data.manifest["rows"]["train"], self.options.model), self._given)
+            self._fill(preset.by_rows(data.data.manifest["rows"].get("train", 0), self.options.model), self._given)
 
     def _fill(self, found: dict[str, Any], given: Namespace) -> None:
         """Sets the options of a preset that nobody gave."""

@@ -45,12 +45,12 @@ def by_rows(rows: int, model: Namespace) -> dict[str, Any]:
     prior is. Averages read all tables in every step, which `sparse` is there to avoid.
 
     Args:
-        rows: Of train.
+        rows: Of train; without any the training is refused later.
         model: Class and options of the model.
     """
     if model.init_args.get("sparse"):
         return {}
-    return {"model.table_weight_decay": round(min(STRONGEST, AS_STRONG / rows), 6), "model.averaging": 0.998}
+    return {"model.table_weight_decay": round(min(STRONGEST, AS_STRONG / max(rows, 1)), 6), "model.averaging": 0.998}
 
 
 def fill(options: Namespace, given: Namespace, found: dict[str, Any]) -> dict[str, Any]:
