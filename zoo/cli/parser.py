@@ -57,8 +57,9 @@ class Parser(LightningArgumentParser):
         if args is None:
             return super().parse_args(args, *rest, **options)
         words = given = in_order(args)
-        nulls = with_null(given, "none")
+        nulls, tried = with_null(given, "none"), []
         while nulls != given:  # a value of its own to a few options, to all others Python's
+            tried.append(words)
             printed = StringIO()
             try:
                 with redirect_stderr(printed):
@@ -66,10 +67,10 @@ class Parser(LightningArgumentParser):
             except SystemExit:
                 refused = re.search(r"error: --([\w.]+)", printed.getvalue())
                 other = with_values(words, nulls if words == given else given, refused[1] if refused else "")
-                if other == words:
+                words = nulls if other != words == given else other
+                if words in tried:
                     sys.stderr.write(printed.getvalue())
                     raise
-                words = nulls if words == given else other
         return super().parse_args(words, *rest, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

@@ -55,6 +55,13 @@ def test_a_value_none_beside_nulls() -> None:
     assert (config.patience, config.model.init_args.clip_norm, config.trainer.logger) == (None, None, None)
 
 
+@pytest.mark.parametrize("words", [["--keep_rows", "none"], ["--all_metrics=none", "--preset", "none"]])
+def test_none_where_neither_it_nor_null_may_stand(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ZooCLI(["fit", "--model=MMoE", "--data=Synthetic", *words])
+    assert f"error: {words[0].removesuffix('=none')}: " in capsys.readouterr().err
+
+
 def test_another_mistake_beside_none(capsys: pytest.CaptureFixture[str]) -> None:
     """The message is about the mistake."""
     words = ["--preset", "none", "--model.clip_norm", "none", "--model.lr", "fast"]
