@@ -104,8 +104,9 @@ class MultiTaskModule(Constants, PretrainedModule):
             )
         if not 0 <= averaging < 1:
             raise ValueError(f"averaging={averaging}; allowed are 0 <= averaging < 1.")
-        rates = {"lr": lr, "weight_decay": weight_decay, "table_lr": table_lr, "table_weight_decay": table_weight_decay}
-        if wrong := {name: rate for name, rate in rates.items() if rate is not None and not 0 <= rate < math.inf}:
+        rates = {"lr": lr, "weight_decay": weight_decay, "table_weight_decay": table_weight_decay}
+        rates |= {} if table_lr is None else {"table_lr": table_lr}
+        if wrong := {name: rate for name, rate in rates.items() if rate is None or not 0 <= rate < math.inf}:
             raise ValueError(f"{wrong}; allowed are finite numbers >= 0.")
         self.optimizer = optimizer
         self.lr = lr

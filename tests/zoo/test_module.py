@@ -150,6 +150,7 @@ RATES = ("lr", "weight_decay", "table_lr", "table_weight_decay")
         ({"warmup_steps": 3, "schedule": "plateau"}, "plateau"),
         ({"schedule": "step"}, "schedule='step'"),
         *(({name: value}, name) for name in RATES for value in (-1.0, float("nan"), float("inf"))),
+        *(({name: None}, f"{name}.: None") for name in ("lr", "weight_decay", "table_weight_decay")),
         *(({name: value}, name) for name in ("bottom_units", "tower_units") for value in ([0], [8, -1], [2.5])),
         *(({"embedding_dim": value}, "embedding_dim") for value in (0, -4, 2.5)),
         ({"model": "MMoE", "experts": 0}, "MMoE: experts=0; allowed are whole numbers >= 1"),

@@ -23,13 +23,12 @@ def preset(options: Namespace) -> dict[str, Any]:
     """Options of a preset by name, such as ``data.batch_size``; empty where there is none for data and model.
 
     Args:
-        options: Of the command, maybe without a model; a preset holds for data that derive from its own.
+        options: Of the command, maybe without a model; a preset holds for data and models that derive from its own.
     """
     folder = files("mtlzoo.configs") / "preset"
-    model = options.model.class_path.rpartition(".")[2] if options.model else ""
-    data = import_class(options.data.class_path).__mro__
-    kinds = [kind.__name__ for kind in data if kind.__module__.startswith("mtlzoo.")]
-    for name in (*(f"{kind}-{model}.yaml" for kind in kinds), *(f"{kind}.yaml" for kind in kinds)):
+    data, models = _ours(options.data), _ours(options.model) if options.model else []
+    names = [f"{kind}-{model}" for kind in data for model in models] + data
+    for name in (f"{name}.yaml" for name in names):
         if (found := folder / name).is_file():
             values: dict[str, Any] = yaml.safe_load(found.read_text(encoding="utf-8"))
             only: dict[str, Any] = values.pop("only", {})
@@ -75,6 +74,12 @@ def fill(options: Namespace, given: Namespace, found: dict[str, Any]) -> dict[st
             continue
         options[key] = done[name] = value
     return done
+
+
+def _ours(part: Namespace) -> list[str]:
+    """Names of the classes of mtlzoo that a class is or derives from, the nearest first."""
+    kinds = getattr(import_class(part.class_path), "__mro__", ())  # none of a function that makes one
+    return [kind.__name__ for kind in kinds if kind.__module__.startswith("mtlzoo.")]
 
 
 def _key(name: str) -> str:

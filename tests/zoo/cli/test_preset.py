@@ -22,7 +22,7 @@ def of_data(kind: str, model: str = "SharedBottom", **given: Any) -> dict[str, A
         part: {name: given.pop(name) for name in [*given] if (name == "encoder") == (part == "model")}
         for part in ("model", "data")
     }
-    classes = {"model": f"mtlzoo.{model}", "data": kind}
+    classes = {"model": model if "." in model else f"mtlzoo.{model}", "data": kind}
     return preset(dict_to_namespace({part: {"class_path": classes[part], "init_args": parts[part]} for part in parts}))
 
 
@@ -82,7 +82,11 @@ class Newer(KuaiRand):
     """Somebody's own."""
 
 
-Strange = type("KuaiRand", (), {"__module__": __name__})
+class Finer(mtlzoo.PMTRec):
+    """Somebody's own."""
+
+
+Strange, Odd = (type(name, (), {"__module__": __name__}) for name in ("KuaiRand", "PMTRec"))
 
 
 def test_holds_for_what_it_was_found_on() -> None:
@@ -99,6 +103,8 @@ def test_holds_for_what_it_was_found_on() -> None:
     assert of_data("mtlzoo.datamodules.MovieLens", "PMTRec", version="100k", tasks=["recommend"]) == {}
     assert of_data(f"{__name__}.Newer", version="pure") == KUAIRAND
     assert of_data(f"{__name__}.Strange", version="pure") == {}
+    assert of_data("mtlzoo.datamodules.Yelp", f"{__name__}.Finer", encoder="mf") == other
+    assert of_data("mtlzoo.datamodules.Yelp", f"{__name__}.Odd", encoder="mf") == {}
     assert of_data("mtlzoo.datamodules.TabularDataModule") == {}
 
 
