@@ -2,7 +2,6 @@
 
 import os
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,16 +140,10 @@ class PretrainedModule(OptimisedModule):
             ValueError: The model was not trained on data of mtlzoo.
             DatasetNotFoundError: Nothing says any more how the data of its training were encoded.
         """
-        from mtlzoo.datamodules.errors import DataWarning
-        from mtlzoo.datamodules.prepare.frames import as_frame
         from mtlzoo.datamodules.prepare.given_kind import in_kind
-        from mtlzoo.datamodules.prepare.row_encoder import NAME
 
         encoder, size = self._row_encoder()
-        columns, remarks = encoder(as_frame(rows, NAME))
-        for remark in remarks:
-            warnings.warn_explicit(f"{NAME}: {remark}", DataWarning, "mtlzoo", 0)
-        batch = {name: torch.from_numpy(values) for name, values in columns.items()}
+        batch = {name: torch.from_numpy(values) for name, values in encoder(rows).items()}
         with self._answering():
             predicted = self._answers(batch, size)
         return in_kind(rows, {name: values.numpy() for name, values in predicted.items()})

@@ -59,13 +59,14 @@ class RecommendingModule(MultiTaskModule):
         self.check_ranks()
         plan = self._row_encoder()[0].plan
         people, things = (KnownNames(plan, str(name)) for name in (self.schema.user, self.schema.item))
-        asked = as_frame(users, NAME)
-        ids = people.ids(asked, NAME)
+        asked = as_frame(users, NAME, [people.column])
+        ids = people.ids(asked[people.column])
         known = np.flatnonzero(ids >= FIRST_KNOWN)
         _warn_unknown(asked[people.column].filter(pl.Series(ids < FIRST_KNOWN)))
         hidden = [self._seen_in_train()] if exclude_train else []
         if exclude is not None:
-            hidden.append(_pairs(as_frame(exclude, NAME), people, things))
+            pairs = as_frame(exclude, f"{NAME}, exclude=", [people.column, things.column])
+            hidden.append(_pairs(pairs, people, things))
         scores, items = self._ranked(ids[known], k, hidden)
         shown = items > 0
         row, rank = np.nonzero(shown)
@@ -134,7 +135,7 @@ def _pairs(rows: Any, people: Any, things: Any) -> Any:
     """Items of each user; what train does not know is ranked for nobody."""
     from mtlzoo.datamodules.prepare.lists import Lists
 
-    users, items = (names.ids(rows, f"{NAME}, exclude=") for names in (people, things))
+    users, items = (names.ids(rows[names.column]) for names in (people, things))
     known = (users >= FIRST_KNOWN) & (items >= FIRST_KNOWN)
     return Lists.of(users[known], items[known], people.table.cardinality)
 

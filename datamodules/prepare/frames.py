@@ -3,28 +3,24 @@
 import hashlib
 import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from mtlzoo.datamodules.errors import DataError
+from mtlzoo.datamodules.prepare.series import UNREADABLE, as_series, is_column, kinds
 from mtlzoo.datamodules.prepare.storage import write_whole
-
-if TYPE_CHECKING:
-    import pandas as pd
+from mtlzoo.datamodules.values.checks import check_columns
 
 PARTS = ("train", "val", "test")
 ALLOWED = (
     "a table of polars, pandas or Arrow, a dictionary of columns, a list of dictionaries (one per row), or the path of "
     "a .parquet, .csv or .tsv file"
 )
-
-UNREADABLE = (pl.exceptions.PolarsError, pa.ArrowException, TypeError, ValueError, OverflowError)
-"""What libraries raise at values that are no column."""
 
 
 def is_path(table: object) -> bool:
@@ -80,59 +76,72 @@ def keep_tables(tables: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     return paths
 
 
-def as_frame(table: Any, name: str) -> pl.DataFrame:
+def as_frame(table: Any, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """A table of any kind in `ALLOWED` but paths as a frame.
 
+    Args:
+        table: The table.
+        name: What it is called in messages.
+        columns: Those that are wanted, in this order; others are not looked at. None: all.
+
     Raises:
-        DataError: It is none, with the column where one is to blame.
+        DataError: It is none, or lacks a column; with the column where one is to blame.
     """
     if isinstance(table, pl.LazyFrame):
-        return table.collect()
+        return table.select(_wanted(table.collect_schema().names(), columns, name)).collect()
+    names, column = _opened(table, name)
+    frame: dict[str, pl.Series] = {}
+    for wanted in _wanted(names, columns, name):
+        values = column(wanted)
+        if not is_column(values):
+            raise DataError(f"{name}: column {wanted!r} is {values!r}; a column is a list or an array.")
+        try:
+            frame[wanted] = as_series(values, wanted)
+        except UNREADABLE as error:
+            kind = f" of {values.dtype}" if hasattr(values, "dtype") else ""
+            raise DataError(
+                f"{name}: column {wanted!r}{kind} holds {kinds(values)}: {error}. Give it one type, such as text."
+            ) from error
+    height = len(next(iter(frame.values()), ()))
+    if uneven := [key for key, values in frame.items() if len(values) != height]:
+        raise DataError(f"{name}: column {uneven[0]!r} has {len(frame[uneven[0]])} rows where others have {height}.")
+    return pl.DataFrame(list(frame.values()))
+
+
+def _opened(table: Any, name: str) -> tuple[list[Any], Callable[[str], Any]]:
+    """Names of a table's columns, and what gives the values of one."""
+    if isinstance(table, pl.DataFrame | Mapping):
+        return list(table.keys() if isinstance(table, Mapping) else table.columns), table.__getitem__
     if _is_pandas(table):
-        return _of_pandas(table, name)
-    rows = isinstance(table, list) and all(isinstance(row, Mapping) for row in table)
-    if isinstance(table, Mapping):
-        _check_names(table, name)
-        if lone := [key for key, values in table.items() if isinstance(values, str | bytes) or not _long(values)]:
-            raise DataError(f"{name}: column {lone[0]!r} is {table[lone[0]]!r}; a column is a list or an array.")
-    elif not (isinstance(table, pl.DataFrame | pa.Table) or hasattr(table, "__arrow_c_stream__") or rows):
+        named = [level for level in table.index.names if level is not None and level not in table.columns]
+        if named:  # what the rows are called by is a column like any other
+            table = table.reset_index(level=named)
+        return list(table.columns), table.__getitem__
+    if isinstance(table, list) and all(isinstance(row, Mapping) for row in table):
+        return list(dict.fromkeys(key for row in table for key in row)), lambda key: [row.get(key) for row in table]
+    if not hasattr(table, "__arrow_c_stream__") and not isinstance(table, pa.RecordBatch):
         raise DataError(f"{name} is {_kind(table)}; allowed is {ALLOWED}.")
     try:
-        options: dict[str, Any] = {"infer_schema_length": None} if rows else {}
-        return pl.DataFrame(table, **options)
+        arrow = table if isinstance(table, pa.Table) else pa.table(table)
     except UNREADABLE as error:
-        blamed = _blamed(table) if isinstance(table, Mapping) else _blamed_of_rows(table) if rows else ""
-        raise DataError(f"{name}: {blamed}{error}") from error
+        raise DataError(f"{name} is {_kind(table)}, no table ({error}); allowed is {ALLOWED}.") from error
+    return arrow.column_names, arrow.column
+
+
+def _wanted(names: list[Any], columns: Sequence[str] | None, name: str) -> Sequence[str]:
+    """The columns that are taken of a table that has those names."""
+    if columns is None or not set(columns) <= set(names):
+        _check_names(names, name)
+    if columns is not None:  # how often others occur is not looked at
+        names = [each for each in dict.fromkeys(names) for _ in range(names.count(each) if each in columns else 1)]
+    check_columns(name, names, columns or ())
+    return names if columns is None else columns
 
 
 def _is_pandas(table: object) -> bool:
     """Whether it is a table of pandas, which is not imported for that: a third of a second."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(table, pandas.DataFrame)
-
-
-def _of_pandas(table: "pd.DataFrame", name: str) -> pl.DataFrame:
-    import pandas as pd
-
-    named = [level for level in table.index.names if level is not None and level not in table.columns]
-    if named:  # what the rows are called by is a column like any other
-        table = table.reset_index(level=named)
-    _check_names(table.columns, name)
-    if twice := table.columns[table.columns.duplicated()].tolist():
-        raise DataError(f"{name}: column names {sorted(set(twice))} occur more than once. Rename them.")
-    columns = []
-    for column, values in table.items():
-        if isinstance(values.dtype, pd.CategoricalDtype):  # of numbers too
-            values = values.astype(values.cat.categories.dtype if not values.hasnans else object)
-        if isinstance(values.dtype, pd.SparseDtype):
-            values = values.astype(values.dtype.subtype)
-        try:
-            columns.append(pl.from_pandas(values).alias(str(column)))
-        except UNREADABLE as error:
-            raise DataError(
-                f"{name}: column {column!r} of {values.dtype}: {error}. Give it one type, such as text."
-            ) from error
-    return pl.DataFrame(columns)
 
 
 def _check_names(names: Any, name: str) -> None:
@@ -146,35 +155,6 @@ def _check_names(names: Any, name: str) -> None:
 def _of_tables(values: Mapping[str, Any]) -> bool:
     tables = (pl.DataFrame, pl.LazyFrame, pa.Table, Mapping, str, PathLike)
     return bool(values) and all(isinstance(table, tables) or _is_pandas(table) for table in values.values())
-
-
-def _long(values: Any) -> bool:
-    return isinstance(values, Sequence) or hasattr(values, "__len__")
-
-
-def _blamed(columns: Mapping[str, Any]) -> str:
-    """The first column that is none by itself, or that is not as long as the first."""
-    length = len(next(iter(columns.values()), ()))
-    for column, values in columns.items():
-        if len(values) != length:
-            return f"column {column!r} has {len(values)} rows where others have {length}. "
-        try:
-            pl.Series(column, values)
-        except UNREADABLE:
-            return f"column {column!r}: "
-    return ""
-
-
-def _blamed_of_rows(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The first column whose values are no column, and two values of it that don't go together."""
-    for column in dict.fromkeys(key for row in rows for key in row):
-        values = [row[column] for row in rows if row.get(column) is not None]
-        try:
-            pl.DataFrame([{column: value} for value in values], infer_schema_length=None)
-        except UNREADABLE:
-            other = next((value for value in values if type(value) is not type(values[0])), None)
-            return f"column {column!r} holds {values[0]!r}{'' if other is None else f' and {other!r}'}: "
-    return ""
 
 
 def refuse_objects(frame: pl.DataFrame, name: str) -> None:

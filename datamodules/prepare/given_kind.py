@@ -21,7 +21,7 @@ def in_kind(given: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Any:
 
     Returns:
         A frame of pandas with the index of `given`, a frame (lazy where `given` was) of polars, a dictionary of lists,
-        a list of dictionaries, or an Arrow table.
+        a list of dictionaries, or an Arrow table (a record batch where `given` was one).
     """
     if isinstance(given, pd.DataFrame):
         plain = {name: values if values.ndim == 1 else list(values) for name, values in columns.items()}
@@ -34,7 +34,7 @@ def in_kind(given: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Any:
     table = pa.table({name: _arrow(values) for name, values in columns.items()})
     if isinstance(given, pl.LazyFrame):
         return from_table(table).lazy()
-    return from_table(table) if isinstance(given, pl.DataFrame) else table
+    return from_table(table) if isinstance(given, pl.DataFrame) else _as_batch(given, table)
 
 
 def _arrow(values: npt.NDArray[Any]) -> pa.Array:
@@ -53,4 +53,11 @@ def frame_in_kind(given: Any, frame: pl.DataFrame) -> Any:
         return frame.to_dicts()
     if isinstance(given, pl.LazyFrame):
         return frame.lazy()
-    return frame if isinstance(given, pl.DataFrame) else frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    oldest = pl.CompatLevel.oldest()
+    return frame if isinstance(given, pl.DataFrame) else _as_batch(given, frame.to_arrow(compat_level=oldest))
+
+
+def _as_batch(given: Any, table: pa.Table) -> pa.Table | pa.RecordBatch:
+    if not isinstance(given, pa.RecordBatch):
+        return table
+    return pa.record_batch([column.combine_chunks() for column in table.columns], names=table.column_names)

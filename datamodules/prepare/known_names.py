@@ -8,7 +8,6 @@ import polars as pl
 from mtlzoo.datamodules.columns import CategoricalColumn
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.prepare.encoders.vocabulary import Ids, Vocabulary
-from mtlzoo.datamodules.values.checks import check_columns
 from mtlzoo.datamodules.values.keys import KeyColumn
 from mtlzoo.schema import FIRST_KNOWN
 
@@ -38,19 +37,14 @@ class KnownNames:
         self.column = column
         self.table = table
 
-    def ids(self, rows: pl.DataFrame, name: str) -> Ids:
-        """Ids of the rows' values, int32; 1 where the training does not know one.
-
-        Args:
-            rows: With the column.
-            name: What they are called in messages.
+    def ids(self, values: pl.Series) -> Ids:
+        """Ids of values, int32; 1 where the training does not know one.
 
         Raises:
-            DataError: No such column, or values that it may not hold.
+            DataError: Values that the column may not hold.
         """
-        check_columns(name, rows.columns, [self.column])
         keys = KeyColumn(self.column)
-        values = keys.check(rows[self.column], range(1, len(rows) + 1))
+        values = keys.check(values, range(1, len(values) + 1))
         self.table.join(keys.dtype, self.column)
         return self.table.ids(values, self.column)
 

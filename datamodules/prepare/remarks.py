@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mtlzoo.datamodules.prepare.shared import Column
 from mtlzoo.schema import PADDING, UNKNOWN, FeatureSchema
@@ -37,20 +38,19 @@ class Remarked:
 
     def add_ids(self, ids: Array, staged: pa.Array, rows: Array) -> None:
         """Takes in ids [rows, width], and the staged values that they are of, at `rows`."""
-        unknown, lists = ids == UNKNOWN, pa.types.is_large_list(staged.type)
+        lists = pa.types.is_large_list(staged.type)
         self.there += int(np.count_nonzero(ids != PADDING)) if lists else ids.size  # lists alone are padded
-        if staged.null_count and not lists:
-            missing = staged.is_null().to_numpy(zero_copy_only=False).take(rows)[:, None]
+        places, items = np.divmod(np.flatnonzero(ids == UNKNOWN), ids.shape[1])
+        if not lists and len(places):
+            missing = _missing(staged.take(pa.array(rows[places])))
             self.there -= int(np.count_nonzero(missing))
-            unknown &= ~missing
-        count = int(np.count_nonzero(unknown))
-        self.unknown += count
-        if len(self.examples) == _EXAMPLES or not count:
+            places, items = places[~missing], items[~missing]
+        self.unknown += len(places)
+        if len(self.examples) == _EXAMPLES or not len(places):
             return
-        places, items = np.divmod(np.flatnonzero(unknown)[:_LOOKED_AT], ids.shape[1])
-        values = staged.take(pa.array(rows[places])).to_pylist()
-        found = [value[item] if lists else value for value, item in zip(values, items, strict=True)]
-        fresh = [value for value in dict.fromkeys(found) if value not in ("", *self.examples)]
+        values = staged.take(pa.array(rows[places[:_LOOKED_AT]])).to_pylist()
+        found = [value[item] if lists else value for value, item in zip(values, items, strict=False)]
+        fresh = [value for value in dict.fromkeys(found) if value not in self.examples]
         self.examples += fresh[: _EXAMPLES - len(self.examples)]
 
     @property
@@ -62,6 +62,14 @@ class Remarked:
     def observed(self) -> bool:
         """Whether a value is not missing."""
         return self.low is not None and not np.isnan(self.low.astype(np.float64)).all()
+
+
+def _missing(values: pa.Array) -> Array:
+    """Whether each is null or the empty text."""
+    plain = values.dictionary_decode() if isinstance(values, pa.DictionaryArray) else values
+    text = pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type)
+    missing = pc.fill_null(pc.equal(plain, ""), True) if text else plain.is_null()
+    return np.asarray(missing.to_numpy(zero_copy_only=False), np.bool_)
 
 
 class Remarks:

@@ -1,5 +1,6 @@
 """Raw rows in memory, encoded as those of a training; nothing is written."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,12 +10,12 @@ import numpy.typing as npt
 import polars as pl
 
 from mtlzoo.datamodules.columns import FILE_SPLIT, GivenSplit
+from mtlzoo.datamodules.errors import DataWarning
 from mtlzoo.datamodules.prepare.encoding import Encoding
-from mtlzoo.datamodules.prepare.frames import refuse_objects
+from mtlzoo.datamodules.prepare.frames import as_frame, refuse_objects
 from mtlzoo.datamodules.prepare.plan import Plan
 from mtlzoo.datamodules.prepare.remarks import Remarks
 from mtlzoo.datamodules.prepare.shared import Column
-from mtlzoo.datamodules.values.checks import check_columns
 
 CHUNK = 1 << 18
 """Rows that are encoded at a time."""
@@ -41,17 +42,18 @@ class RowEncoder:
         encoding.restore(self.plan)
         self.columns = [column.name for column in recipe.columns]
 
-    def __call__(self, rows: pl.DataFrame) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
-        """Columns of a batch, as `mtlzoo.datamodules.prepare.prepared.PreparedSplit` has them, and what looks wrong.
+    def __call__(self, table: Any) -> dict[str, npt.NDArray[Any]]:
+        """Columns of a batch, as `mtlzoo.datamodules.prepare.prepared.PreparedSplit` has them.
+
+        Warns of `ENOUGH` rows or more where most ids of a column are unknown.
 
         Args:
-            rows: With at least the columns of the features; others are not looked at.
+            table: As of `as_frame`, with at least the columns of the features; others are not looked at.
 
         Raises:
             DataError: Columns that are missing, or values that they may not hold.
         """
-        check_columns(NAME, rows.columns, self.columns)
-        rows = rows.select(self.columns)
+        rows = as_frame(table, NAME, self.columns)
         refuse_objects(rows, NAME)
         outputs = {name: [encoder.fresh() for encoder in encoders] for name, encoders in self.plan.outputs.items()}
         chunks = list(_chunks(rows))
@@ -75,7 +77,9 @@ class RowEncoder:
                     remarks.add(NAME, name, encoded, [Column(raw) for raw in chunk[name]], np.arange(len(encoded[0])))
                 parts.append(np.concatenate(encoded, axis=1, dtype=dtype, casting="same_kind"))
             columns[name] = np.concatenate(parts)
-        return columns, [*remarks.lines({NAME: len(rows)})]
+        for remark in remarks.lines({NAME: len(rows)}):
+            warnings.warn_explicit(f"{NAME}: {remark}", DataWarning, "mtlzoo", 0)
+        return columns
 
 
 def _chunks(rows: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mtlzoo.datamodules.prepare.encoding import Encoding
-from mtlzoo.datamodules.prepare.frames import as_frame
 from mtlzoo.datamodules.prepare.given_kind import in_kind
-from mtlzoo.datamodules.prepare.row_encoder import NAME, RowEncoder
+from mtlzoo.datamodules.prepare.row_encoder import RowEncoder
 from mtlzoo.export.contents import ENCODING, INT8, ONNX, SCHEMA, check, holds, network_names
 from mtlzoo.schema import FeatureSchema
 
@@ -85,7 +84,7 @@ class ServedModel:
         Raises:
             DataError: Columns that are missing, or values that they may not hold.
         """
-        columns, _ = self._encoder(as_frame(rows, NAME))
+        columns = self._encoder(rows)
         number = len(next(iter(columns.values())))
         if not number:  # networks are not asked for nothing
             columns = {name: np.zeros((1, *values.shape[1:]), values.dtype) for name, values in columns.items()}

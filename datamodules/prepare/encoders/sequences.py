@@ -49,7 +49,7 @@ def as_lists(values: pl.Series, separator: str, column: str, rows: Rows) -> pl.S
     inner = values.dtype.inner
     if inner.is_nested() or inner == pl.Object:
         raise DataError(f"Column {column!r} holds {values.dtype}; allowed are lists of names or numbers. Flatten them.")
-    if inner in (pl.Categorical, pl.Enum):
+    if inner in (pl.Categorical, pl.Enum, pl.Int128, pl.UInt128):  # Arrow knows no integers of 128 bits
         values, inner = values.cast(pl.List(pl.String)), pl.String()
     there = pl.element().is_not_null()
     if inner.is_float():

@@ -33,7 +33,7 @@ def said(folder: Path, train: dict[str, Any], val: dict[str, Any], **options: An
     [
         ({}, {}, {}),
         ({}, {"u": ["a", "b", "new", "newer"]}, {}),  # half is not most
-        ({}, {"u": ["a", None, None, None]}, {}),  # missing is not unknown
+        ({}, {"u": ["a", None, "", ""]}, {}),  # missing is not unknown
         ({}, {"u": ["a", "a", "a", "a"], "x": [1.0] * 4}, {}),  # one value matters in train alone
         ({}, {"y": [2.0] * 4}, {"labels": {"y": "regression"}}),
         ({"x": [1.0, None, 2.0, None]}, {"x": [None] * 4}, {}),

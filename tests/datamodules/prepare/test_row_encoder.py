@@ -21,8 +21,7 @@ def test_columns_are_those_of_the_preparation(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(row_encoder, "CHUNK", chunk)
     data = tabular.build(tmp_path / "raw", prepared=tmp_path / "prepared")
     expected = data.data["test"]
-    columns, remarks = RowEncoder(data.encoding)(tabular.clicks()[expected.ids()["row"].to_list()])
-    assert not remarks
+    columns = RowEncoder(data.encoding)(tabular.clicks()[expected.ids()["row"].to_list()])
     assert set(columns) == {"categorical", "numeric", "tags"}
     for name, values in columns.items():
         assert values.dtype == expected[name].numpy().dtype
@@ -31,13 +30,12 @@ def test_columns_are_those_of_the_preparation(tmp_path: Path, monkeypatch: pytes
 
 def test_no_row_is_an_answer_too(tmp_path: Path) -> None:
     data = tabular.build(tmp_path / "raw", prepared=tmp_path / "prepared")
-    columns, remarks = RowEncoder(data.encoding)(tabular.clicks()[:0])
+    columns = RowEncoder(data.encoding)(tabular.clicks()[:0])
     assert {name: values.shape for name, values in columns.items()} == {
         "categorical": (0, 3),
         "numeric": (0, 1),
         "tags": (0, 3),
     }
-    assert not remarks
 
 
 def test_rows_leave_nothing_behind_for_the_next_ones(tmp_path: Path) -> None:
@@ -46,13 +44,13 @@ def test_rows_leave_nothing_behind_for_the_next_ones(tmp_path: Path) -> None:
     rows = with_clicks({"item": [7, 8, 7, 9], "size": [1e-9, 3e-9, 2e-9, 1e-9]})
     prepared(recipe, rows, tmp_path / "x")
     encoder = RowEncoder(Encoding(tmp_path / "x"))
-    expected, _ = encoder(rows)
+    expected = encoder(rows)
     with pytest.raises(DataError, match=r"row 1: found 1e\+35, which is .* deviations .* off the mean"):
         encoder(rows.with_columns(size=1e35))
     with pytest.raises(DataError, match="'item' holds Date; in the training it held Int64"):
         encoder(rows.with_columns(item=date(2022, 5, 3)))
     for again in (rows, rows.with_columns(pl.col("item").cast(pl.String)), rows):
-        columns, _ = encoder(again)
+        columns = encoder(again)
         assert columns.keys() == expected.keys()
         for name, values in columns.items():
             np.testing.assert_array_equal(values, expected[name])
@@ -67,4 +65,4 @@ def test_rows_are_numbered_over_chunks_and_objects_refused(tmp_path: Path, monke
         encoder(rows.with_columns(price=prices))
     with pytest.raises(DataError, match="predict: column 'tags' holds object"):
         encoder(rows.with_columns(tags=pl.Series([object()] * 20, dtype=pl.Object)))
-    assert len(encoder(rows)[0]["numeric"]) == 20
+    assert len(encoder(rows)["numeric"]) == 20

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+from answering import DESCRIBED
 
 import mtlzoo
 from fixtures import kuairand
@@ -61,6 +62,9 @@ def test_the_answer_is_of_the_kind_of_the_question(answering: SimpleNamespace) -
     arrow = model.predict(new.to_arrow())
     assert isinstance(arrow, pa.Table)
     same(pl.DataFrame(pl.from_arrow(arrow)), expected)
+    (batch,) = new.to_arrow().combine_chunks().to_batches()
+    assert isinstance(model.predict(batch), pa.RecordBatch)
+    assert model.predict(batch).equals(arrow.combine_chunks().to_batches()[0])
     columns = model.predict(new.to_dict(as_series=False))
     assert list(columns) == TASKS
     assert columns["click"] == expected["click"].to_list()
@@ -153,7 +157,7 @@ def test_what_is_wrong_is_said_as_mtlzoo_predict_does(answering: SimpleNamespace
     [
         (7, "predict is int; allowed is a table"),
         ("new.csv", "predict is str; allowed is a table"),
-        ({"user_id": "0001"}, "predict: column 'user_id' is '0001'; a column is a list"),
+        (dict.fromkeys(DESCRIBED["features"], "1"), "predict: column 'user_id' is '1'; a column is a list"),
         ([{"user_id": "1"}], r"predict: no column \['item_id', 'city', 'price', 'age', 'tags', 'past'\]"),
         ([], r"predict: no column \['user_id'"),
     ],

@@ -99,8 +99,11 @@ def test_wrong_rows_are_told_what_predict_says(
     status, said = asked(port, json.dumps([row, {name: value for name, value in row.items() if name != "age"}]))
     assert status == 422
     assert said["detail"].startswith("row 2: no column ['age']; it has ['user_id', ")
-    status, said = asked(port, json.dumps([row | {"item_id": "\ud800" * 9999}]))
+    status, said = asked(port, json.dumps([row | {"price": "x" * 9999}]))
     assert (status, len(said["detail"])) == (422, 4000)
+    status, said = asked(port, json.dumps([row | {"item_id": "\ud800"}]))
+    assert status == 422
+    assert "column 'item_id' holds '\\ud800'" in said["detail"]
 
 
 @pytest.mark.parametrize(

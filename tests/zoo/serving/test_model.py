@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 import mtlzoo
 from mtlzoo import serving
-from mtlzoo.datamodules import DataError
+from mtlzoo.datamodules import DataError, DataWarning
 
 REPOSITORY = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("without_torch.py")
@@ -57,6 +57,8 @@ def test_what_is_wrong_is_said_as_the_model_does(answering: SimpleNamespace, ser
         with pytest.raises(DataError) as found:
             serving.load(served).predict(rows)
         assert str(found.value) == str(told.value)
+    with pytest.warns(DataWarning, match="predict: 100% of the ids of 'user_id' in predict are unknown, 'x' for"):
+        serving.load(served).predict(answering.new.with_columns(user_id=pl.lit("x")))
 
 
 def test_folders_that_can_not_be_served_are_refused(answering: SimpleNamespace, tmp_path: Path) -> None:
