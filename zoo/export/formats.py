@@ -1,6 +1,7 @@
 """The formats that a model is written in for other programs, beside its weights."""
 
 import logging
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ def write_formats(folder: Path, model: EvaluatedModule, formats: Sequence[str]) 
         return {}
     with network(model) as net, _quiet():
         program = cache(lambda: _exported(net))
-        told = {name: FORMATS[name](folder, net, program) for name in formats}
+        told = {name: FORMATS[name](folder, net, program) for name in sorted({*formats})}
     return {name: remark for name, remark in told.items() if remark}
 
 
@@ -80,7 +81,10 @@ def _write_triton(folder: Path, net: Network, program: Program) -> None:
     name = type(net.model).__name__
     version = folder / TRITON / name / "1"
     version.mkdir(parents=True)
-    write_onnx(version, net, program())
+    if not (folder / ONNX).is_file():  # by the format of that name, which comes before
+        write_onnx(version, net, program())
+    for path in folder.glob(f"{ONNX}*"):  # weights may lie beside it
+        shutil.copy(path, version)
     write_config(version / ONNX, name)
 
 

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import onnxruntime
@@ -137,8 +138,13 @@ def test_a_ranking_scores_pairs(tmp_path: Path, encoder: Any) -> None:
 def test_large_weights_lie_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_file, "LARGEST", 100)
     model = build("SharedBottom")
-    model.save_pretrained(tmp_path / "m", formats=["onnx"])
-    assert (tmp_path / "m/model.onnx.data").is_file()
+    written = Mock(wraps=onnx_file.write_onnx)
+    monkeypatch.setattr("mtlzoo.export.formats.write_onnx", written)
+    model.save_pretrained(tmp_path / "m", formats=["triton", "onnx", "triton"])
+    written.assert_called_once()  # Triton's is a copy
+    for name in ("model.onnx", "model.onnx.data"):
+        copy = tmp_path / "m/triton/SharedBottom/1" / name
+        assert copy.read_bytes() == (tmp_path / "m" / name).read_bytes()
     moved = (tmp_path / "m").rename(tmp_path / "elsewhere")
     np.testing.assert_allclose(of_onnx(moved, SCHEMA, 7)["click"], predicted(model, 7)["click"], atol=1e-6)
 
