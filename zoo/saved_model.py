@@ -71,7 +71,7 @@ def find_class(saved: Mapping[str, Any], path: str | os.PathLike[str], base: typ
         raise ValueError(
             f"{path} holds a {module}.{name}, which is no model of mtlzoo and none that this process has imported; "
             "what a file names is not imported. If you trust it, import it first or give the class: mtlzoo.load(path, "
-            f"model={name.rpartition('.')[2]}); on the command line --model {module}.{name}."
+            f"model={name.rpartition('.')[2]}); on the command line --model {module}.{name}, or -c RUN/config.yaml."
         )
     if not issubclass(found, base):
         raise ValueError(f"{path} holds a {name}, which is no {base.__name__}. Ask for that, or for mtlzoo.load(path).")

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from mtlzoo.checkpoint import load
 from mtlzoo.cli.agreement import peek
-from mtlzoo.cli.parser import Parser
+from mtlzoo.cli.parser import Parser, import_class
 from mtlzoo.cli.run_folder import folder_of, named_checkpoint, read_json
 from mtlzoo.export.folder import write_folder
 from mtlzoo.export.seen import warn_of_none
@@ -22,6 +24,7 @@ def run(args: Sequence[str]) -> None:
     )
     options = parser.parse_args(list(args[1:]))
     checkpoint = _checkpoint(options.ckpt_path, options.config)
+    _import_model(options.config)
     model = load(checkpoint)
     known = {"encoding": model.encoding, "seen": model.seen, "config": model.run_config}
     if known["seen"] is None:
@@ -47,6 +50,18 @@ def _checkpoint(wanted: str, config: str | None) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"there is no config {path}. Give the config.yaml of a run.")
     return named_checkpoint(wanted, [path], path.parent, "")
+
+
+def _import_model(config: str | None) -> None:
+    """Imports the class that the user's own config names, as every command does; a checkpoint's word is not enough."""
+    plain = {} if config is None else yaml.safe_load(Path(config).expanduser().read_text(encoding="utf-8"))
+    path = ((plain or {}).get("model") or {}).get("class_path", "")
+    if "." not in path:
+        return
+    try:
+        import_class(path)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{config}: its model {path} can't be imported ({error}). Put it on PYTHONPATH.") from error
 
 
 def _tested(checkpoint: Path) -> dict[str, float]:

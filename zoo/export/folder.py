@@ -1,6 +1,9 @@
 """Writes a model as a folder, whole or not at all, and reads it; nothing in it runs code."""
 
+import fcntl
+import glob
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -142,10 +145,13 @@ def _new_folder(target: Path) -> Iterator[Path]:
     target = target.expanduser().absolute()
     _check_place(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{target.name}.????????.part"):
-        shutil.rmtree(left)  # of a process that was killed
+    for left in target.parent.glob(f".{glob.escape(target.name)}.????????.part"):
+        if (claim := _claim(left)) is not None:  # else another process writes there
+            shutil.rmtree(left, ignore_errors=True)  # of one that was killed
+            os.close(claim)
     part, old = (target.with_name(f".{target.name}.{secrets.token_hex(4)}.part") for _ in range(2))
     part.mkdir()
+    claim = _claim(part)
     try:
         yield part
         sync(part)
@@ -162,6 +168,22 @@ def _new_folder(target: Path) -> Iterator[Path]:
     finally:
         for left in (part, old):
             shutil.rmtree(left, ignore_errors=True)
+        if claim is not None:
+            os.close(claim)
+
+
+def _claim(folder: Path) -> int | None:
+    """An open file that holds a folder until it is closed or the process dies; None where another has it, or none can.
+
+    File systems without such locks keep what killed processes left.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _check_place(target: Path) -> None:

@@ -16,6 +16,7 @@ import mtlzoo
 from mtlzoo import PLE, MMoE, MultiTaskModule
 from mtlzoo.cli import main
 from mtlzoo.datamodules.prepare.encoding import Encoding
+from mtlzoo.export.folder import _new_folder
 
 FILES = (
     "config.yaml",
@@ -204,6 +205,21 @@ def test_a_failure_leaves_the_old_folder(
     assert {path: path.read_bytes() for path in folder.parent.rglob("*") if path.is_file()} == before
 
 
+def test_what_a_killed_process_left_goes_and_what_another_writes_stays(toy: ModuleType, tmp_path: Path) -> None:
+    model, killed = build(toy, "SharedBottom"), tmp_path / ".m[1].0123abcd.part"
+    killed.mkdir()
+    (killed / "config.yaml").write_text("model:")
+    with pytest.raises(ValueError, match="is no exported model"):
+        mtlzoo.load(killed)
+    with _new_folder(tmp_path / "m[1]") as part:  # of another process, as it takes the lock anew
+        model.save_pretrained(tmp_path / "m[1]")
+        assert part.is_dir()
+        assert not killed.exists()
+        shutil.copytree(tmp_path / "m[1]", part, dirs_exist_ok=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["m[1]"]
+    mtlzoo.load(tmp_path / "m[1]")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_made_in_python_comes_back(toy: ModuleType, tmp_path: Path, name: str) -> None:
     """Without data of ours: the model, and no answers to raw rows."""
@@ -261,3 +277,24 @@ def test_a_checkpoint_whose_encoding_is_gone_is_not_exported(answering: SimpleNa
     with pytest.raises(FileNotFoundError, match=r"alone\.ckpt: no encoding\.json in .*away"):
         main(["export", "--ckpt_path", str(tmp_path / "alone.ckpt"), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_ones_own_is_imported_by_the_config_of_its_run(
+    answering: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And never because a checkpoint names it."""
+    shutil.copytree(answering.run, run := tmp_path / "version_0")
+    saved = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    saved["mtlzoo"] |= {"module": "ones_own_model", "class": "Mine"}
+    torch.save(saved, run / "checkpoints/best.ckpt")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("mtlzoo.MMoE", "ones_own_model.Mine"))
+    best = ["export", "-c", str(run / "config.yaml"), "--ckpt_path", "best", "--out", str(tmp_path / "out")]
+    with pytest.raises(ValueError, match=r"its model ones_own_model\.Mine can't be imported"):
+        main(best)
+    (tmp_path / "ones_own_model.py").write_text("import mtlzoo\n\n\nclass Mine(mtlzoo.MMoE):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r"none that this process has imported.*-c RUN/config\.yaml"):
+        main(["export", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--out", str(tmp_path / "out")])
+    main(best)
+    assert type(mtlzoo.load(tmp_path / "out")).__name__ == "Mine"
