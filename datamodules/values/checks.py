@@ -62,6 +62,12 @@ def require(good: pl.Series, values: pl.Series, column: str, rows: Rows | None, 
         raise DataError(f"Column {column!r}{row}: found {values[at]!r}; allowed is {allowed}.")
 
 
+def held(values: pl.Series) -> str:
+    """What a column of a wrong type holds, for messages: the type, and a value."""
+    (value,) = values.drop_nulls().head(1).to_list() or [None]
+    return str(values.dtype) if value is None else f"{values.dtype}, such as {repr(value)[:60]}"
+
+
 def require_float(x: pl.Series, values: pl.Series, column: str, rows: Rows) -> None:
     """Refuses numbers that have no finite form of 32 bits, such as the largest of 64 where it stands for "missing".
 
@@ -101,7 +107,7 @@ def numbers(values: pl.Series, column: str, rows: Rows) -> pl.Series:
         found = values.cast(pl.Float64)
     else:
         spans = " with dt.total_seconds()" if values.dtype == pl.Duration else ""
-        raise DataError(f"Column {column!r} holds {values.dtype}; allowed are numbers. Convert it when reading{spans}.")
+        raise DataError(f"Column {column!r} holds {held(values)}; allowed are numbers. Convert it when reading{spans}.")
     if found.dtype.is_float() and not found.is_between(-_FURTHEST, _FURTHEST).all():  # NaN, or infinite
         found = found.fill_nan(None)
         require(found.is_finite(), values, column, rows, "a finite number, or null where it is missing")

@@ -11,7 +11,7 @@ Nothing that names one thing may come to name another on the way: what a type ca
 import polars as pl
 
 from mtlzoo.datamodules.errors import DataError
-from mtlzoo.datamodules.values.checks import EXACT, Rows, require
+from mtlzoo.datamodules.values.checks import EXACT, Rows, held, require
 
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
 FEW = 32
@@ -22,12 +22,13 @@ _DIGITS: dict[pl.DataType, int] = {pl.Float16(): 11, pl.Float32(): 24, pl.Float6
 _REMEDY = "Write the column as text, or as signed integers, in every file"
 
 
-def key_type(dtype: pl.DataType, column: str) -> pl.DataType | None:
+def key_type(values: pl.Series, column: str) -> pl.DataType | None:
     """Int64, Float64, String, or a time's own type; None where a chunk has no values to tell from.
 
     Raises:
         DataError: Lists, structures and the like.
     """
+    dtype = values.dtype
     if dtype == pl.Null:
         return None
     if dtype.is_integer() or dtype == pl.Boolean or (isinstance(dtype, pl.Decimal) and not dtype.scale):
@@ -39,8 +40,8 @@ def key_type(dtype: pl.DataType, column: str) -> pl.DataType | None:
     if dtype.is_temporal():
         return dtype
     raise DataError(
-        f"Column {column!r} holds {dtype}; a name is a number, a text or a time. Convert it, to text for example. "
-        "Lists are SequenceColumns."
+        f"Column {column!r} holds {held(values)}; a name is a number, a text or a time. Convert it, to text for "
+        "example. Lists are SequenceColumns."
     )
 
 
@@ -192,7 +193,7 @@ class KeyColumn:
         Raises:
             DataError: A change of type that would give one thing two names.
         """
-        found = key_type(values.dtype, self.name)
+        found = key_type(values, self.name)
         if values.dtype.is_float():
             values = values.fill_nan(None)
         if found is None or not values.count():

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.values.arrow import from_arrow, to_arrow
-from mtlzoo.datamodules.values.checks import EXACT, NUMBER, WHOLE, Rows, require
+from mtlzoo.datamodules.values.checks import EXACT, NUMBER, WHOLE, Rows, held, require
 from mtlzoo.datamodules.values.keys import KeyColumn
 
 Bound: TypeAlias = str | int | float
@@ -76,7 +76,7 @@ class TimeColumn:
             self._hold(f"type {values.dtype}", rows)
             return values.to_physical().cast(pl.Int64)
         if not values.dtype.is_numeric():
-            raise DataError(f"Column {self.name!r} holds {values.dtype}; allowed are times, dates, texts and numbers.")
+            raise DataError(f"Column {self.name!r} holds {held(values)}; allowed are times, dates, texts and numbers.")
         return self._measured(values, values, rows)
 
     def bound(self, bound: Bound) -> int | float:

@@ -33,7 +33,7 @@ class NamedClassEncoder(LabelEncoder):
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
         column = self.label.column
-        kind = key_type(chunk.schema[column], column)
+        kind = key_type(chunk[column], column)
         if chunk.schema[column] == pl.Boolean or (kind is not None and kind.is_temporal()):
             raise DataError(
                 f"Column {column!r} holds {chunk.schema[column]}; names of classes are texts or numbers. Write them as "

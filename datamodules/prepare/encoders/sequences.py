@@ -12,7 +12,7 @@ from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.prepare.encoders.base import Counts, NameEncoder, Places, coded
 from mtlzoo.datamodules.prepare.encoders.vocabulary import Ids, Table
 from mtlzoo.datamodules.values.arrow import compact, from_arrow, to_arrow
-from mtlzoo.datamodules.values.checks import Rows, require
+from mtlzoo.datamodules.values.checks import Rows, held, require
 from mtlzoo.datamodules.values.joined import ALLOWED, split_items
 
 
@@ -44,11 +44,11 @@ def as_lists(values: pl.Series, separator: str, column: str, rows: Rows) -> pl.S
         values = values.arr.to_list()
     if not isinstance(values.dtype, pl.List):
         raise DataError(
-            f"Column {column!r} holds {values.dtype}; allowed are lists, or text such as '12{separator}65'."
+            f"Column {column!r} holds {held(values)}; allowed are lists, or text such as '12{separator}65'."
         )
     inner = values.dtype.inner
     if inner.is_nested() or inner == pl.Object:
-        raise DataError(f"Column {column!r} holds {values.dtype}; allowed are lists of names or numbers. Flatten them.")
+        raise DataError(f"Column {column!r} holds {held(values)}; allowed are lists of names or numbers. Flatten them.")
     if inner in (pl.Categorical, pl.Enum, pl.Int128, pl.UInt128):  # Arrow knows no integers of 128 bits
         values, inner = values.cast(pl.List(pl.String)), pl.String()
     there = pl.element().is_not_null()

@@ -59,13 +59,13 @@ FINE = {"x": [1, 2, 3], "click": [0, 1, 1], "split": ["train"] * 3}
         (
             {"x": [[1], [2], [3]]},
             {"columns": (NumericColumn("x"),)},
-            r"Column 'x' holds List\(Int64\); allowed are numbers",
+            r"Column 'x' holds List\(Int64\), such as \[1\]; allowed are numbers",
         ),
         ({"x": [[1], [2], [3]]}, {}, r"Column 'x' holds List.*SequenceColumn"),
         (
             {},
             {"columns": (SequenceColumn("x", 2),)},
-            r"Column 'x' holds Int64; allowed are lists, or text such as '12,65'",
+            r"Column 'x' holds Int64, such as 1; allowed are lists, or text such as '12,65'",
         ),
         ({"x": [None] * 3}, {"columns": (NumericColumn("x"),)}, r"Column 'x' has no number in train"),
         ({"x": [None] * 3}, {"columns": (NumericColumn("x", buckets=3),)}, r"Column 'x' has no number in train"),
