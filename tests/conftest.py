@@ -1,5 +1,6 @@
 """Shared by all tests: where real and golden data are, a fixed seed, and nothing that leaves the machine."""
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -23,9 +24,23 @@ if DEVICE.type != "cpu":
     OnDevice().__enter__()  # type: ignore[no-untyped-call]
 
 
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collects garbage from here on: what was imported and collected before stays, and is not looked through again."""
+    gc.enable()
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)  # before those that are slow are left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves the quick part the first case of each test; skips what stays on the CPU on another device."""
+    """Begins with the files that have slow tests, so that no worker ends with one alone.
+
+    Leaves the quick part the first case of each test; skips what stays on the CPU on another device.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)  # whole files, whose fixtures are made once
     seen = set()
     for item in items:
         test = item.nodeid.partition("[")[0]
