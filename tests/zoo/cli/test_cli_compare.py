@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import polars as pl
 import pytest
+from ranks import fork
 
 from mtlzoo.cli import main
 
@@ -26,7 +27,6 @@ common:
 """
 THREE = FILE.replace("rules: [null, PCGrad]", "baseline: null").replace("[0, 1]", "[0, 1, 2]")
 """Three cells: every one of them starts a Python of its own."""
-COMMAND = [sys.executable, "-m", "mtlzoo", "compare"]
 
 
 @pytest.fixture
@@ -36,26 +36,34 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def start(file: Path, out: Path, *words: str) -> "subprocess.Popen[bytes]":
-    with (file.parent / "said.txt").open("ab") as said:
-        command = [*COMMAND, str(file), "--out", str(out), *words]
+def begin(file: Path, out: Path, *words: str) -> BaseProcess:
+    """The command; it costs no imports."""
+    return fork("mtlzoo", "compare", str(file), "--out", str(out), *words, log=file.parent / f"said{len(words)}.txt")
+
+
+def start(file: Path, out: Path) -> "subprocess.Popen[bytes]":
+    """The command as it is typed, with all that it starts in a group of its own."""
+    with (file.parent / "typed.txt").open("ab") as said:
+        command = [sys.executable, "-m", "mtlzoo", "compare", str(file), "--out", str(out)]
         return subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
 
 
-def waits_for(pattern: str, folder: Path, process: "subprocess.Popen[bytes]") -> None:
+def waits_for(pattern: str, folder: Path, process: "BaseProcess | subprocess.Popen[bytes]", number: int = 1) -> None:
     until = time.monotonic() + 200
-    while not list(folder.glob(pattern)) and time.monotonic() < until:
-        assert process.poll() is None, (folder.parent / "said.txt").read_text()
+    while len(list(folder.glob(pattern))) < number and time.monotonic() < until:
+        status = process.exitcode if isinstance(process, BaseProcess) else process.poll()
+        assert status is None, said()
         time.sleep(0.05)
 
 
-def counts(out: Path) -> Counter[str]:
-    """How often each cell was trained from the start, and tested."""
-    found: Counter[str] = Counter()
-    for log in out.glob("cells/*/log.txt"):
-        text = log.read_text()
-        found[f"{log.parent.name} results"] = text.count("Results: ")
-    return found
+def ended(process: BaseProcess, status: int) -> None:
+    process.join(500)
+    assert process.exitcode == status, said()
+
+
+def said() -> str:
+    """By the commands of a test, whose working folder it is."""
+    return "\n".join(path.read_text() for path in Path.cwd().glob("*.txt"))
 
 
 def test_the_whole_file_is_checked_before_anything_runs(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,18 +108,31 @@ def test_a_missing_argument_is_told() -> None:
 
 
 @pytest.mark.slow
-def test_killed_and_run_again_nothing_is_lost_or_done_twice(file: Path, tmp_path: Path) -> None:
-    """The command is killed with a cell at work, which goes on; the next one waits for it and does the rest."""
+def test_killed_commands_and_a_machine_that_goes_down_lose_nothing_and_nothing_is_done_twice(
+    file: Path, tmp_path: Path
+) -> None:
+    """A cell outlives its command, and is waited for; one that goes down with its machine is taken up again."""
     file.write_text(THREE)
     out = tmp_path / "out"
-    first = start(file, out, "--jobs", "1")
-    waits_for("cells/*/*/version_0/results.json", out, first)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    again = start(file, out, "--jobs", "2")
-    assert again.wait(500) == 0, (tmp_path / "said.txt").read_text()
-    assert counts(out) == {f"{path.name} results": 1 for path in out.glob("cells/*")}
+    machine = start(file, out)
+    killed = begin(file, out)  # and is at work before the other has imported torch
+    waits_for("cells/*/log.txt", out, killed)
+    (goes_on,) = out.glob("cells/*/log.txt")
+    waits_for("cells/*/log.txt", out, machine, 2)
+    (goes_down,) = set(out.glob("cells/*/log.txt")) - {goes_on}
+    waits_for("*/version_0", goes_on.parent, killed)
+    killed.kill()
+    killed.join()
+    last = begin(file, out, "--jobs", "2")
+    waits_for("*/version_0", goes_down.parent, machine)
+    os.killpg(machine.pid, signal.SIGKILL)
+    machine.wait()
+    assert not list(goes_down.parent.glob("*/*/results.json")), "it was killed too late to be taken up again"
+    ended(last, 0)
+    logs = list(out.glob("cells/*/log.txt"))
+    assert [log.read_text().count("Results: ") for log in logs] == [1, 1, 1]
     assert len(list(out.glob("cells/*/*/version_*/results.json"))) == 3
+    assert not list(out.glob("cells/*/failed.json"))
     board = pl.read_parquet(out / "leaderboard.parquet")
     assert set(board["name"]) == {"SharedBottom"}
     assert board["seeds"].to_list()[0] == 3
@@ -120,40 +141,19 @@ def test_killed_and_run_again_nothing_is_lost_or_done_twice(file: Path, tmp_path
     }
     results = json.loads(next(out.glob("cells/*/*/version_0/results.json")).read_bytes())
     assert results["metrics"]["test/is_click/auc"] is not None
-    assert all((path.parent / "tested").is_dir() for path in out.glob("cells/*/*/version_0/results.json"))
-
-
-@pytest.mark.slow
-def test_three_at_once_share_the_cells_and_survive_one(file: Path, tmp_path: Path) -> None:
-    """One of them is killed with everything it started, as when a machine goes down."""
-    file.write_text(THREE)
-    out = tmp_path / "out"
-    three = [start(file, out) for _ in range(3)]
-    waits_for("cells/*/log.txt", out, three[0])
-    time.sleep(5)
-    os.killpg(three[0].pid, signal.SIGKILL)
-    three[0].wait()
-    for process in three[1:]:
-        assert process.wait(500) == 0, (tmp_path / "said.txt").read_text()
-    assert counts(out) == {f"{path.name} results": 1 for path in out.glob("cells/*")}
-    assert len(list(out.glob("cells/*/*/version_*/results.json"))) == 3
-    assert not list(out.glob("cells/*/failed.json"))
+    assert all((path.parent / "tested").is_dir() for path in out.glob("cells/*/*/version_*/results.json"))
 
 
 @pytest.mark.slow
 def test_what_was_asked_to_end_goes_on_where_it_was(file: Path, tmp_path: Path) -> None:
-    file.write_text(
-        FILE.replace("max_epochs: 1", "max_epochs: 8").replace("seeds: [0, 1]", "seeds: [0]\nbaseline: null")
-    )
+    file.write_text(THREE.replace("max_epochs: 1", "max_epochs: 8").replace("[0, 1, 2]", "[0]"))
     out = tmp_path / "out"
-    first = start(file, out, "--jobs", "2")
+    first = begin(file, out)
     waits_for("cells/*/*/version_0/checkpoints/last.ckpt", out, first)
-    os.kill(first.pid, signal.SIGTERM)
-    assert first.wait(100) == 143
+    first.terminate()
+    ended(first, 143)
     assert not list(out.glob("cells/*/failed.json"))
-    again = start(file, out, "--jobs", "2")
-    assert again.wait(500) == 0, (tmp_path / "said.txt").read_text()
-    logs = [path.read_text() for path in out.glob("cells/*/log.txt")]
-    assert len(logs) == 2
-    assert any("--ckpt_path last" in log for log in logs)
-    assert all((path / "version_0").is_dir() and not (path / "version_1").exists() for path in out.glob("cells/*/*-*"))
+    ended(begin(file, out), 0)
+    (log,) = out.glob("cells/*/log.txt")
+    assert "--ckpt_path last" in log.read_text()
+    assert [path.name for path in out.glob("cells/*/*-*/*")] == ["version_0"]
