@@ -10,10 +10,14 @@ from foreign import TASKS, Batch, Foreign, Manual, OnePiece, OwnFunction, batch
 from reference import jacobian
 from surgery_cases import case, compare
 from torch import Tensor, nn
+from torch._inductor import config as inductor
 
 from mtlzoo.callbacks import GradientSurgery, rules
 from mtlzoo.callbacks.surgery.graph import read
 from mtlzoo.callbacks.surgery.task_gradients import TaskGradients
+
+QUICK = {"cpp.vec_isa_ok": False, "cpp_cache_precompile_headers": False}
+"""Half of what g++ has to do otherwise: no code for vectors, nor trials of which kinds of it run here."""
 
 
 class Network(nn.Module):
@@ -69,8 +73,9 @@ def test_a_network_compiled_as_a_whole_is_exact(module_class: type[Whole], level
     torch.manual_seed(0)
     compiled: Any = type("Compiled", (module_class,), {"backend": backend})
     module = compiled()
-    assert read(module.losses(batch(dtype=torch.float32))).opaque
-    assert_as_twin(module, module_class(), rules.UPGrad, level)
+    with inductor.patch(QUICK):
+        assert read(module.losses(batch(dtype=torch.float32))).opaque
+        assert_as_twin(module, module_class(), rules.UPGrad, level)
 
 
 class Scripted(Whole):
