@@ -2,6 +2,7 @@
 
 import warnings
 from abc import abstractmethod
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -94,8 +95,8 @@ class RecommendingModule(MultiTaskModule):
 
     def _ranked(self, users: Any, k: int, hidden: list[Any]) -> tuple[Any, Any]:
         """Scores and ids of the best items, [users, k] each."""
-        if k < 1:
-            raise ValueError(f"{NAME}: k={k}; allowed is >= 1.")
+        if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
+            raise ValueError(f"{NAME}: k={k!r}; allowed is a whole number >= 1.")
         with self._answering():
             of_users, of_items = self.vectors()
             if not (of_users.isfinite().all() & of_items.isfinite().all()):
@@ -109,7 +110,7 @@ class RecommendingModule(MultiTaskModule):
                     [np.zeros((len(some), 1), np.int32), *(each.padded(some) for each in hidden)], 1
                 )
                 of_some = of_users[torch.from_numpy(some).to(self.device)]
-                top = top_scores(of_some, of_items, k, torch.from_numpy(left_out).to(self.device))
+                top = top_scores(of_some, of_items, int(k), torch.from_numpy(left_out).to(self.device))
                 parts.append([values.cpu().numpy() for values in top])
         scores, items = (np.concatenate(each) for each in zip(*parts, strict=True))
         return scores, items

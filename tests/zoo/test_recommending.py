@@ -175,8 +175,9 @@ def test_strangers_are_named_and_have_no_rows(model: PMTRec) -> None:
 
 
 def test_what_it_refuses(model: PMTRec, exported: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="k=0; allowed is >= 1"):
-        model.recommend({"user": [3]}, k=0)
+    for k in (0, 2.5, True, "5"):
+        with pytest.raises(ValueError, match=f"k={k!r}; allowed is a whole number >= 1"):
+            model.recommend({"user": [3]}, k=k)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"recommend: no column \['user'\]; it has \['usr'\]"):
         model.recommend({"usr": [3]})
     with pytest.raises(DataError, match=r"exclude=: no column \['item'\]"):
