@@ -43,7 +43,7 @@ def make(
         options = {name: value for name, value in options.items() if name in accepted}  # the others it sets by itself
     try:
         made = kind(**{**options, **changes})
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, LookupError, RuntimeError) as error:
         raise ValueError(f"{path}: {kind.__name__} can't be made of its options: {error}") from error
     try:
         made.load_state_dict(saved["state_dict"])

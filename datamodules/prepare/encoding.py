@@ -3,9 +3,9 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +35,27 @@ class Encoding:
 
     Args:
         folder: Where it lies.
+
+    Raises:
+        DataError: What lies there is something else, or of a version of mtlzoo that knows more.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.plain: dict[str, Any] = json.loads((folder / FILE).read_text())
-        self.schema = FeatureSchema.from_dict(json.loads((folder / "schema.json").read_text()))
-        self.fingerprint: str = json.loads((folder / "manifest.json").read_text())["fingerprint"]
+        with _understood(folder):
+            self.plain: dict[str, Any] = json.loads((folder / FILE).read_text())
+            self.schema = FeatureSchema.from_dict(json.loads((folder / "schema.json").read_text()))
+            self.fingerprint: str = json.loads((folder / "manifest.json").read_text())["fingerprint"]
+            self.recipe = self._recipe()
+            """Columns and labels as they were declared; the training's split, which encodes nothing, is left out."""
+            self.identity: dict[str, Any] = {name: self.plain["identity"][name] for name in ("vocabulary", "parts")}
+            """What of the data must be the same for a trained model: digests by ``parts``, and of all vocabularies."""
 
     def __repr__(self) -> str:
         """Folder and the fingerprint of the data."""
         return f"Encoding({str(self.folder)!r}: of {self.fingerprint})"
 
-    @cached_property
-    def recipe(self) -> Recipe:
-        """Columns and labels as they were declared; the split of the training, which encodes nothing, is left out."""
+    def _recipe(self) -> Recipe:
         columns = ({k: v for k, v in column.items() if k != "learned"} for column in self.plain["columns"])
         labels = ({k: v for k, v in label.items() if k != "learned"} for label in self.plain["labels"])
         return Recipe(
@@ -58,12 +64,6 @@ class Encoding:
             links=tuple(Links(**link) for link in self.plain["links"]),
             **{role: self.plain[role] for role in _ROLES} | {"ids": tuple(self.plain["ids"])},
         )
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What of the data must be the same for a trained model: digests by ``parts``, and of all vocabularies."""
-        identity: dict[str, Any] = self.plain["identity"]
-        return identity
 
     def check_features(self, recipe: Recipe, name: str) -> None:
         """Refuses to encode other columns than those of the training.
@@ -99,19 +99,34 @@ class Encoding:
         Raises:
             DataError: The folder was changed since it was written.
         """
-        for name, table in plan.tables.items():
-            table.restore(_type(self.plain["tables"][name]), _path(self.folder, name))
-        for column in self.plain["columns"]:
-            plan.features[column["name"]].restore(column["learned"])
-        learned = {label["name"] or label["column"]: label["learned"] for label in self.plain["labels"]}
-        for label, encoder in plan.labels.items():
-            if (name := label.name or label.column) in learned:
-                encoder.restore(learned[name])
-        if _identity(plan, self.plain["columns"], self.plain["labels"]) != self.identity:
+        with _understood(self.folder):
+            for name, table in plan.tables.items():
+                table.restore(_type(self.plain["tables"][name]), _path(self.folder, name))
+            for column in self.plain["columns"]:
+                plan.features[column["name"]].restore(column["learned"])
+            learned = {label["name"] or label["column"]: label["learned"] for label in self.plain["labels"]}
+            for label, encoder in plan.labels.items():
+                if (name := label.name or label.column) in learned:
+                    encoder.restore(learned[name])
+            found = _identity(plan, self.plain["columns"], self.plain["labels"])
+        if found != self.identity:
             raise DataError(
                 f"{self.folder}: vocabularies or statistics are not those that were written there. Take them from "
                 "another copy, or prepare the training's data again."
             )
+
+
+@contextmanager
+def _understood(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise DataError(
+            f"{folder} holds no encoding that this version of mtlzoo reads: {type(error).__name__}: "
+            f"{error}. Take it from another copy, or use the version that wrote it."
+        ) from error
 
 
 def _encoded(column: Column) -> dict[str, Any]:
