@@ -45,6 +45,7 @@ def load(
         The model in evaluation mode.
 
     Raises:
+        FileNotFoundError: Nothing is there.
         ValueError: What is there is damaged, or no model of mtlzoo, or names a class that is not known.
     """
     saved = read_folder(Path(path)) if Path(path).is_dir() else read(path, map_location)
@@ -62,9 +63,15 @@ def read(path: str | os.PathLike[str], map_location: Any = "cpu", *, mmap: bool 
         mmap: Whether the tensors stay in the file until they are used.
 
     Raises:
+        FileNotFoundError: Nothing is there.
         ValueError: Something else, or damaged; one line says what was found.
     """
     path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no {path}. Give a checkpoint (RUN/checkpoints/best.ckpt) or a folder of mtlzoo export; what lies on "
+            "the Hugging Face Hub is loaded with MultiTaskModule.from_pretrained('user/repo')."
+        )
     if found := _damage(path):
         raise ValueError(f"{path} is not a checkpoint: {found}.")
     try:

@@ -148,6 +148,11 @@ def test_a_file_imports_nothing(
     assert set(sys.modules) == before
 
 
+def test_what_is_not_there_is_said_with_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"^there is no .*user/repo\. .* from_pretrained\('user/repo'\)"):
+        mtlzoo.load(tmp_path / "user/repo")
+
+
 def test_what_is_not_ours_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match="not a checkpoint of an mtlzoo model"):
