@@ -16,8 +16,8 @@ from mtlzoo.callbacks import GradientSurgery, rules
 from mtlzoo.callbacks.surgery.graph import read
 from mtlzoo.callbacks.surgery.task_gradients import TaskGradients
 
-QUICK = {"cpp.vec_isa_ok": False, "cpp_cache_precompile_headers": False}
-"""Half of what g++ has to do otherwise: no code for vectors, nor trials of which kinds of it run here."""
+QUICK = {"cpp.vec_isa_ok": False}
+"""A third of what g++ has to do otherwise: no code for vectors, nor trials of which kinds of it run here."""
 
 
 class Network(nn.Module):
