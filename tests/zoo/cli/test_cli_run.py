@@ -193,21 +193,14 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.slow
-def test_as_a_user_types_it(data_options: list[str], tmp_path: Path) -> None:
-    """The real command, and then `python -m mtlzoo`."""
-
-    def mtlzoo_(*words: str, module: bool = False) -> str:
-        program = [sys.executable, "-m", "mtlzoo"] if module else [str(Path(sys.executable).with_name("mtlzoo"))]
-        done = subprocess.run([*program, *words], capture_output=True, text=True, cwd=tmp_path, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    mtlzoo_("fit", "--model", "SharedBottom", *data_options, "--trainer.max_epochs", "1")
-    folder = tmp_path / "runs/Synthetic-SharedBottom-s0/version_0"
-    printed = mtlzoo_(
-        "test", "-c", f"{folder}/config.yaml", "--ckpt_path", f"{folder}/checkpoints/last.ckpt", module=True
-    )
-    assert "is_click" in printed
+def test_as_a_user_types_it(trained: Path, tmp_path: Path) -> None:
+    """The real command; `python -m mtlzoo` is typed in test_cli_signals.py."""
+    folder = tmp_path / "runs/Synthetic-MMoE-s0/version_0"
+    shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("results.json"))  # of other tests
+    command = [str(Path(sys.executable).with_name("mtlzoo")), "test", "-c", f"{folder}/config.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "is_click" in done.stdout
     assert 0 < json.loads((folder / "results.json").read_text())["metrics"]["test/is_click/auc"] < 1
 
 

@@ -34,15 +34,18 @@ def agent(wandb_server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 
 
 @pytest.mark.slow
-def test_the_shipped_sweep_of_four_runs_ends(wandb_server: Server, agent: Callable[[str], None]) -> None:
+def test_the_shipped_sweep_ends(wandb_server: Server, agent: Callable[[str], None]) -> None:
+    """Of its two learning rates one, as each run is a process that imports torch."""
     sweep = yaml.safe_load((Path(str(files("mtlzoo.configs"))) / "sweep/demo.yaml").read_text())
+    assert sweep["parameters"]["model.lr"]["values"].pop() == 0.01
     sweep["command"] = [*sweep["command"], *SMALL]
     agent(start_sweep(sweep, "mtlzoo", "team"))
     (found,) = wandb_server.backend.sweeps.values()
     assert (found["state"], found["left"]) == ("FINISHED", [])
     runs = list(wandb_server.backend.runs.values())
     assert {(run.options["model_name"], run.options["model.lr"]) for run in runs} == {
-        (model, lr) for model in ("SharedBottom", "MMoE") for lr in (0.001, 0.01)
+        ("SharedBottom", 0.001),
+        ("MMoE", 0.001),
     }
     for run in runs:
         assert (run.state, run.said["sweep"]) == ("finished", found["name"])
