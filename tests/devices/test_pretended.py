@@ -10,7 +10,7 @@ from chosen_device import TESTS
 CENTRE = (
     "zoo/test_golden_models.py",  # skipped without golden numbers
     "zoo/test_data_on_device.py",
-    "zoo/metrics/test_gauc.py::test_equals_a_loop_over_groups",
+    "zoo/metrics/test_gauc.py::test_equals_a_loop_over_groups[plain-True]",
     "zoo/training/test_optimised.py::test_schedules[options0-expected0]",
     "zoo/metrics/test_metrics_contract.py::test_keeps_float64_when_the_module_changes_type[GAUC]",
     "callbacks/surgery/test_rows.py",

@@ -133,14 +133,14 @@ def trained(data: Friends, folder: Path, module: PMTRec, **options: Any) -> L.Tr
 @pytest.mark.parametrize("encoder", ["mf", "lightgcn", "ngcf"])
 @pytest.mark.parametrize("rule", [None, "pmtrec"])
 def test_trains_and_ranks_everything(data: Friends, tmp_path: Path, encoder: Any, rule: str | None) -> None:
-    module = model(data, encoder=encoder)
+    module = model(data, encoder=encoder, lr=0.04)
     callbacks = [GradientSurgery(PMTRecRule("recommend", tau=1e-2), level="row")] if rule else []
     first = model(data, encoder=encoder)
     if encoder != "mf":
         first.encoder.connect(*data.interactions)  # type: ignore[operator]
     batch = {name: c.float() if c.is_floating_point() else c for name, c in batch_of(data).items()}
     before = first.task_losses(batch)
-    trainer = trained(data, tmp_path, module, callbacks=callbacks, max_epochs=20)
+    trainer = trained(data, tmp_path, module, callbacks=callbacks, max_epochs=5)
     assert module.task_losses(batch).sum() < before.sum()
     (found,) = trainer.test(module, data, verbose=False)
     expected = ranked_by_hand(module, data)
