@@ -17,27 +17,30 @@ pytestmark = pytest.mark.slow
 
 
 class Checkout:
-    """A copy of the repository with one checklist followed."""
+    """A copy of the repository with checklists followed."""
 
-    def __init__(self, folder: Path, title: str) -> None:
+    def __init__(self, folder: Path, *titles: str) -> None:
         self.folder = folder
         for name in ("zoo", "datamodules", "callbacks", "configs", "tests", "docs"):
             shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(REPOSITORY / "pyproject.toml", folder)
-        section = TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]
         self.created: list[str] = []
-        for indent, language, path, block in BLOCK.findall(section):
-            text = re.sub(f"^{indent}", "", block, flags=re.MULTILINE)
-            if language == "diff":
-                self._apply(folder / path, text)
-            else:
-                self.created.append(path)
-                (folder / path).write_text(text)
+        for title in titles:
+            self._follow(TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0])
         # The mapping of pyproject.toml as links; found before the installed one.
         package = folder / "path/mtlzoo"
         package.mkdir(parents=True)
         for part in [*(folder / "zoo").iterdir(), *(folder / n for n in ("callbacks", "configs", "datamodules"))]:
             (package / part.name).symlink_to(part)
+
+    def _follow(self, section: str) -> None:
+        for indent, language, path, block in BLOCK.findall(section):
+            text = re.sub(f"^{indent}", "", block, flags=re.MULTILINE)
+            if language == "diff":
+                self._apply(self.folder / path, text)
+            else:
+                self.created.append(path)
+                (self.folder / path).write_text(text)
 
     def _apply(self, path: Path, diff: str) -> None:
         text = path.read_text()
@@ -63,9 +66,10 @@ class Checkout:
         commands = [["fit", *(f"--{key}={value}" for key, value in {**run, **common}.items())] for run in runs]
         self.run("-c", f"from mtlzoo.cli import main\nfor command in {commands}:\n    main(command)")
 
-    def test(self, *options: str) -> None:
-        closing = self.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *options).splitlines()[-1]
-        assert re.search(r"[1-9]\d* passed", closing), closing
+    def test(self, *options: str) -> set[str]:
+        """Runs tests in one process; the lines of those that passed."""
+        printed = self.run("-m", "pytest", "-v", "-p", "no:cacheprovider", "-p", "no:xdist", *options)
+        return set(re.findall(r"^(\S+) PASSED", printed, re.MULTILINE))
 
     def lint(self) -> None:
         """Formatted and clean, the new lines in sorted places."""
@@ -75,31 +79,23 @@ class Checkout:
         self.run("-m", "ruff", "check", "--no-cache", *python)
 
 
-def test_add_a_model(tmp_path: Path) -> None:
-    checkout = Checkout(tmp_path / "checkout", "Add a model")
+def test_checklists(tmp_path: Path) -> None:
+    """All of them in one copy: what is dear are the processes, of which each imports torch."""
+    checkout = Checkout(tmp_path / "checkout", "Add a model", "Add a data set", "Add a callback")
+    assert len(checkout.created) == 6
     checkout.lint()
-    assert len(checkout.created) == 2
+    files = ("tests/zoo/test_module.py", "tests/datamodules/test_contract.py", "tests/callbacks/test_my_callback.py")
+    passed = checkout.test(*files, "-k", "MyModel or MyData or exported or my_callback", "--basetemp", "kept")
+    for file, name in zip(files, ("MyModel", "MyData", "time"), strict=True):
+        assert any(test.startswith(file) and name in test for test in passed), f"{file}, {name}: none of {passed}"
+    (films, *_) = sorted(checkout.folder.glob("kept/*/raw/films.csv"))
     data = {"data": "Synthetic", "data.rows": "2000"}
-    checkout.fit({"model": "MyModel", **data}, {"model": "configs/model/my_model.yaml", **data})
-    checkout.test("tests/zoo/test_module.py", "-k", "MyModel")
-
-
-def test_add_a_data_set(tmp_path: Path) -> None:
-    checkout = Checkout(tmp_path / "checkout", "Add a data set")
-    checkout.lint()
-    assert len(checkout.created) == 2
-    checkout.test("tests/datamodules/test_contract.py", "-k", "MyData or exported", "--basetemp", "kept")
-    (file, *_) = sorted(checkout.folder.glob("kept/*/raw/films.csv"))
-    checkout.fit({"model": "SharedBottom", "data": "MyData", "data.root": str(file.parent)})
-
-
-def test_add_a_callback(tmp_path: Path) -> None:
-    checkout = Checkout(tmp_path / "checkout", "Add a callback")
-    checkout.lint()
-    assert len(checkout.created) == 2
-    checkout.test("tests/callbacks/test_my_callback.py")
-    callback = {"trainer.callbacks+": "MyCallback", "trainer.callbacks.every_n_steps": "10"}
-    checkout.fit({"model": "SharedBottom", "data": "Synthetic", "data.rows": "2000", **callback})
+    checkout.fit(
+        {"model": "MyModel", **data},
+        {"model": "configs/model/my_model.yaml", **data},
+        {"model": "SharedBottom", "data": "MyData", "data.root": str(films.parent)},
+        {"model": "SharedBottom", **data, "trainer.callbacks+": "MyCallback", "trainer.callbacks.every_n_steps": "10"},
+    )
 
 
 def test_commands_exist() -> None:
