@@ -92,7 +92,7 @@ def test_what_was_compiled_without_surgery_is_not_taken(
 
     # As in a process without surgery so far; no code for vectors, which g++ takes the most time for.
     with (
-        functorch_config.patch(donated_buffer=True),  # type: ignore[attr-defined]
+        functorch_config.patch(donated_buffer=True),
         compiler_config.patch(cache_key_tag=""),  # type: ignore[attr-defined]
         inductor.patch({"cpp.vec_isa_ok": False}),
     ):
