@@ -69,8 +69,8 @@ def read(path: str | os.PathLike[str], map_location: Any = "cpu", *, mmap: bool 
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"there is no {path}. Give a checkpoint (RUN/checkpoints/best.ckpt) or a folder of mtlzoo export; what lies on "
-            "the Hugging Face Hub is loaded with MultiTaskModule.from_pretrained('user/repo')."
+            f"there is no {path}. Give a checkpoint (RUN/checkpoints/best.ckpt) or a folder of mtlzoo export; what "
+            "lies on the Hugging Face Hub is loaded with MultiTaskModule.from_pretrained('user/repo')."
         )
     if found := _damage(path):
         raise ValueError(f"{path} is not a checkpoint: {found}.")

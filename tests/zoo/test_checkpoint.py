@@ -149,7 +149,7 @@ def test_a_file_imports_nothing(
 
 
 def test_what_is_not_there_is_said_with_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"^there is no .*user/repo\. .* from_pretrained\('user/repo'\)"):
+    with pytest.raises(FileNotFoundError, match=r"^there is no .*user/repo\. .*from_pretrained\('user/repo'\)"):
         mtlzoo.load(tmp_path / "user/repo")
 
 
