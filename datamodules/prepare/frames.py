@@ -88,7 +88,10 @@ def as_frame(table: Any, name: str, columns: Sequence[str] | None = None) -> pl.
         DataError: It is none, or lacks a column; with the column where one is to blame.
     """
     if isinstance(table, pl.LazyFrame):
-        return table.select(_wanted(table.collect_schema().names(), columns, name)).collect()
+        try:
+            return table.select(_wanted(table.collect_schema().names(), columns, name)).collect()
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"{name}: {error}") from error
     names, column = _opened(table, name)
     frame: dict[str, pl.Series] = {}
     for wanted in _wanted(names, columns, name):
@@ -113,10 +116,10 @@ def _opened(table: Any, name: str) -> tuple[list[Any], Callable[[str], Any]]:
     if isinstance(table, pl.DataFrame | Mapping):
         return list(table.keys() if isinstance(table, Mapping) else table.columns), table.__getitem__
     if _is_pandas(table):
+        # What the rows are called by is a column like any other.
         named = [level for level in table.index.names if level is not None and level not in table.columns]
-        if named:  # what the rows are called by is a column like any other
-            table = table.reset_index(level=named)
-        return list(table.columns), table.__getitem__
+        index, names = table.index, [*named, *table.columns]
+        return names, lambda key: index.get_level_values(key) if key in named else table[key]
     if isinstance(table, list) and all(isinstance(row, Mapping) for row in table):
         return list(dict.fromkeys(key for row in table for key in row)), lambda key: [row.get(key) for row in table]
     if not hasattr(table, "__arrow_c_stream__") and not isinstance(table, pa.RecordBatch):

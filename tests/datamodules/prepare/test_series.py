@@ -77,8 +77,9 @@ TABLES: dict[str, Any] = {
     "columns": {7: [], "a": [2], "x": [1], "y": 3, "z": [object()]},
     "rows": [{7: 1, "a": 2, "x": 1, "z": object()}],
     "pandas": pd.DataFrame([[1, 2, 3, 4, 1j]], columns=["x", "a", "y", "y", 7]),
+    "an index": pd.DataFrame({"x": [1]}, pd.MultiIndex.from_arrays([[2], [3], [4]], names=["a", "i", "i"])),
     "arrow": pa.table([[1], [2], WIDE[:1], [4]], ["x", "a", "y", "y"]),
-    "lazy": pl.LazyFrame({"x": 1, "a": 2, "z": 3}).with_columns(z=pl.col("z").str.to_date()),
+    "lazy": pl.LazyFrame({"x": 1, "a": 2, "z": "no"}).with_columns(z=pl.col("z").str.to_date("%Y")),
 }
 
 
@@ -88,3 +89,8 @@ def test_other_columns_are_not_looked_at(table: Any) -> None:
     assert as_frame(table, "t", ["a", "x"]).to_dict(as_series=False) == {"a": [2], "x": [1]}
     with pytest.raises(DataError, match=r"t: (no column \['b'\]; it has \[.*'x'|a column is named 7)"):
         as_frame(table, "t", ["b"])
+
+
+def test_a_query_that_fails_is_named() -> None:
+    with pytest.raises(DataError, match=r"t: .*conversion from `str` to `date` failed"):
+        as_frame(TABLES["lazy"], "t")
