@@ -87,9 +87,10 @@ def as_frame(table: Any, name: str, columns: Sequence[str] | None = None) -> pl.
     Raises:
         DataError: It is none, or lacks a column; with the column where one is to blame.
     """
-    if isinstance(table, pl.LazyFrame):
+    if isinstance(table, pl.DataFrame | pl.LazyFrame):
         try:
-            return table.select(_wanted(table.collect_schema().names(), columns, name)).collect()
+            chosen = table.select(_wanted(table.collect_schema().names(), columns, name))
+            return chosen if isinstance(chosen, pl.DataFrame) else chosen.collect()
         except pl.exceptions.PolarsError as error:
             raise DataError(f"{name}: {error}") from error
     names, column = _opened(table, name)
@@ -113,8 +114,8 @@ def as_frame(table: Any, name: str, columns: Sequence[str] | None = None) -> pl.
 
 def _opened(table: Any, name: str) -> tuple[list[Any], Callable[[str], Any]]:
     """Names of a table's columns, and what gives the values of one."""
-    if isinstance(table, pl.DataFrame | Mapping):
-        return list(table.keys() if isinstance(table, Mapping) else table.columns), table.__getitem__
+    if isinstance(table, Mapping):
+        return list(table), table.__getitem__
     if _is_pandas(table):
         # What the rows are called by is a column like any other.
         named = [level for level in table.index.names if level is not None and level not in table.columns]
@@ -135,7 +136,7 @@ def _wanted(names: list[Any], columns: Sequence[str] | None, name: str) -> Seque
     """The columns that are taken of a table that has those names."""
     if columns is None or not set(columns) <= set(names):
         _check_names(names, name)
-    if columns is not None:  # how often others occur is not looked at
+    if columns is not None and len(set(names)) < len(names):  # how often others occur is not looked at
         names = [each for each in dict.fromkeys(names) for _ in range(names.count(each) if each in columns else 1)]
     check_columns(name, names, columns or ())
     return names if columns is None else columns

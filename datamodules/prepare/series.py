@@ -33,21 +33,23 @@ def as_series(values: Any, name: str) -> pl.Series:
     Raises:
         UNREADABLE: What is no column.
     """
+    if isinstance(values, list):
+        return _of_values(values, name)
     pandas = sys.modules.get("pandas")  # not imported for that: a third of a second
     if isinstance(values, pl.Series):
         return values.alias(name)
     if isinstance(values, pa.Array | pa.ChunkedArray):
-        return _of_arrow(values).alias(name)
+        return _of_arrow(values, name)
     if pandas is not None and isinstance(values, pandas.Series | pandas.Index | pandas.api.extensions.ExtensionArray):
-        return _of_pandas(pandas.Series(values)).alias(name)
+        return _of_pandas(pandas.Series(values), name)
     if hasattr(values, "__array__"):
         values = values if isinstance(values, np.ndarray) else np.asarray(values)
         if values.dtype != object:
             return pl.Series(name, values)
-    return _of_values(list(values)).alias(name)
+    return _of_values(list(values), name)
 
 
-def _of_pandas(values: "pd.Series[Any]") -> pl.Series:
+def _of_pandas(values: "pd.Series[Any]", name: str) -> pl.Series:
     import pandas as pd
 
     if isinstance(values.dtype, pd.CategoricalDtype):  # of numbers too
@@ -55,24 +57,24 @@ def _of_pandas(values: "pd.Series[Any]") -> pl.Series:
     if isinstance(values.dtype, pd.SparseDtype):
         values = values.astype(values.dtype.subtype)
     if isinstance(values.dtype, pd.ArrowDtype):
-        return _of_arrow(values.array.__arrow_array__())
-    return _of_values(values.tolist()) if values.dtype == object else pl.from_pandas(values)
+        return _of_arrow(values.array.__arrow_array__(), name)
+    return _of_values(values.tolist(), name) if values.dtype == object else pl.from_pandas(values).alias(name)
 
 
-def _of_arrow(values: pa.Array | pa.ChunkedArray) -> pl.Series:
+def _of_arrow(values: pa.Array | pa.ChunkedArray, name: str) -> pl.Series:
     kind, types = values.type, pa.types
     # Polars reads none of these, and Arrow's own casts of views are damaged (26.0.1).
     unread = (types.is_list_view, types.is_large_list_view, types.is_run_end_encoded, types.is_decimal256)
-    return _of_values(values.to_pylist()) if any(is_one(kind) for is_one in unread) else pl.Series(values)
+    return _of_values(values.to_pylist(), name) if any(is_one(kind) for is_one in unread) else pl.Series(name, values)
 
 
-def _of_values(values: list[Any]) -> pl.Series:
+def _of_values(values: list[Any], name: str) -> pl.Series:
     try:
-        return pl.Series(_array(values))
+        return pl.Series(name, _array(values))
     except UNREADABLE:
         if (alike := _alike(values)) is None:
             raise
-    return pl.Series(_array(alike))
+    return pl.Series(name, _array(alike))
 
 
 def _array(values: list[Any]) -> pa.Array:

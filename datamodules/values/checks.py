@@ -1,5 +1,6 @@
 """Checks of raw columns that name column, row and value."""
 
+from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TypeAlias
@@ -35,7 +36,7 @@ def check_columns(source: str, found: Iterable[str], wanted: Iterable[str]) -> N
         DataError: Names that occur twice, or wanted ones that do not occur.
     """
     found = list(found)
-    if twice := sorted({name for name in found if found.count(name) > 1}):
+    if twice := sorted(name for name, times in Counter(found).items() if times > 1):
         raise DataError(f"{source}: column names {twice} occur more than once. Rename them.")
     if missing := [name for name in wanted if name not in found]:
         close = [match for name in missing for match in get_close_matches(name, found, n=1)]
