@@ -1,8 +1,9 @@
 """Presets: options with which most models do well on a data set, found by a search on its validation rows.
 
 They are files of the package, ``configs/preset/<data set>.yaml``, or ``<data set>-<model>.yaml`` for one model alone,
-and hold options by their names on the command line; ``only`` says on which variants they were found.
-Data without one get what a rule makes of their number of rows. What the user says, there or in a config, comes first.
+and hold options by their names on the command line; ``only`` says on which variants of data and model they were found,
+and a list has them for several. Data without one get what a rule makes of their number of rows. What the user says,
+there or in a config, comes first.
 """
 
 import re
@@ -30,10 +31,10 @@ def preset(options: Namespace) -> dict[str, Any]:
     names = [f"{kind}-{model}" for kind in data for model in models] + data
     for name in (f"{name}.yaml" for name in names):
         if (found := folder / name).is_file():
-            values: dict[str, Any] = yaml.safe_load(found.read_text(encoding="utf-8"))
-            only: dict[str, Any] = values.pop("only", {})
-            if all(_plain(options.get(_key(option))) in allowed for option, allowed in only.items()):
-                return values
+            for values in listed(yaml.safe_load(found.read_text(encoding="utf-8"))):
+                only: dict[str, Any] = values.pop("only", {})
+                if all(_plain(options.get(_key(option))) in allowed for option, allowed in only.items()):
+                    return dict(values)
     return {}
 
 

@@ -13,6 +13,7 @@ import mtlzoo
 from fixtures.kuairand import write_kuairand
 from mtlzoo import configs, datamodules
 from mtlzoo.cli import main
+from mtlzoo.cli.parser import listed
 from mtlzoo.cli.preset import preset
 from mtlzoo.datamodules import KuaiRand
 
@@ -95,9 +96,14 @@ def test_holds_for_what_it_was_found_on() -> None:
     office = {"version": "2014", "category": "Office_Products"}
     amazon = of_data("mtlzoo.datamodules.AmazonReviews", "PMTRec", **office, encoder="mf")
     assert amazon["model.table_weight_decay"] == 3e-3
-    assert of_data("mtlzoo.datamodules.AmazonReviews", "PMTRec", **office, encoder="lightgcn") == {}
+    graph = of_data("mtlzoo.datamodules.AmazonReviews", "PMTRec", **office, encoder="lightgcn")
+    assert graph == {**amazon, "model.table_weight_decay": 1e-3}
     other = of_data("mtlzoo.datamodules.Yelp", "PMTRec", encoder="mf")
     assert other == {**amazon, "model.table_weight_decay": 1e-4}
+    assert (
+        of_data("mtlzoo.datamodules.AmazonReviews", "PMTRec", version="2014", category="Books", encoder="mf") == other
+    )
+    assert of_data("mtlzoo.datamodules.Yelp", "PMTRec", encoder="ngcf")["model.table_weight_decay"] == 1e-5
     rating = ("rating", "genres", "interaction")
     assert of_data("mtlzoo.datamodules.MovieLens", version="100k", tasks=rating)["data.batch_size"] == 1024
     assert of_data("mtlzoo.datamodules.MovieLens", "PMTRec", version="100k", tasks=["recommend"]) == {}
@@ -113,7 +119,7 @@ def test_names_what_there_is(file: Path) -> None:
     """Data set, model, and the variants that it holds for."""
     data, _, model = file.stem.partition("-")
     kinds = {"data": getattr(datamodules, data), "model": getattr(mtlzoo, model or "MMoE")}
-    for name in yaml.safe_load(file.read_text()).get("only", {}):
+    for name in {name for values in listed(yaml.safe_load(file.read_text())) for name in values.get("only", {})}:
         part, _, option = name.partition(".")
         assert option in signature(kinds[part].__init__).parameters
 
