@@ -17,10 +17,8 @@ from mtlzoo.datamodules.prepare.storage import write_whole
 from mtlzoo.datamodules.values.checks import check_columns
 
 PARTS = ("train", "val", "test")
-ALLOWED = (
-    "a table of polars, pandas or Arrow, a dictionary of columns, a list of dictionaries (one per row), or the path of "
-    "a .parquet, .csv or .tsv file"
-)
+TABLES = "a table of polars, pandas or Arrow, a dictionary of columns, a list of dictionaries (one per row)"
+ALLOWED = f"{TABLES}, or the path of a .parquet, .csv or .tsv file"
 
 
 def is_path(table: object) -> bool:
@@ -77,7 +75,7 @@ def keep_tables(tables: Mapping[str, Any], folder: Path) -> dict[str, Path]:
 
 
 def as_frame(table: Any, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """A table of any kind in `ALLOWED` but paths as a frame.
+    """A table of any kind in `TABLES` as a frame.
 
     Args:
         table: The table.
@@ -93,7 +91,7 @@ def as_frame(table: Any, name: str, columns: Sequence[str] | None = None) -> pl.
             return chosen if isinstance(chosen, pl.DataFrame) else chosen.collect()
         except pl.exceptions.PolarsError as error:
             raise DataError(f"{name}: {error}") from error
-    names, column = _opened(table, name)
+    names, column = _opened(table, name, ALLOWED if columns is None else TABLES)
     frame: dict[str, pl.Series] = {}
     for wanted in _wanted(names, columns, name):
         values = column(wanted)
@@ -112,7 +110,7 @@ def as_frame(table: Any, name: str, columns: Sequence[str] | None = None) -> pl.
     return pl.DataFrame(list(frame.values()))
 
 
-def _opened(table: Any, name: str) -> tuple[list[Any], Callable[[str], Any]]:
+def _opened(table: Any, name: str, allowed: str) -> tuple[list[Any], Callable[[str], Any]]:
     """Names of a table's columns, and what gives the values of one."""
     if isinstance(table, Mapping):
         return list(table), table.__getitem__
@@ -124,11 +122,11 @@ def _opened(table: Any, name: str) -> tuple[list[Any], Callable[[str], Any]]:
     if isinstance(table, list) and all(isinstance(row, Mapping) for row in table):
         return list(dict.fromkeys(key for row in table for key in row)), lambda key: [row.get(key) for row in table]
     if not hasattr(table, "__arrow_c_stream__") and not isinstance(table, pa.RecordBatch):
-        raise DataError(f"{name} is {_kind(table)}; allowed is {ALLOWED}.")
+        raise DataError(f"{name} is {_kind(table)}; allowed is {allowed}.")
     try:
         arrow = table if isinstance(table, pa.Table) else pa.table(table)
     except UNREADABLE as error:
-        raise DataError(f"{name} is {_kind(table)}, no table ({error}); allowed is {ALLOWED}.") from error
+        raise DataError(f"{name} is {_kind(table)}, no table ({error}); allowed is {allowed}.") from error
     return arrow.column_names, arrow.column
 
 

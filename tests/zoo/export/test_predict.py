@@ -156,7 +156,7 @@ def test_what_is_wrong_is_said_as_mtlzoo_predict_does(answering: SimpleNamespace
     ("rows", "said"),
     [
         (7, "predict is int; allowed is a table"),
-        ("new.csv", "predict is str; allowed is a table"),
+        ("new.csv", r"predict is str; allowed is a table.*one per row\)\.$"),  # of a file, `mtlzoo predict` asks
         (dict.fromkeys(DESCRIBED["features"], "1"), "predict: column 'user_id' is '1'; a column is a list"),
         ([{"user_id": "1"}], r"predict: no column \['item_id', 'city', 'price', 'age', 'tags', 'past'\]"),
         ([], r"predict: no column \['user_id'"),
