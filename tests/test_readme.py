@@ -178,5 +178,8 @@ def _run(words: list[str]) -> None:
     "code", [text for language, _, text in BLOCK.findall(README) if language == "python"], ids=lambda text: text[:20]
 )
 def test_every_python_block_runs(code: str) -> None:
+    """As it stands, on fewer rows."""
+    assert "rows=50_000" in code
+    code = code.replace("50_000", "15_000")
     exec(compile(code, "README.md", "exec"), {})
     assert Path("checkpoints").exists() or any(Path(os.curdir).rglob("*.ckpt"))
