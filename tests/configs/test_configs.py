@@ -145,11 +145,19 @@ def words_of(file: Path, root: Path) -> list[str]:
     raise AssertionError(f"configs/{file}: no test knows how the group {group!r} is used; say it here.")
 
 
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the rows of `DATA` are prepared, once for all configs."""
+    return tmp_path_factory.mktemp("prepared")
+
+
 @pytest.mark.parametrize("file", FILES, ids=str)
 @pytest.mark.filterwarnings("ignore:CensusIncome. only")
 @pytest.mark.filterwarnings("ignore:.*fast_dev_run:UserWarning")
-def test_runs(file: Path, tmp_path: Path) -> None:
+def test_runs(file: Path, tmp_path: Path, made_up: Path) -> None:
     words = words_of(file, tmp_path / "raw")
+    if "Synthetic" in words:
+        words += ["--data.prepared", str(made_up)]
     for command in ("fit", "test") if file.parts[0] in ("experiment", "trainer") else ("fit",):
         main([command, *words, "--trainer.fast_dev_run", "1"])
     assert not Path("runs").exists() or file.parts[0] == "logger"

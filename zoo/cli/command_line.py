@@ -133,8 +133,9 @@ class CommandLine(LightningCLI):
         if self._given is None or self.checkpoint:
             return
         alone = Namespace(data=self.options.data.clone())  # type: ignore[no-untyped-call]  # of jsonargparse
+        self.config_dump: dict[str, Any] = {}  # which Lightning would make now, and note as the model's options later
         data = self._parser("fit").instantiate_classes(alone).data
-        vars(self).pop("config_dump", None)  # Lightning's of that moment, which it would note as the model's options
+        del self.config_dump
         if all(task.kind != "ranking" for task in data.schema.tasks):
             self._fill(preset.by_rows(data.data.manifest["rows"].get("train", 0), self.options.model), self._given)
 
