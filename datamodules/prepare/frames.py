@@ -91,7 +91,7 @@ def as_frame(table: Any, name: str, columns: Sequence[str] | None = None) -> pl.
             return chosen if isinstance(chosen, pl.DataFrame) else chosen.collect()
         except pl.exceptions.PolarsError as error:
             raise DataError(f"{name}: {error}") from error
-    names, column = _opened(table, name, ALLOWED if columns is None else TABLES)
+    names, column = _opened(table, name, columns)
     frame: dict[str, pl.Series] = {}
     for wanted in _wanted(names, columns, name):
         values = column(wanted)
@@ -110,7 +110,7 @@ def as_frame(table: Any, name: str, columns: Sequence[str] | None = None) -> pl.
     return pl.DataFrame(list(frame.values()))
 
 
-def _opened(table: Any, name: str, allowed: str) -> tuple[list[Any], Callable[[str], Any]]:
+def _opened(table: Any, name: str, columns: Sequence[str] | None) -> tuple[list[Any], Callable[[str], Any]]:
     """Names of a table's columns, and what gives the values of one."""
     if isinstance(table, Mapping):
         return list(table), table.__getitem__
@@ -120,7 +120,9 @@ def _opened(table: Any, name: str, allowed: str) -> tuple[list[Any], Callable[[s
         index, names = table.index, [*named, *table.columns]
         return names, lambda key: index.get_level_values(key) if key in named else table[key]
     if isinstance(table, list) and all(isinstance(row, Mapping) for row in table):
-        return list(dict.fromkeys(key for row in table for key in row)), lambda key: [row.get(key) for row in table]
+        keys = dict.fromkeys(key for row in table for key in row) if table else columns or ()  # no row lacks any
+        return list(keys), lambda key: [row.get(key) for row in table]
+    allowed = ALLOWED if columns is None else TABLES
     if not hasattr(table, "__arrow_c_stream__") and not isinstance(table, pa.RecordBatch):
         raise DataError(f"{name} is {_kind(table)}; allowed is {allowed}.")
     try:

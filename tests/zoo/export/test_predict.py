@@ -87,6 +87,7 @@ def test_one_row_none_and_many_batches(answering: SimpleNamespace) -> None:
     none = model.predict(new[:0])
     assert none.schema == answering.predicted.select(TASKS).schema
     assert len(none) == 0
+    assert model.predict([]) == []
     (one,) = model.predict([new.row(7, named=True)])
     assert one["click"] == pytest.approx(answering.predicted["click"][7], abs=1e-6)
     many = model.predict(pl.concat([new] * 30))
@@ -159,7 +160,7 @@ def test_what_is_wrong_is_said_as_mtlzoo_predict_does(answering: SimpleNamespace
         ("new.csv", r"predict is str; allowed is a table.*one per row\)\.$"),  # of a file, `mtlzoo predict` asks
         (dict.fromkeys(DESCRIBED["features"], "1"), "predict: column 'user_id' is '1'; a column is a list"),
         ([{"user_id": "1"}], r"predict: no column \['item_id', 'city', 'price', 'age', 'tags', 'past'\]"),
-        ([], r"predict: no column \['user_id'"),
+        ([{}], r"predict: no column \['user_id'"),
     ],
 )
 @pytest.mark.every_case

@@ -45,6 +45,7 @@ def test_it_answers_as_the_model_does(
     (one,) = model.predict([answering.new.row(7, named=True)])
     assert one["click"] == pytest.approx(expected["click"][7], abs=1e-6)
     assert model.predict(answering.new[:0]).schema == expected.schema
+    assert model.predict([]) == []
     assert model.columns == ["user_id", "item_id", "city", "price", "age", "tags", "past"]
     assert repr(model).startswith("ServedModel(FeatureSchema(")
 
