@@ -189,13 +189,14 @@ class AtValidationEnd(ModelCheckpoint):
 
 
 def resumable(module: L.LightningModule, folder: Path, balancing: LossBalancing, **options: Any) -> L.Trainer:
-    """Three epochs of five batches, with a checkpoint at every step and at both ends of an epoch."""
+    """Three epochs of five batches: a new one saves every step and both ends of an epoch, one that goes on nothing."""
+    keeps: Any = {"dirpath": folder, "save_top_k": 0 if options else -1}
     saves: list[L.Callback] = [
-        ModelCheckpoint(folder, filename="{step}", every_n_train_steps=1, save_top_k=-1),
-        AtEpochEnd(folder, filename="epoch-{step}", save_top_k=-1, save_on_train_epoch_end=True),
+        ModelCheckpoint(filename="{step}", every_n_train_steps=1, **keeps),
+        AtEpochEnd(filename="epoch-{step}", save_on_train_epoch_end=True, **keeps),
     ]
     if isinstance(module, MMoE):
-        saves.append(AtValidationEnd(folder, filename="val-{step}", save_top_k=-1, save_on_train_epoch_end=False))
+        saves.append(AtValidationEnd(filename="val-{step}", save_on_train_epoch_end=False, **keeps))
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
     # Not precision="64-true": Lightning loads a checkpoint before it makes the module double.
     trainer = L.Trainer(max_epochs=3, accelerator=ACCELERATOR, callbacks=[balancing, *saves], **quiet)  # type: ignore[arg-type]

@@ -103,12 +103,8 @@ def test_resume_is_bit_identical(toy: ModuleType, tmp_path: Path, options: dict[
     for step in (3, 7, 10, 14, 20):  # 7 batches an epoch
         resumed = build(toy, **{**options, "lr": 0.5})
         torch.manual_seed(step)
-        again = trainer(
-            tmp_path,
-            max_epochs=3,
-            callbacks=[ModelCheckpoint(tmp_path, filename="again-{step}", every_n_train_steps=1, save_top_k=-1)],
-            enable_checkpointing=True,
-        )
+        saves = ModelCheckpoint(tmp_path, filename="again-{step}", every_n_train_steps=1, save_top_k=0)
+        again = trainer(tmp_path, max_epochs=3, callbacks=[saves], enable_checkpointing=True)
         again.fit(resumed, SinglePrecision(toy.InMemory(32)), ckpt_path=tmp_path / f"step={step}.ckpt")
         assert again.global_step == 21
         assert_same(resumed.state_dict(), whole.state_dict(), rtol=0, atol=0)
