@@ -137,7 +137,7 @@ def _wanted(names: list[Any], columns: Sequence[str] | None, name: str) -> Seque
     if columns is None or not set(columns) <= set(names):
         _check_names(names, name)
     if columns is not None and len(set(names)) < len(names):  # how often others occur is not looked at
-        names = [each for each in dict.fromkeys(names) for _ in range(names.count(each) if each in columns else 1)]
+        names = [each for place, each in enumerate(names) if each in columns or each not in names[:place]]
     check_columns(name, names, columns or ())
     return names if columns is None else columns
 
