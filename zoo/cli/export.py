@@ -24,7 +24,8 @@ def run(args: Sequence[str]) -> None:
     )
     options = parser.parse_args(list(args[1:]))
     checkpoint = _checkpoint(options.ckpt_path, options.config)
-    _import_model(options.config)
+    if options.config is not None:
+        _import_model(_config(options.config))
     model = load(checkpoint)
     known = {"encoding": model.encoding, "seen": model.seen, "config": model.run_config}
     if known["seen"] is None:
@@ -46,17 +47,24 @@ def _checkpoint(wanted: str, config: str | None) -> Path:
         return path
     if config is None:
         raise ValueError(f"--ckpt_path {wanted} of which run? Give -c RUN/config.yaml, or the path of a checkpoint.")
-    path = Path(config).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no config {path}. Give the config.yaml of a run.")
+    path = _config(config)
     return named_checkpoint(wanted, [path], path.parent, "")
 
 
-def _import_model(config: str | None) -> None:
+def _config(given: str) -> Path:
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no config {path}. Give the config.yaml of a run.")
+    return path
+
+
+def _import_model(config: Path) -> None:
     """Imports the class that the user's own config names, as every command does; a checkpoint's word is not enough."""
-    plain = {} if config is None else yaml.safe_load(Path(config).expanduser().read_text(encoding="utf-8"))
-    path = ((plain or {}).get("model") or {}).get("class_path", "")
-    if "." not in path:
+    try:
+        path = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]["class_path"]
+    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError) as error:
+        raise ValueError(f"{config} names no class of a model ({error!r}). Give the config.yaml of a run.") from error
+    if "." not in str(path):
         return
     try:
         import_class(path)

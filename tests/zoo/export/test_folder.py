@@ -292,9 +292,15 @@ def test_a_model_of_ones_own_is_imported_by_the_config_of_its_run(
     best = ["export", "-c", str(run / "config.yaml"), "--ckpt_path", "best", "--out", str(tmp_path / "out")]
     with pytest.raises(ValueError, match=r"its model ones_own_model\.Mine can't be imported"):
         main(best)
+    (tmp_path / "odd.yaml").write_text("model: MMoE\n")
+    given = ["--ckpt_path", str(run / "checkpoints/best.ckpt"), "--out", str(tmp_path / "out")]
+    with pytest.raises(ValueError, match=r"odd\.yaml names no class of a model \(TypeError.*config\.yaml of a run"):
+        main(["export", "-c", str(tmp_path / "odd.yaml"), *given])
+    with pytest.raises(FileNotFoundError, match=r"there is no config .*none\.yaml\. Give the config\.yaml of a run"):
+        main(["export", "-c", str(tmp_path / "none.yaml"), *given])
     (tmp_path / "ones_own_model.py").write_text("import mtlzoo\n\n\nclass Mine(mtlzoo.MMoE):\n    pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match=r"none that this process has imported.*-c RUN/config\.yaml"):
-        main(["export", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--out", str(tmp_path / "out")])
+        main(["export", *given])
     main(best)
     assert type(mtlzoo.load(tmp_path / "out")).__name__ == "Mine"
