@@ -6,12 +6,15 @@ Nothing that names one thing may come to name another on the way: what a type ca
 * Texts stay as they are, ``007`` too, which is another name than ``7``; but ``7.0`` is ``7``: that is how pandas and
   others write a column of integers with a gap.
 * Texts and numbers are compared where each number is whole: 7 with ``7``, never with ``007``.
+* Dates and times stay what they are; texts that spell such are taken for them where a training had them, as JSON knows
+  no others.
 """
 
 import polars as pl
 
 from mtlzoo.datamodules.errors import DataError
 from mtlzoo.datamodules.values.checks import EXACT, Rows, held, require
+from mtlzoo.datamodules.values.time_texts import TIME, spelt_times
 
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
 FEW = 32
@@ -67,7 +70,8 @@ def comparable(found: pl.DataType | None, wanted: pl.DataType, column: str) -> N
     names: set[pl.DataType | None] = {pl.Int64(), pl.Float64(), pl.String()}
     zones = [getattr(dtype, "time_zone", "") for dtype in (found, wanted)]
     times = isinstance(found, pl.Datetime) and isinstance(wanted, pl.Datetime) and zones[0] == zones[1]
-    if found is not None and found != wanted and not times and not {found, wanted} <= names:
+    spelt = found == pl.String and _is_day_or_instant(wanted)
+    if found is not None and found != wanted and not times and not spelt and not {found, wanted} <= names:
         raise DataError(f"Column {column!r} holds {found}; in the training it held {wanted}. Convert it to that.")
 
 
@@ -92,16 +96,36 @@ def as_keys(
 def known_keys(values: pl.Series, dtype: pl.DataType, column: str) -> pl.Series:
     """As `as_keys`, but null for texts that name no number where a table of numbers was learned before: none is known.
 
+    Texts are times where those were learned.
+
     Raises:
-        DataError: As `as_keys`; also the texts ``true`` and ``false``, as the numbers may have been booleans.
+        DataError: As `as_keys`; also the texts ``true`` and ``false``, as the numbers may have been booleans, and texts
+            that spell no time with or without a zone, as the training had them.
     """
     values = _unified(values, column, None, names=True)
+    if values.dtype == pl.String and _is_day_or_instant(dtype):
+        return _exactly(_spelt(values, dtype, column), dtype, column, None)
     if values.dtype != pl.String or dtype == pl.String:
         return _exactly(values, dtype, column, None)
     truths = values.str.to_lowercase().is_in(["true", "false"])
     require(~truths, values, column, None, "true and false as 1 and 0, as the training had numbers. Write them so")
     keys, same = _brought_back(values, dtype)
     return pl.select(pl.when(same).then(keys)).to_series()
+
+
+def _is_day_or_instant(dtype: pl.DataType) -> bool:
+    return dtype == pl.Date or isinstance(dtype, pl.Datetime)
+
+
+def _spelt(texts: pl.Series, dtype: pl.DataType, column: str) -> pl.Series:
+    """Texts as times with the zone of a type, or with none as it has none; the empty text is null."""
+    zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+    texts = texts.replace("", None)
+    instants, zoned = spelt_times(texts)
+    allowed = f"{TIME}, {'with' if zone else 'without'} a zone, as the training held {dtype}"
+    require(instants.is_not_null() & (zoned == (zone is not None)) | texts.is_null(), texts, column, None, allowed)
+    times = instants.cast(pl.Datetime("ns"))
+    return times if zone is None else times.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
 
 
 def _unified(values: pl.Series, column: str, rows: Rows | None, *, names: bool) -> pl.Series:

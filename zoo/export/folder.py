@@ -1,5 +1,6 @@
 """Writes a model as a folder, whole or not at all, and reads it; nothing in it runs code."""
 
+import ctypes
 import fcntl
 import glob
 import json
@@ -156,20 +157,31 @@ def _new_folder(target: Path) -> Iterator[Path]:
         yield part
         sync(part)
         _check_place(target)
-        if target.exists():
-            target.rename(old)
-        try:
-            part.rename(target)
-        except BaseException:
-            if old.exists():
-                old.rename(target)
-            raise
+        if not (target.exists() and _exchange(part, target)):
+            if target.exists():
+                target.rename(old)
+            try:
+                part.rename(target)
+            except BaseException:
+                if old.exists():
+                    old.rename(target)
+                raise
         sync(target.parent, recursive=False)
     finally:
         for left in (part, old):
             shutil.rmtree(left, ignore_errors=True)
         if claim is not None:
             os.close(claim)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swaps two names in one step, where system and file system can: whoever is killed leaves one of both as it was."""
+    try:
+        rename = ctypes.CDLL(None).renameat2  # Linux; Python has no name for it
+    except (AttributeError, TypeError):
+        return False
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), swap) == 0)
 
 
 def _claim(folder: Path) -> int | None:

@@ -1,6 +1,7 @@
 """Rows in memory are encoded as those of a preparation, whatever their number."""
 
-from datetime import date
+import json
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from fixtures import tabular
 from fixtures.prepared import CLICK, SPLIT, prepared, with_clicks
 from mtlzoo.datamodules import DataError
-from mtlzoo.datamodules.columns import CategoricalColumn, NumericColumn, Recipe
+from mtlzoo.datamodules.columns import CategoricalColumn, NumericColumn, Recipe, SequenceColumn
 from mtlzoo.datamodules.prepare import row_encoder
 from mtlzoo.datamodules.prepare.encoding import Encoding
 from mtlzoo.datamodules.prepare.row_encoder import RowEncoder
@@ -54,6 +55,42 @@ def test_rows_leave_nothing_behind_for_the_next_ones(tmp_path: Path) -> None:
         assert columns.keys() == expected.keys()
         for name, values in columns.items():
             np.testing.assert_array_equal(values, expected[name])
+
+
+def test_times_as_json_has_them_are_those_of_the_training(tmp_path: Path) -> None:
+    recipe = Recipe(
+        columns=(
+            *map(CategoricalColumn, ("day", "time", "instant")),
+            CategoricalColumn("hashed", hash_buckets=50),
+            SequenceColumn("past", 2),
+        ),
+        labels=(CLICK,),
+        split=SPLIT,
+    )
+    start = datetime(2022, 3, 26, 23, 30, 0, 250_000, tzinfo=UTC)
+    instants = [start + timedelta(hours=9 * n) for n in range(4)]
+    days = [instant.date() for instant in instants]
+    past = [days[:n] for n in range(4)]
+    rows = with_clicks({"day": days, "time": instants, "instant": instants, "hashed": days, "past": past})
+    berlin = pl.col("instant").dt.convert_time_zone("Europe/Berlin")
+    rows = rows.with_columns(pl.col("time").dt.replace_time_zone(None), berlin)
+    prepared(recipe, rows, tmp_path / "x")
+    encoder = RowEncoder(Encoding(tmp_path / "x"))
+    expected = encoder(rows)
+    sent = [{name: value for name, value in row.items() if name != "click"} for row in rows.to_dicts()]
+    received = json.loads(json.dumps(sent, default=lambda value: value.isoformat()))
+    for name, values in encoder(received).items():
+        np.testing.assert_array_equal(values, expected[name])
+    unknown = encoder([dict.fromkeys(sent[0]), dict.fromkeys(sent[0], "") | {"past": None}])
+    assert (unknown["categorical"] == 1).all()
+    for name, value, words in [
+        ("day", "2022-03-27 00:30:00", "found .*; allowed is what Date holds exactly"),
+        ("day", "tomorrow", "found 'tomorrow'; allowed is a time such as"),
+        ("instant", "2022-03-27 00:30:00", "with a zone, as the training held Datetime"),
+        ("time", "2022-03-27 00:30:00Z", "without a zone"),
+    ]:
+        with pytest.raises(DataError, match=f"Column '{name}'.*{words}"):
+            encoder([received[0] | {name: value}])
 
 
 def test_rows_are_numbered_over_chunks_and_objects_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from mtlzoo.datamodules import DataError, TabularDataModule
 from mtlzoo.datamodules.columns import TimeSplit
-from mtlzoo.datamodules.values.times import TimeColumn, spelt_times
+from mtlzoo.datamodules.values.time_texts import spelt_times
+from mtlzoo.datamodules.values.times import TimeColumn
 
 NINE = datetime(2022, 5, 3, 9, 5)
 NS = 10**9

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -218,6 +219,27 @@ def test_what_a_killed_process_left_goes_and_what_another_writes_stays(toy: Modu
         shutil.copytree(tmp_path / "m[1]", part, dirs_exist_ok=True)
     assert [path.name for path in tmp_path.iterdir()] == ["m[1]"]
     mtlzoo.load(tmp_path / "m[1]")
+
+
+def test_one_folder_takes_the_place_of_another_in_one_step_where_it_can(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, renamed = tmp_path / "m", list[str]()
+    build(toy, "SharedBottom").save_pretrained(target)
+
+    def rename(path: Path, to: Path) -> Path:
+        renamed.append(path.name)
+        return path.replace(to)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    build(toy, "MMoE").save_pretrained(target)
+    assert renamed == [] or sys.platform != "linux"
+    assert isinstance(mtlzoo.load(target), MMoE)
+    monkeypatch.setattr("mtlzoo.export.folder._exchange", lambda one, other: False)  # other systems
+    build(toy, "PLE").save_pretrained(target)
+    assert "m" in renamed
+    assert isinstance(mtlzoo.load(target), PLE)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
 @pytest.mark.parametrize("name", MODELS)
