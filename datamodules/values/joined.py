@@ -6,6 +6,8 @@ import re
 
 import polars as pl
 
+from mtlzoo.datamodules.values.keys import FEW
+
 _MISSING = ("", "None", "null", "nan", "NaN", "<NA>")
 _STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _ITEM = rf"(?:-?[0-9]+(?:\.[0-9]*)?|{'|'.join(_MISSING[1:])}|{_STRING})"
@@ -16,6 +18,8 @@ _LISTS = (
     rf"\{{\s*{_COMMAS}\s*\}}",
 )
 _LIST = rf"^(?:{'|'.join(_LISTS)})$"
+_LISTED = frozenset("[](){}'\"")
+"""Lists and strings have at least one of these."""
 _MEANT = r"^(?:[\[{]|[A-Za-z_.]+\([\[({]|frozenset\(\)$)"
 """Begins as a list, a set, an object or a call such as ``array([1, 2])``: never taken for names that are joined."""
 
@@ -38,6 +42,8 @@ def split_items(texts: pl.Series, separator: str) -> pl.Series:
     Returns:
         Lists of texts; null for a text that is no list though it begins like one.
     """
+    if len(texts) <= FEW and (plain := _plain(texts.to_list(), separator)) is not None:
+        return pl.Series(plain, dtype=pl.List(pl.String))
     between = rf"\s*{re.escape(separator)}\s*"
     text, item = pl.col("text"), pl.element().str.strip_chars()
     a_list = text.str.contains(_LIST)
@@ -60,6 +66,13 @@ def split_items(texts: pl.Series, separator: str) -> pl.Series:
     if strings.any():
         items = _chosen(strings, _literals(texts.set(~strings, None)), items)
     return _chosen(lists | ~meant, items, None)
+
+
+def _plain(texts: list[str], separator: str) -> list[list[str]] | None:
+    """What a few texts are that can only be names joined; None where one may be more: requests have a row or two."""
+    if not all(text.isascii() and text.isprintable() and _LISTED.isdisjoint(text) for text in texts):
+        return None
+    return [[item for part in text.split(separator) if (item := part.strip())] for text in texts]
 
 
 def _chosen(where: pl.Series, items: pl.Series, others: pl.Series | None) -> pl.Series:

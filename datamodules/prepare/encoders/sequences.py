@@ -87,9 +87,11 @@ class SequenceEncoder(NameEncoder):
 
     @override
     def stage(self, chunk: pl.DataFrame, rows: range) -> pa.Array:
-        lists = as_lists(chunk[self.column.name], self.column.separator, self.column.name, rows).list
-        kept = lists.head(self.column.max_length) if self.column.keep == "first" else lists.tail(self.column.max_length)
-        items, lengths = flatten(to_arrow(kept))
+        lists = as_lists(chunk[self.column.name], self.column.separator, self.column.name, rows)
+        items, lengths = flatten(to_arrow(lists))
+        if lengths.max(initial=0) > (most := self.column.max_length):
+            kept = lists.list.head(most) if self.column.keep == "first" else lists.list.tail(most)
+            items, lengths = flatten(to_arrow(kept))
         keys = self.keys.check(from_arrow(items), np.repeat(np.asarray(rows), lengths))
         return as_array(keys, lengths)
 

@@ -64,6 +64,17 @@ def test_items_keep_the_separators_that_they_hold() -> None:
     assert split_items(texts, "|").to_list() == [["a, b", "it's"], ["a, b", "it's"], ["a|b", "c"]]
 
 
+@pytest.mark.parametrize("separator", [",", "|", " ", "::", ".", "[", "'"])
+def test_few_texts_are_what_they_are_among_many(separator: str) -> None:
+    random = np.random.default_rng(0)
+    parts = ["a", "7", "None", separator, separator, " ", "\t", "\x1c", "\u3000", "é", "[", "]", "'", '"', "(", "}"]
+    texts = [
+        "".join(random.choice(parts, random.integers(8), p=[0.1] * 5 + [0.05] * 9 + [0.025] * 2)) for _ in range(400)
+    ]
+    among = split_items(pl.Series(texts), separator).to_list()
+    assert [split_items(pl.Series([text]), separator).to_list()[0] for text in texts] == among
+
+
 NO_LISTS = [
     *(
         "[1, 2",
