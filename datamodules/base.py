@@ -48,7 +48,7 @@ class MultiTaskDataModule(SeededOrder, ABC):
         root: Folder of the publisher's files.
         prepared: Folder under which prepared data are kept, one sub-folder per fingerprint of raw files and options.
             Default: the environment's ``MTLZOO_CACHE``, or ``~/.cache/mtlzoo``.
-        batch_size: Rows per batch and process. None: the largest power of two that gives an epoch 64 steps or more,
+        batch_size: Rows per batch and process. None: the largest power of two that gives an epoch 256 steps or more,
             from 32 rows for a small table to 4096.
         eval_batch_size: Rows per batch in validation, test and prediction; `batch_size` if None, and 4096 without one.
         shuffle_seed: Seed of the row order; the order of an epoch depends on it and the epoch alone. None: the seed of

@@ -145,8 +145,8 @@ def test_refuses_impossible_arguments(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("rows", "size"),
     [
-        *[(1, 32), (63, 32), (2_000, 32), (4_096, 64), (4_800, 64), (8_191, 64), (8_192, 128), (80_000, 1024)],
-        *[(262_143, 2048), (262_144, 4096), (10**9, 4096)],
+        *[(1, 32), (255, 32), (8_191, 32), (16_383, 32), (16_384, 64), (32_767, 64), (32_768, 128), (80_000, 256)],
+        *[(1_048_575, 2048), (1_048_576, 4096), (10**9, 4096)],
     ],
 )
 def test_batch_size_that_nobody_chose_gives_an_epoch_steps_enough(rows: int, size: int) -> None:
@@ -156,7 +156,7 @@ def test_batch_size_that_nobody_chose_gives_an_epoch_steps_enough(rows: int, siz
 def test_data_module_chooses_the_size_of_a_batch_by_its_rows() -> None:
     data = Synthetic(rows=10_000)
     train = data.train_dataloader()
-    assert (train.batch_size, len(train), data.val_dataloader().batch_size) == (64, 125, 4096)
+    assert (train.batch_size, len(train), data.val_dataloader().batch_size) == (32, 250, 4096)
     data = Synthetic(rows=10_000, batch_size=512)
     assert (data.train_dataloader().batch_size, data.val_dataloader().batch_size) == (512, 512)
 
