@@ -51,6 +51,7 @@ types: $(VENV)/.dev
 	MYPYPATH=build/typed $(BIN)/mypy --explicit-package-bases tests benchmarks examples
 
 bench: $(VENV)/.bench $(PEERS)
+	$(BIN)/python benchmarks/batch_size.py
 	$(BIN)/python benchmarks/compare_page.py
 	$(BIN)/python benchmarks/conflicts.py --root $(KUAIRAND)
 	$(BIN)/python benchmarks/coverage.py

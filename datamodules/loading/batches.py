@@ -16,8 +16,8 @@ CHUNK = 2**14
 """Neighbouring rows that enter a window together, so that larger data are read from disk in runs, not row by row."""
 
 STEPS = 256
-"""Batches of an epoch, at least, where nobody chose the size of a batch and it need not fall below `SMALLEST`: with fewer,
-small tables are not learned in the epochs of a training (docs/data.md, "Presets")."""
+"""Batches of an epoch, at least, where nobody chose the size of a batch and it need not fall below `SMALLEST`: with
+fewer, small tables are not learned in the epochs of a training (docs/data.md, "Presets")."""
 SMALLEST, LARGEST = 32, 4096
 """Rows of a batch that nobody chose the size of."""
 

@@ -6,6 +6,7 @@ and a list has them for several. Data without one get what a rule makes of their
 there or in a config, comes first.
 """
 
+import math
 import re
 from importlib.resources import files
 from typing import Any
@@ -15,9 +16,12 @@ from jsonargparse import Namespace
 from lightning.pytorch.callbacks import WeightAveraging
 
 from mtlzoo.cli.parser import import_class, listed
+from mtlzoo.cli.trainer import TRAINER_DEFAULTS
 
 STRONGEST, AS_STRONG = 8e-3, 1000
 """The decay of tables by the rule, and the number of rows times the decay where there are many."""
+SEEN, LONGEST = 1_000_000, 100
+"""Rows of train, one epoch's after the other, that a training may see where there are few; epochs at most."""
 
 
 def preset(options: Namespace) -> dict[str, Any]:
@@ -42,15 +46,21 @@ def by_rows(rows: int, model: Namespace) -> dict[str, Any]:
     """Options for data without a preset; docs/data.md, "Presets", says what they were found on.
 
     An id with few rows is fitted to them; the decay that keeps its row small is weaker the more rows there are, as a
-    prior is. Averages read all tables in every step, which `sparse` is there to avoid.
+    prior is. Averages read all tables in every step, which `sparse` is there to avoid. Few rows may be seen more often,
+    as long as validation gets better; a rate that falls to the last step falls as fast as it did.
 
     Args:
         rows: Of train; without any the training is refused later.
         model: Class and options of the model.
     """
-    if model.init_args.get("sparse"):
-        return {}
-    return {"model.table_weight_decay": round(min(STRONGEST, AS_STRONG / max(rows, 1)), 6), "model.averaging": 0.998}
+    found: dict[str, Any] = {}
+    if not model.init_args.get("sparse"):
+        decay = round(min(STRONGEST, AS_STRONG / max(rows, 1)), 6)
+        found = {"model.table_weight_decay": decay, "model.averaging": 0.998}
+    epochs = min(LONGEST, math.ceil(SEEN / max(rows, 1)))
+    if epochs > TRAINER_DEFAULTS["max_epochs"] and model.init_args.get("schedule") not in ("linear", "cosine"):
+        found["trainer.max_epochs"] = epochs
+    return found
 
 
 def fill(options: Namespace, given: Namespace, found: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mtlzoo.cli.stopping import StopWithCheckpoint
 from mtlzoo.datamodules.base import MultiTaskDataModule
 from mtlzoo.module import MultiTaskModule
 
-TRAINER_DEFAULTS = {
+TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": 20,
     "log_every_n_steps": 50,
     "use_distributed_sampler": False,  # the loaders share out the rows themselves

@@ -14,7 +14,7 @@ from fixtures.kuairand import write_kuairand
 from mtlzoo import configs, datamodules
 from mtlzoo.cli import main
 from mtlzoo.cli.parser import listed
-from mtlzoo.cli.preset import preset
+from mtlzoo.cli.preset import by_rows, preset
 from mtlzoo.datamodules import KuaiRand
 
 
@@ -140,7 +140,18 @@ def by_rule(caplog: pytest.LogCaptureFixture, *words: str) -> tuple[float, float
 
 def test_a_rule_for_unknown_data(caplog: pytest.LogCaptureFixture) -> None:
     assert by_rule(caplog) == (8e-3, 0.998)
-    assert "Preset: model.table_weight_decay 0.008, model.averaging 0.998" in caplog.text
+    assert "Preset: model.table_weight_decay 0.008, model.averaging 0.998, trainer.max_epochs 100" in caplog.text
+
+
+def test_few_rows_may_be_seen_more_often() -> None:
+    def epochs(rows: int, **options: Any) -> int | None:
+        return by_rows(rows, dict_to_namespace({"init_args": options})).get("trainer.max_epochs")
+
+    assert [epochs(rows) for rows in (0, 1, 10_000, 10_100, 40_000, 49_999, 50_000, 10**9)] == [
+        *(100, 100, 100, 100, 25, 21, None, None)
+    ]
+    assert epochs(40_000, sparse=True, schedule="plateau") == 25
+    assert epochs(40_000, schedule="cosine") is epochs(40_000, schedule="linear") is None
 
 
 def test_the_rule_counts_rows_of_train(caplog: pytest.LogCaptureFixture) -> None:
