@@ -4,8 +4,10 @@ This module imports nothing heavy: ``mtlzoo --help`` answers at once, and what a
 """
 
 import difflib
+import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn
 
@@ -79,7 +81,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _run(words: list[str], *, raises: bool) -> None:
     from mtlzoo.cli.signals import REQUESTS
 
-    with REQUESTS.importing():
+    with REQUESTS.importing(), _lasting(alone=not raises):
         command = import_module(COMMANDS[words[0]][1])
     try:
         command.run([words[0], *map(shipped, words[1:])])
@@ -90,6 +92,24 @@ def _run(words: list[str], *, raises: bool) -> None:
             raise
         sys.stderr.write(f"mtlzoo {words[0]}: error: {told(error)}\n")
         raise SystemExit(1 if isinstance(error, FloatingPointError) else 2) from None
+
+
+@contextmanager
+def _lasting(*, alone: bool) -> Iterator[None]:
+    """What is imported within lasts as long as the process, if that is ours alone, and no garbage is looked for in it.
+
+    Of a hundred thousand classes and functions of torch and lightning that takes as long as importing them does: again
+    and again meanwhile, and once more when the process ends.
+    """
+    if not alone or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _overview() -> str:

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
 import mtlzoo.callbacks
 from mtlzoo import MODELS
+from mtlzoo.cli import _lasting
 from mtlzoo.cli.parser import explain, import_public_classes
 from mtlzoo.cli.typos import refuse_typos
 from mtlzoo.datamodules import DATA_SETS
@@ -62,3 +65,22 @@ def test_a_class_of_somebody_else_is_known() -> None:
     """There is none without torch."""
     assert "torch" in sys.modules
     refuse_typos(["fit", "--model", "MMeE"])
+
+
+@pytest.mark.parametrize(
+    ("alone", "enabled", "expected"),
+    [
+        (True, True, ["disable", "imported", "freeze", "enable"]),
+        (False, True, ["imported"]),
+        (True, False, ["imported"]),
+    ],
+)
+def test_no_garbage_is_looked_for_in_what_the_command_of_a_process_imports(
+    alone: bool, enabled: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    calls = {name: partial(done.append, name) for name in ("disable", "enable", "freeze")}
+    monkeypatch.setattr("mtlzoo.cli.gc", SimpleNamespace(isenabled=lambda: enabled, **calls))
+    with _lasting(alone=alone):
+        done.append("imported")
+    assert done == expected
