@@ -52,8 +52,11 @@ def encoding_of(noted: Mapping[str, Any], loaded_from: Path | None, name: str) -
 
 def _places(path: Path | None, noted: Mapping[str, Any]) -> list[Path]:
     """Where the encoding may lie: beside the model, or in the prepared data."""
-    kept = [] if path is None else [(path if path.is_dir() else path.absolute().parent.parent) / "encoding"]
-    return [*kept, *([Path(noted["folder"])] if "folder" in noted else [])]
+    kept: list[Path] = []
+    if path is not None:
+        run = path.absolute().parent.parent
+        kept = [path] if path.is_dir() else [run] if path.exists() else [path, run]  # gone since the model was loaded
+    return [*(place / "encoding" for place in kept), *([Path(noted["folder"])] if "folder" in noted else [])]
 
 
 def _of_training(places: list[Path], noted: Mapping[str, Any] | None, name: str) -> Encoding:

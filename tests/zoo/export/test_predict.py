@@ -1,5 +1,6 @@
 """`predict`: raw rows in, a column per task out, bit for bit what `mtlzoo predict` writes."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
@@ -178,6 +179,14 @@ def test_an_encoding_of_other_data_is_refused(answering: SimpleNamespace, tmp_pa
         model.predict(answering.new)
     model.trained_on = {**model.trained_on, "folder": str(tmp_path)}
     with pytest.raises(FileNotFoundError, match=r"MMoE: no encoding\.json in"):
+        model.predict(answering.new)
+
+
+def test_a_folder_that_is_gone_since_is_named(answering: SimpleNamespace, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(answering.exported, tmp_path / "a" / "b" / "m"))
+    model = mtlzoo.load(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(FileNotFoundError, match=f"{folder}: no encoding.json in {folder / 'encoding'} or "):
         model.predict(answering.new)
 
 
