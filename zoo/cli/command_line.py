@@ -137,7 +137,7 @@ class CommandLine(LightningCLI):
         data = self._parser("fit").instantiate_classes(alone).data
         del self.config_dump
         if all(task.kind != "ranking" for task in data.schema.tasks):
-            self._fill(preset.by_rows(data.data.manifest["rows"].get("train", 0), self.options.model), self._given)
+            self._fill(preset.by_rows(data.data.manifest["rows"].get("train", 0), self.options), self._given)
 
     def _fill(self, found: dict[str, Any], given: Namespace) -> None:
         """Sets the options of a preset that nobody gave."""

@@ -42,23 +42,25 @@ def preset(options: Namespace) -> dict[str, Any]:
     return {}
 
 
-def by_rows(rows: int, model: Namespace) -> dict[str, Any]:
+def by_rows(rows: int, options: Namespace) -> dict[str, Any]:
     """Options for data without a preset; docs/data.md, "Presets", says what they were found on.
 
     An id with few rows is fitted to them; the decay that keeps its row small is weaker the more rows there are, as a
-    prior is. Averages read all tables in every step, which `sparse` is there to avoid. Few rows may be seen more often,
-    as long as validation gets better; a rate that falls to the last step falls as fast as it did.
+    prior is. Averages read all tables in every step, which `sparse` is there to avoid. Few rows may be seen more often
+    where validation ends the training; a rate that falls to the last step falls as fast as it did.
 
     Args:
         rows: Of train; without any the training is refused later.
-        model: Class and options of the model.
+        options: Of the command.
     """
     found: dict[str, Any] = {}
-    if not model.init_args.get("sparse"):
+    model = options.model.init_args
+    if not model.get("sparse"):
         decay = round(min(STRONGEST, AS_STRONG / max(rows, 1)), 6)
         found = {"model.table_weight_decay": decay, "model.averaging": 0.998}
     epochs = min(LONGEST, math.ceil(SEEN / max(rows, 1)))
-    if epochs > TRAINER_DEFAULTS["max_epochs"] and model.init_args.get("schedule") not in ("linear", "cosine"):
+    ends = options.patience is not None and options.trainer.limit_val_batches != 0
+    if epochs > TRAINER_DEFAULTS["max_epochs"] and ends and model.get("schedule") not in ("linear", "cosine"):
         found["trainer.max_epochs"] = epochs
     return found
 

@@ -140,18 +140,27 @@ def by_rule(caplog: pytest.LogCaptureFixture, *words: str) -> tuple[float, float
 
 def test_a_rule_for_unknown_data(caplog: pytest.LogCaptureFixture) -> None:
     assert by_rule(caplog) == (8e-3, 0.998)
-    assert "Preset: model.table_weight_decay 0.008, model.averaging 0.998, trainer.max_epochs 100" in caplog.text
+    assert "Preset: model.table_weight_decay 0.008, model.averaging 0.998 (--preset" in caplog.text
 
 
-def test_few_rows_may_be_seen_more_often() -> None:
-    def epochs(rows: int, **options: Any) -> int | None:
-        return by_rows(rows, dict_to_namespace({"init_args": options})).get("trainer.max_epochs")
+def test_few_rows_may_be_seen_more_often(caplog: pytest.LogCaptureFixture) -> None:
+    by_rule(caplog, "--trainer.limit_val_batches", "1")
+    assert "trainer.max_epochs 100 (--preset none leaves them out)" in caplog.text
+    (config,) = Path("runs").rglob("config.yaml")
+    assert yaml.safe_load(config.read_text())["trainer"]["max_epochs"] == 100
+
+    def epochs(rows: int, patience: int | None = 2, limit: float | None = None, **model: Any) -> int | None:
+        options = {"model": {"init_args": model}, "patience": patience, "trainer": {"limit_val_batches": limit}}
+        return by_rows(rows, dict_to_namespace(options)).get("trainer.max_epochs")
 
     assert [epochs(rows) for rows in (0, 1, 10_000, 10_100, 40_000, 49_999, 50_000, 10**9)] == [
         *(100, 100, 100, 100, 25, 21, None, None)
     ]
-    assert epochs(40_000, sparse=True, schedule="plateau") == 25
+    assert epochs(40_000, sparse=True, schedule="plateau") == epochs(40_000, limit=1.0) == 25
     assert epochs(40_000, schedule="cosine") is epochs(40_000, schedule="linear") is None
+    assert (
+        epochs(40_000, patience=None) is epochs(40_000, limit=0) is epochs(40_000, limit=0.0) is None
+    )  # nothing ends it
 
 
 def test_the_rule_counts_rows_of_train(caplog: pytest.LogCaptureFixture) -> None:
