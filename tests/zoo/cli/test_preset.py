@@ -104,6 +104,8 @@ def test_holds_for_what_it_was_found_on() -> None:
         of_data("mtlzoo.datamodules.AmazonReviews", "PMTRec", version="2014", category="Books", encoder="mf") == other
     )
     assert of_data("mtlzoo.datamodules.Yelp", "PMTRec", encoder="ngcf")["model.table_weight_decay"] == 1e-5
+    ciao = [of_data("mtlzoo.datamodules.Ciao", "PMTRec", encoder=name) for name in ("mf", "lightgcn", "ngcf")]
+    assert ciao == [{**amazon, "model.table_weight_decay": decay} for decay in (1e-5, 1e-5, 1e-6)]
     rating = ("rating", "genres", "interaction")
     assert of_data("mtlzoo.datamodules.MovieLens", version="100k", tasks=rating)["data.batch_size"] == 1024
     assert of_data("mtlzoo.datamodules.MovieLens", "PMTRec", version="100k", tasks=["recommend"]) == {}
