@@ -155,14 +155,12 @@ def test_few_rows_may_be_seen_more_often(caplog: pytest.LogCaptureFixture) -> No
         options = {"model": {"init_args": model}, "patience": patience, "trainer": {"limit_val_batches": limit}}
         return by_rows(rows, dict_to_namespace(options)).get("trainer.max_epochs")
 
-    assert [epochs(rows) for rows in (0, 1, 10_000, 10_100, 40_000, 49_999, 50_000, 10**9)] == [
-        *(100, 100, 100, 100, 25, 21, None, None)
-    ]
+    counts = {0: 100, 1: 100, 10_000: 100, 10_100: 100, 40_000: 25, 49_999: 21, 50_000: None, 10**9: None}
+    assert {rows: epochs(rows) for rows in counts} == counts
     assert epochs(40_000, sparse=True, schedule="plateau") == epochs(40_000, limit=1.0) == 25
     assert epochs(40_000, schedule="cosine") is epochs(40_000, schedule="linear") is None
-    assert (
-        epochs(40_000, patience=None) is epochs(40_000, limit=0) is epochs(40_000, limit=0.0) is None
-    )  # nothing ends it
+    for nothing_ends_it in ({"patience": None}, {"limit": 0}, {"limit": 0.0}):
+        assert epochs(40_000, **nothing_ends_it) is None
 
 
 def test_the_rule_counts_rows_of_train(caplog: pytest.LogCaptureFixture) -> None:
